@@ -1,0 +1,2 @@
+//! The `nomation` program.
+fn main() {}
