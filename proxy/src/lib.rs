@@ -1,0 +1,4 @@
+//! Gatehouse.
+pub mod config;
+pub mod policy;
+pub mod site;

@@ -1,0 +1,2 @@
+//! Which site and which route a request belongs to.
+pub mod pattern;
