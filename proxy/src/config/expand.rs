@@ -1,13 +1,16 @@
-//! Variables in strings: `${NAME}`, `${NAME:-default}`, `${file:/path}`, and `$$` for a dollar sign.
+//! Variables in strings: `${NAME}`, `${NAME:-default}`, `${file:/path}`, and `$$` for a dollar
+//! sign.
 //!
-//! Strings are expanded after the file is parsed, so no value can inject TOML. As in a shell, `:-` gives its default
-//! also for a variable that is set to nothing. What was expanded is not expanded again.
+//! Strings are expanded after the file is parsed, so no value can inject TOML. As in a shell, `:-`
+//! gives its default also for a variable that is set to nothing. What was expanded is not expanded
+//! again.
 
 use std::path::Path;
 
 use super::source::read_secret;
 
-/// How the reader sees the environment: a function, so that tests need not change the process's own.
+/// How the reader sees the environment: a function, so that tests need not change the process's
+/// own.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What is wrong with a string, and what to do.
@@ -17,35 +20,42 @@ pub(super) struct Unexpandable {
     pub(super) remedy: String,
 }
 
-/// Replaces every variable of `text`. Relative files are looked up in `folder`.
+/// Replaces every variable of `text`, or finds every one that cannot be. Relative files are looked
+/// up in `folder`.
 pub(super) fn expand(
     text: &str,
     environment: Environment<'_>,
     folder: &Path,
-) -> Result<String, Unexpandable> {
+) -> Result<String, Vec<Unexpandable>> {
     let mut expanded = String::with_capacity(text.len());
+    let mut faults = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         expanded.push_str(before);
         if let Some(after) = after.strip_prefix('$') {
             expanded.push('$');
             rest = after;
-        } else if let Some(variable) = after.strip_prefix('{') {
-            let (variable, after) = variable.split_once('}').ok_or_else(|| Unexpandable {
-                message: "`${` without `}`".to_owned(),
-                remedy: "close the variable with `}`, or write `$$` for a dollar sign".to_owned(),
-            })?;
-            expanded.push_str(&value(variable, environment, folder)?);
+        } else if let Some((variable, after)) = braces(after) {
+            match value(variable, environment, folder) {
+                Ok(value) => expanded.push_str(&value),
+                Err(fault) => faults.push(fault),
+            }
             rest = after;
         } else {
-            return Err(Unexpandable {
-                message: "a lone `$`".to_owned(),
+            faults.push(Unexpandable {
+                message: "a `$` that begins no variable".to_owned(),
                 remedy: "write `$$` for a dollar sign, `${NAME}` for a variable".to_owned(),
             });
+            rest = after;
         }
     }
     expanded.push_str(rest);
-    Ok(expanded)
+    if faults.is_empty() { Ok(expanded) } else { Err(faults) }
+}
+
+/// What stands between the braces at the start of `text`, and what follows them.
+fn braces(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix('{')?.split_once('}')
 }
 
 /// The value of what stands between the braces.

@@ -1,7 +1,7 @@
 //! Faults of a configuration: collected while it is read, sorted and printed when it is whole.
 //!
-//! Every fault says what is wrong, where, and what to write instead. Nothing here holds a value of the
-//! configuration other than the source line, in which secrets are masked.
+//! Every fault says what is wrong, where, and what to write instead. Nothing here holds a value of
+//! the configuration other than the source line, in which secrets are masked.
 
 use std::cell::RefCell;
 use std::fmt::{self, Write};

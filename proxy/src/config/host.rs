@@ -10,7 +10,8 @@ const LONGEST_NAME: usize = 253;
 /// The longest label of a DNS name in characters (RFC 1035, 2.3.4).
 const LONGEST_LABEL: usize = 63;
 
-/// Reads a host: a DNS name, folded to lower case, or an IP address without brackets, in its canonical form.
+/// Reads a host: a DNS name, folded to lower case, or an IP address without brackets, in its
+/// canonical form.
 pub(super) fn host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if let Ok(address) = bare.parse::<IpAddr>() {

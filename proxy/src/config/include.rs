@@ -1,7 +1,7 @@
 //! A configuration of several files: `include`, and the one table they make together.
 //!
-//! Lists of tables (`[[site]]`, `[[rate_limit]]`) are joined, the including file first. Any other table may stand in
-//! one file only; `[upstream.NAME]` and `[headers.NAME]` count by name.
+//! Lists of tables (`[[site]]`, `[[rate_limit]]`) are joined, the including file first. Any other
+//! table may stand in one file only; `[upstream.NAME]` and `[headers.NAME]` count by name.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;

@@ -1,5 +1,5 @@
-//! What a configuration is once it is whole: no `Option` means "default", names have become indexes, patterns and
-//! header values are compiled.
+//! What a configuration is once it is whole: no `Option` means "default", names have become
+//! indexes, patterns and header values are compiled.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -207,7 +207,8 @@ pub struct Rule {
     pub mode: Mode,
 }
 
-/// The `match` of a rule: every list that is not empty must hold the request, and no `not_` list may.
+/// The `match` of a rule: every list that is not empty must hold the request, and no `not_` list
+/// may.
 #[derive(Debug, Clone, Default)]
 pub struct Match {
     /// Request methods.

@@ -1,9 +1,11 @@
 //! What a misspelt name probably was meant to be.
 
-/// Longer names are compared with nothing: the distance costs time and memory by the product of the lengths.
+/// Longer names are compared with nothing: the distance costs time and memory by the product of the
+/// lengths.
 const LONGEST: usize = 64;
 
-/// The candidate that is at most a third of its length (at least one edit, swaps counting as one) away from `text`.
+/// The candidate that is at most a third of its length (at least one edit, swaps counting as one)
+/// away from `text`.
 pub(crate) fn nearest<'a>(
     text: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -16,7 +18,10 @@ pub(crate) fn nearest<'a>(
             let folded = candidate.to_ascii_lowercase().replace('-', "_");
             (strsim::damerau_levenshtein(&text, &folded), candidate)
         })
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
+        .filter(|(distance, candidate)| {
+            let length = candidate.chars().count();
+            *distance < length && *distance <= (length / 3).max(1)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

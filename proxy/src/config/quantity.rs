@@ -25,8 +25,10 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 
 /// The duration as [`duration`] reads it, in the largest unit that is exact.
 pub(super) fn format_duration(duration: Duration) -> String {
-    let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    format(milliseconds, &MILLISECONDS)
+    match u64::try_from(duration.as_millis()) {
+        Ok(0) => "0s".to_owned(),
+        milliseconds => format(milliseconds.unwrap_or(u64::MAX), &MILLISECONDS),
+    }
 }
 
 /// The size as [`size`] reads it, in the largest unit that is exact.

@@ -1,7 +1,8 @@
-//! A typed view of one table: each key is asked for once, by name and type; what nobody asked for is unknown.
+//! A typed view of one table: each key is asked for once, by name and type; what nobody asked for
+//! is unknown.
 //!
-//! No reading fails: a fault is noted, `None` or the default stands in, and the reading goes on to find the next
-//! fault. The result is used only if there was none.
+//! No reading fails: a fault is noted, `None` or the default stands in, and the reading goes on to
+//! find the next fault. The result is used only if there was none.
 
 use super::fault::Findings;
 use super::nearest::suggestion;
@@ -73,7 +74,9 @@ impl<'t> Section<'t> {
 
     /// The value of a key, whatever it is.
     pub(super) fn node(&mut self, key: &'static str) -> Option<&'t Node> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
@@ -105,10 +108,11 @@ impl<'t> Section<'t> {
     /// The tables of a table whose keys are names, with those names.
     pub(super) fn named_sections(&mut self, key: &'static str) -> Vec<(&'t str, Self)> {
         let mut sections = Vec::new();
-        for Entry { key: name, key_place, node } in self.named(key) {
+        let table = self.section(key, &format!("[{key}]"));
+        for Entry { key: name, key_place, node } in table.entries {
             self.check_name(name, key_place);
             let title = format!("[{key}.{}]", quoted(name));
-            if let Some(entries) = self.table_at(name, node, &format!("a table, {title}")) {
+            if let Some(entries) = table.table_at(name, node, &format!("a table, {title}")) {
                 let section = Self::new(title, key_place.clone(), entries, self.findings);
                 sections.push((name.as_str(), section));
             }

@@ -1,7 +1,7 @@
 //! Source texts: a file that was read, and places in it.
 //!
-//! A [`Place`] carries the text it points into, so a fault can be rendered wherever it is found. Lines and columns
-//! count from 1; columns count characters, as editors do.
+//! A [`Place`] carries the text it points into, so a fault can be rendered wherever it is found.
+//! Lines and columns count from 1; columns count characters, as editors do.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -81,8 +81,8 @@ impl Place {
         Position { line, column: column + 1, width }
     }
 
-    /// The first line of the span, one character per character of the file: tabs and control characters become
-    /// spaces, secrets become `*`.
+    /// The first line of the span, one character per character of the file: tabs and control
+    /// characters become spaces, secrets become `*`.
     pub(super) fn excerpt(&self) -> String {
         let (start, line) = self.line();
         line.char_indices()

@@ -1,5 +1,6 @@
-//! The document as a tree of our own: strings expanded, integers read, entries in the order of the file, and at every
-//! node the place it came from, so that files can be joined and still be told apart.
+//! The document as a tree of our own: strings expanded, integers read, entries in the order of the
+//! file, and at every node the place it came from, so that files can be joined and still be told
+//! apart.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -102,7 +103,8 @@ fn syntax_error(place: &Place, message: &str, findings: &Findings) {
     findings.error(place, format!("not TOML: {message}"), remedy);
 }
 
-/// The parser does not say where the first of two equal keys stands; of two equal headers it is easily found.
+/// The parser does not say where the first of two equal keys stands; of two equal headers it is
+/// easily found.
 fn twice_in_one_file(place: &Place, findings: &Findings) {
     let text = &place.source.text;
     let key = text.get(place.span.clone()).unwrap_or_default();
@@ -160,8 +162,10 @@ impl Growing<'_> {
     fn text(&self, text: &str, place: &Place) -> Value {
         match expand(text, self.environment, self.folder) {
             Ok(text) => Value::Text(text),
-            Err(fault) => {
-                self.findings.error(place, fault.message, fault.remedy);
+            Err(faults) => {
+                for fault in faults {
+                    self.findings.error(place, fault.message, fault.remedy);
+                }
                 Value::Broken
             }
         }

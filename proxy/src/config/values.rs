@@ -120,7 +120,7 @@ impl<'t> Section<'t> {
         let (bytes, written) = if let Value::Integer(integer) = node.value {
             (u64::try_from(integer).ok(), integer.to_string())
         } else {
-            let text = self.text_at(key, node)?;
+            let text = self.text_or(key, node, "a size: \"16KiB\", or a number of bytes")?;
             let written = text.value.to_owned();
             (Some(self.parse(key, "size", text, &size)?.value), written)
         };
@@ -139,7 +139,7 @@ impl<'t> Section<'t> {
         range: RangeInclusive<Duration>,
     ) -> Option<Duration> {
         let node = self.node(key)?;
-        let text = self.text_at(key, node)?;
+        let text = self.text_or(key, node, "a duration in quotes: \"60s\"")?;
         let written = text.value;
         let value = self.parse(key, "duration", text, &duration)?.value;
         if !range.contains(&value) {
@@ -152,8 +152,13 @@ impl<'t> Section<'t> {
 
     /// The string of a value that was already found.
     pub(super) fn text_at(&self, key: &str, node: &'t Node) -> Option<At<&'t str>> {
+        self.text_or(key, node, "a string in quotes")
+    }
+
+    /// The string of a value that `wanted` describes.
+    fn text_or(&self, key: &str, node: &'t Node, wanted: &str) -> Option<At<&'t str>> {
         let Value::Text(text) = &node.value else {
-            self.wrong_type(key, node, "a string in quotes");
+            self.wrong_type(key, node, wanted);
             return None;
         };
         Some(At { value: text, place: node.place.clone() })

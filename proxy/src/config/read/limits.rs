@@ -6,15 +6,16 @@ use std::time::Duration;
 use crate::config::model::Limits;
 use crate::config::section::Section;
 
-/// Timeouts are at least a millisecond, and at most a month: timers overflow where nobody waits any more.
+/// Timeouts are at least a millisecond, and at most a month: timers overflow where nobody waits any
+/// more.
 pub(super) const TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(30 * 86_400);
 
 /// Counts of things held in memory.
 pub(super) const COUNT: RangeInclusive<u64> = 1..=10_000_000;
 
-/// Sizes of bodies: TOML's integers end there.
-pub(super) const BODY: RangeInclusive<u64> = 0..=i64::MAX.unsigned_abs();
+/// Sizes of bodies: up to a pebibyte.
+pub(super) const BODY: RangeInclusive<u64> = 0..=1 << 50;
 
 /// Reads the section; what it does not say is the contract's default.
 pub(super) fn read(mut section: Section<'_>) -> Limits {

@@ -1,4 +1,5 @@
-//! From the tree to the [`Config`]: one file per section, read in the order in which they refer to one another.
+//! From the tree to the [`Config`]: one file per section, read in the order in which they refer to
+//! one another.
 
 mod headers;
 mod limits;
@@ -14,7 +15,7 @@ use super::model::{AccessLog, Acme, Config, Log, Tls, TlsVersion};
 use super::nearest::suggestion;
 use super::section::Section;
 use super::source::{Place, Source};
-use super::tree::Table;
+use super::tree::{Table, Value};
 
 /// Reads the whole document. The result is usable only if `findings` has no error afterwards.
 pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Findings) -> Config {
@@ -31,13 +32,13 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
     sites.read(&mut root, &mut upstreams, &mut policies, limits.body_bytes);
     let rules = rate_limit::read(&mut root, &sites.hosts);
     let log = log(root.section("log", "[log]"));
-    // `include` was taken out before; it is asked for here so that a misspelt one is recognised.
-    root.node("include");
-    root.finish();
-    if sites.is_empty() {
+    if root.node("site").is_none_or(|node| matches!(&node.value, Value::List(l) if l.is_empty())) {
         let remedy = "add a [[site]] with `hosts` and `upstream`";
         findings.whole_file(&first, 0, "there is no [[site]]".to_owned(), remedy);
     }
+    // It was read before; asked for here, it is known.
+    root.node("include");
+    root.finish();
     upstreams.warn_of_unused(findings);
     policies.warn_of_unused(findings);
     Config {
@@ -94,15 +95,11 @@ fn acme(mut section: Section<'_>) -> Acme {
 }
 
 fn log(mut section: Section<'_>) -> Log {
-    const PLACES: [&str; 2] = ["stdout", "off"];
     let access = section.parsed("access", "place", |text| match text {
         "stdout" => Ok(AccessLog::Stdout),
         "off" => Ok(AccessLog::Off),
         path if path.contains('/') => Ok(AccessLog::File(PathBuf::from(path))),
-        other => Err(format!(
-            "{}; a file is written with a `/`: \"./access.log\"",
-            suggestion(other, PLACES)
-        )),
+        _ => Err("write \"stdout\", \"off\", or a path with a `/`: \"./access.log\"".to_owned()),
     });
     section.parsed("format", "format", |text| match text {
         "json" => Ok(()),

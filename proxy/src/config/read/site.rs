@@ -19,8 +19,6 @@ pub(super) struct Sites {
     sites: Vec<Site>,
     /// Every host of every site, also of sites with faults.
     pub(super) hosts: Vec<At<String>>,
-    /// Whether a site was written at all.
-    any: bool,
 }
 
 /// What a section says about its requests; what it leaves open is inherited.
@@ -40,16 +38,10 @@ impl Sites {
         body_bytes: u64,
     ) {
         for mut section in root.sections("site", "[[site]]") {
-            self.any = true;
             let site = self.site(&mut section, upstreams, policies, body_bytes);
             self.sites.extend(site);
             section.finish();
         }
-    }
-
-    /// Whether no site was written.
-    pub(super) fn is_empty(&self) -> bool {
-        !self.any
     }
 
     pub(super) fn into_list(self) -> Vec<Site> {
@@ -101,12 +93,17 @@ impl Sites {
             }
             return Vec::new();
         };
-        section.note_empty("hosts", &list, EXAMPLE);
+        section.note_empty("hosts", &list, "name at least one host");
+        let earlier = self.hosts.len();
         for at in &list.items {
-            if let Some(first) = self.hosts.iter().find(|first| first.value == at.value) {
-                let message = format!("two sites have the host `{}`", at.value);
+            let same = |first: &At<String>| first.value == at.value;
+            if let Some(index) = self.hosts.iter().position(same)
+                && let Some(first) = self.hosts.get(index)
+            {
+                let who = if index < earlier { "two sites have" } else { "the site has twice" };
+                let message = format!("{who} the host `{}`", at.value);
                 let (place, other) = (&at.place, &first.place);
-                section.findings.clash(place, message, "keep it in one", "first named", other);
+                section.findings.clash(place, message, "keep one", "first named", other);
             }
             self.hosts.push(at.clone());
         }

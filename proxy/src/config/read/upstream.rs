@@ -33,7 +33,8 @@ impl Upstreams {
         Self(known)
     }
 
-    /// The upstream that a site or a route means by `reference`: a name, or the URL of its only server.
+    /// The upstream that a site or a route means by `reference`: a name, or the URL of its only
+    /// server.
     pub(super) fn resolve(
         &mut self,
         reference: &At<&str>,

@@ -60,19 +60,19 @@ pub(crate) const DIRECTIVES: [Directive; 26] = [
     Directive { name: "upgrade-insecure-requests", values: Values::Nothing },
 ];
 
-/// Keywords, without the quotes that they need.
+/// Keywords, which mean something else without their quotes.
 const KEYWORDS: [&str; 11] = [
-    "none",
-    "self",
-    "strict-dynamic",
-    "report-sample",
-    "inline-speculation-rules",
-    "unsafe-inline",
-    "unsafe-eval",
-    "unsafe-hashes",
-    "unsafe-webtransport-hashes",
-    "wasm-unsafe-eval",
-    "trusted-types-eval",
+    "'none'",
+    "'self'",
+    "'strict-dynamic'",
+    "'report-sample'",
+    "'inline-speculation-rules'",
+    "'unsafe-inline'",
+    "'unsafe-eval'",
+    "'unsafe-hashes'",
+    "'unsafe-webtransport-hashes'",
+    "'wasm-unsafe-eval'",
+    "'trusted-types-eval'",
 ];
 
 /// What a nonce or a hash begins with, without its quote.
@@ -118,25 +118,26 @@ impl Directive {
 }
 
 fn check_source(source: &str) -> Result<(), String> {
-    let has_prefix = |text: &str| PREFIXES.iter().any(|prefix| text.starts_with(prefix));
     let folded = source.to_ascii_lowercase();
-    if KEYWORDS.contains(&folded.as_str()) || has_prefix(&folded) {
+    let is_keyword = |text: &str| KEYWORDS.contains(&text);
+    let is_nonce_or_hash = |text: &str| PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+    if is_keyword(&folded) {
+        return Ok(());
+    }
+    if is_keyword(&format!("'{folded}'")) || is_nonce_or_hash(&folded) {
         return Err(format!("put it in single quotes: \"'{source}'\""));
     }
-    let Some(inner) = source.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) else {
-        return match source.contains(['\'', '"']) {
-            true => Err("single quotes stand around a whole keyword only".to_owned()),
-            false => Ok(()),
-        };
-    };
-    if inner == "nonce" {
-        return Err("a nonce for each response is not supported".to_owned());
-    }
-    let keyword = inner.to_ascii_lowercase();
-    match KEYWORDS.contains(&keyword.as_str()) || (has_prefix(&keyword) && is_base64(inner)) {
-        true => Ok(()),
-        false if has_prefix(&keyword) => Err("write base64 after the hyphen".to_owned()),
-        false => Err(nearest::suggestion(inner, KEYWORDS)),
+    match source.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+        None if source.contains(['\'', '"']) => {
+            Err("single quotes stand around a whole keyword only".to_owned())
+        }
+        None => Ok(()),
+        Some("nonce") => Err("a nonce for each response is not supported".to_owned()),
+        Some(inner) if is_nonce_or_hash(&inner.to_ascii_lowercase()) => match is_base64(inner) {
+            true => Ok(()),
+            false => Err("write base64 after the hyphen".to_owned()),
+        },
+        Some(_) => Err(nearest::suggestion(source, KEYWORDS)),
     }
 }
 

@@ -1,0 +1,91 @@
+//! `gatehouse check`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{coloured, complain, environment};
+use crate::config::{self, Config, Faults};
+
+/// The configuration has faults.
+const FAULTY: u8 = 1;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Whether Gatehouse would run with it.
+    ok: bool,
+    /// Every error and warning.
+    faults: &'a Faults,
+    /// What the configuration holds, if it is usable.
+    #[serde(flatten)]
+    summary: Option<Summary<'a>>,
+}
+
+/// What a usable configuration holds.
+#[derive(Serialize)]
+struct Summary<'a> {
+    files: &'a [PathBuf],
+    sites: usize,
+    upstreams: usize,
+    rate_limits: usize,
+}
+
+/// Reads the configuration at `path` and says what is wrong with it.
+pub(super) fn check(path: &Path, json: bool) -> ExitCode {
+    let outcome = config::load(path, &environment);
+    let (faults, summary) = match &outcome {
+        Ok(config) => (&config.warnings, Some(Summary::new(config))),
+        Err(faults) => (faults, None),
+    };
+    let ok = summary.is_some();
+    if json {
+        print(&Report { ok, faults, summary }.render());
+    } else {
+        if !faults.is_empty() {
+            complain(&faults.render(coloured()));
+        }
+        if let Some(summary) = summary {
+            print(&summary.render());
+        }
+    }
+    if ok { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) }
+}
+
+/// Prints a line. A reader that has gone away has seen enough.
+fn print(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+impl Report<'_> {
+    fn render(&self) -> String {
+        // Strings, numbers and lists: nothing in it can fail to serialise.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+impl<'a> Summary<'a> {
+    fn new(config: &'a Config) -> Self {
+        Self {
+            files: &config.files,
+            sites: config.sites.len(),
+            upstreams: config.upstreams.len(),
+            rate_limits: config.rules.len(),
+        }
+    }
+
+    /// `config/gatehouse.toml: ok: 1 site, 1 upstream, 3 rate limits`.
+    fn render(&self) -> String {
+        let files = self.files.iter().map(|file| file.display().to_string());
+        let files = files.collect::<Vec<_>>().join(", ");
+        let count = |number: usize, noun: &str| {
+            let plural = if number == 1 { "" } else { "s" };
+            format!("{number} {noun}{plural}")
+        };
+        let (sites, upstreams) = (count(self.sites, "site"), count(self.upstreams, "upstream"));
+        let rate_limits = count(self.rate_limits, "rate limit");
+        format!("{files}: ok: {sites}, {upstreams}, {rate_limits}")
+    }
+}

@@ -1,0 +1,120 @@
+//! The command line: `gatehouse run` and `gatehouse check`.
+//!
+//! Exit codes: 0 success, 1 the thing asked about is at fault, 2 wrong usage or unusable
+//! configuration, 70 a failure of Gatehouse itself (`EX_SOFTWARE` of BSD's `sysexits.h`).
+
+mod check;
+mod run;
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Wrong usage, or a configuration that cannot be used.
+const UNUSABLE: u8 = 2;
+
+/// The variable that names the configuration.
+const VARIABLE: &str = "GATEHOUSE_CONFIG";
+
+/// Where the configuration is looked for if nobody names it.
+const PLACES: [&str; 2] = ["config/gatehouse.toml", "/etc/gatehouse/gatehouse.toml"];
+
+const EXAMPLES: &str = "\
+Examples:
+  gatehouse check                          find every fault of the configuration
+  gatehouse check --json | jq .faults      the same for a machine
+  gatehouse run                            serve until TERM or INT
+  gatehouse run --config /srv/site.toml    serve what another file says
+
+The smallest configuration:
+  [[site]]
+  hosts    = [\"app.example.com\"]
+  upstream = \"http://127.0.0.1:3000\"
+
+Exit codes: 0 success, 1 the thing asked about is at fault, 2 wrong usage or unusable
+configuration, 70 own failure.";
+
+/// A reverse proxy that terminates TLS, sets the security headers and holds the rate limits of one
+/// application.
+#[derive(Debug, Parser)]
+#[command(name = "gatehouse", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the sites of the configuration
+    ///
+    /// Nothing is bound before the whole configuration is found to be free of faults. TERM and INT
+    /// stop accepting, let requests in flight finish for `drain_timeout`, and end with 0.
+    Run(Place),
+    /// Find every fault of the configuration
+    ///
+    /// Faults go to standard error, each with its place and what to write instead; the exit code
+    /// is then 1. Nothing is bound, and nothing is written.
+    Check {
+        #[command(flatten)]
+        place: Place,
+        /// Print one JSON document on standard output instead
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct Place {
+    /// The configuration [default: $GATEHOUSE_CONFIG, else config/gatehouse.toml, else
+    /// /etc/gatehouse/gatehouse.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(place) => place.find().map(|path| run::run(&path)),
+        Command::Check { place, json } => place.find().map(|path| check::check(&path, json)),
+    };
+    result.unwrap_or_else(|missing| {
+        complain(&format!("error: {missing}\n"));
+        ExitCode::from(UNUSABLE)
+    })
+}
+
+impl Place {
+    /// The file to read; the error is a sentence for the operator.
+    fn find(self) -> Result<PathBuf, String> {
+        let variable = || env::var_os(VARIABLE).filter(|path| !path.is_empty());
+        if let Some(path) = self.config.or_else(|| variable().map(PathBuf::from)) {
+            return Ok(path);
+        }
+        let found = PLACES.iter().map(Path::new).find(|path| path.exists());
+        found.map(Path::to_owned).ok_or_else(|| {
+            let places = PLACES.join(" and ");
+            format!("no configuration: looked for {places}; name one with --config FILE")
+        })
+    }
+}
+
+/// The environment as the configuration sees it. A value that is not UTF-8 is not set.
+fn environment(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// Writes to standard error. There is nobody left to tell if that fails.
+fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Whether faults are coloured: on a terminal, unless <https://no-color.org> says no.
+fn coloured() -> bool {
+    let forbidden = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !forbidden && io::stderr().is_terminal()
+}
