@@ -96,3 +96,71 @@ fn is_name(name: &str) -> bool {
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn environment(name: &str) -> Option<String> {
+        match name {
+            "SET" => Some("value".to_owned()),
+            "EMPTY" => Some(String::new()),
+            "NESTED" => Some("${SET}".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn expanded(text: &str) -> Result<String, Vec<String>> {
+        let folder = Path::new("tests/config");
+        expand(text, &environment, folder)
+            .map_err(|faults| faults.into_iter().map(|fault| fault.message).collect())
+    }
+
+    #[test]
+    fn variables_become_their_values() {
+        for (text, value) in [
+            ("", ""),
+            ("plain } text", "plain } text"),
+            ("${SET}", "value"),
+            ("a${SET}b${SET}c", "avaluebvaluec"),
+            ("${EMPTY}", ""),
+            ("${EMPTY:-default}", "default"),
+            ("${MISSING:-default}", "default"),
+            ("${MISSING:-}", ""),
+            ("${MISSING:-a:-b}", "a:-b"),
+            ("${SET:-default}", "value"),
+            ("$$", "$"),
+            ("$${SET}", "${SET}"),
+            ("$$$$${SET}", "$$value"),
+            ("${NESTED}", "${SET}"),
+            ("${file:secret}", "two\nlines"),
+        ] {
+            assert_eq!(expanded(text).as_deref(), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_a_string_is_found() {
+        for (text, faults) in [
+            ("$", &["a `$` that begins no variable"][..]),
+            ("$SET", &["a `$` that begins no variable"]),
+            ("${SET", &["a `$` that begins no variable"]),
+            ("${}", &["`` is not the name of a variable"]),
+            ("${A B}", &["`A B` is not the name of a variable"]),
+            ("${A}${SET}${B}", &["the variable `A` is not set", "the variable `B` is not set"]),
+        ] {
+            let faults = faults.iter().map(|fault| fault.to_string()).collect();
+            assert_eq!(expanded(text), Err(faults), "{text}");
+        }
+        assert!(expanded("${file:}").is_err() && expanded("${file:missing}").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_with_doubled_dollars_is_itself(text in any::<String>()) {
+            prop_assert_eq!(expanded(&text.replace('$', "$$")), Ok(text));
+        }
+    }
+}

@@ -58,3 +58,50 @@ fn format(value: u64, units: &[(&str, u64)]) -> String {
         .or_else(|| units.first())
         .map_or_else(String::new, |(name, factor)| format!("{}{name}", value / factor))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn quantities_are_whole_numbers_with_a_unit() {
+        for (text, milliseconds) in [("250ms", 250), ("60s", 60_000), ("1m", 60_000), ("0s", 0)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for (text, bytes) in [("500B", 500), ("16KiB", 16_384), ("1MiB", 1 << 20), ("007B", 7)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "s", "1", "1 s", "+1s", "-1s", "1.5s", "1S", "1w", "1s ", "1s1s", "１s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        for text in ["1KB", "1kib", "1k", "1MiB/s"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn too_much_is_no_smaller_number() {
+        for text in ["18446744073709551615d", "18446744073709551616ms", "213503982335d"] {
+            assert_eq!(duration(text), Err("this is too large".to_owned()), "{text}");
+        }
+        assert!(size("17179869184GiB").is_err());
+        assert!(size("17179869183GiB").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_formatted_is_read(value in any::<u64>(), shift in 0..64_u32) {
+            let value = value >> shift;
+            let milliseconds = Duration::from_millis(value);
+            prop_assert_eq!(duration(&format_duration(milliseconds)), Ok(milliseconds));
+            prop_assert_eq!(size(&format_size(value)), Ok(value));
+        }
+
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            let _ = (duration(&text), size(&text));
+        }
+    }
+}

@@ -65,9 +65,13 @@ impl Place {
         Self { source: Rc::clone(source), span }
     }
 
-    /// Keeps the text at this place out of every fault.
+    /// Keeps the text from this place to the end of its last line out of every fault: in a broken
+    /// file nobody knows where a value ends.
     pub(super) fn hide(&self) {
-        self.source.secrets.borrow_mut().push(self.span.clone());
+        let Range { start, end } = self.span;
+        let rest = self.source.text.get(end..).and_then(|rest| rest.lines().next());
+        let end = end + rest.map_or(0, str::len);
+        self.source.secrets.borrow_mut().push(start..end);
     }
 
     /// Line, column and width.

@@ -12,6 +12,9 @@ use super::expand::{Environment, expand};
 use super::fault::Findings;
 use super::source::{Place, Source};
 
+/// Keys whose values are never printed.
+const SECRETS: [&str; 1] = ["token"];
+
 /// A value and where it stands.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -79,6 +82,7 @@ pub(super) fn parse(
     findings: &Findings,
 ) -> Option<Table> {
     let (document, errors) = DeTable::parse_recoverable(&source.text);
+    hide_secrets(document.get_ref(), source);
     for error in &errors {
         let place = Place::new(source, error.span().unwrap_or_default());
         syntax_error(&place, error.message(), findings);
@@ -88,6 +92,17 @@ pub(super) fn parse(
     }
     let growing = Growing { source, folder, environment, findings };
     Some(growing.table(document.into_inner()))
+}
+
+/// Keeps the values of secret keys out of faults, before there can be any, wherever they stand.
+fn hide_secrets(table: &DeTable<'_>, source: &Rc<Source>) {
+    for (key, value) in table {
+        if SECRETS.contains(&key.get_ref().as_ref()) {
+            Place::new(source, value.span()).hide();
+        } else if let DeValue::Table(table) = value.get_ref() {
+            hide_secrets(table, source);
+        }
+    }
 }
 
 /// Notes what the TOML parser says; it appends what it expected to its message.

@@ -16,6 +16,9 @@
 //! limit on `/api/{*rest}`, although most applications answer it, and no pattern would match every
 //! path.
 
+#[cfg(test)]
+mod tests;
+
 /// A path pattern, matched against a decoded path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {

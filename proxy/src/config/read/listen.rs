@@ -91,11 +91,8 @@ fn check_admin(section: &Section<'_>, admin: &At<SocketAddr>, guarded: bool) {
     }
 }
 
-/// The token. It is hidden before anything can go wrong with it.
+/// The token; an empty one is none.
 fn token(mut section: Section<'_>) -> Option<String> {
-    if let Some(node) = section.node("token") {
-        node.place.hide();
-    }
     let text = section.text("token").filter(|text| !text.value.is_empty());
     if let Some(At { value, place }) = &text {
         if !value.bytes().all(|byte| byte.is_ascii_graphic()) {

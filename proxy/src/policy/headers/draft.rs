@@ -59,10 +59,12 @@ impl Draft {
         self.hsts = hsts;
     }
 
-    /// Sets a header.
+    /// Sets a header, in the place of the preset's if it sets it too.
     pub(crate) fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        self.drop(&name);
-        self.set.push((name, value));
+        match self.set.iter_mut().find(|(set, _)| *set == name) {
+            Some((_, old)) => *old = value,
+            None => self.set.push((name, value)),
+        }
     }
 
     /// Leaves a header of the preset to the upstream.
