@@ -13,8 +13,12 @@ const LONGEST_LABEL: usize = 63;
 /// Reads a host: a DNS name, folded to lower case, or an IP address without brackets, in its
 /// canonical form.
 pub(super) fn host(text: &str) -> Result<String, String> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if let Ok(address) = bare.parse::<IpAddr>() {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let address = match bracketed {
+        Some(address) => address.parse().map(IpAddr::V6),
+        None => text.parse(),
+    };
+    if let Ok(address) = address {
         return Ok(address.to_string());
     }
     if text.contains("://") {

@@ -44,13 +44,12 @@ impl<'t> Section<'t> {
         self.findings.error(place, message, remedy);
     }
 
-    /// Notes that a key must be there and is not.
-    pub(super) fn missing(&self, key: &str, example: &str) {
-        self.error(
-            &self.place,
-            format!("{} without `{key}`", self.title),
-            format!("add {example}"),
-        );
+    /// Notes a key that must be there and is not.
+    pub(super) fn require(&mut self, key: &'static str, example: &str) {
+        if self.node(key).is_none() {
+            let message = format!("{} without `{key}`", self.title);
+            self.error(&self.place, message, format!("add {example}"));
+        }
     }
 
     /// Notes that a list was written and has no item, although it must.

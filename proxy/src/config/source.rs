@@ -14,7 +14,7 @@ use std::rc::Rc;
 const LARGEST_FILE: u64 = 8 << 20;
 
 /// The largest file that `${file:…}` reads, in bytes; what is larger is no secret.
-pub(super) const LARGEST_SECRET: u64 = 64 << 10;
+const LARGEST_SECRET: u64 = 64 << 10;
 
 /// One configuration file.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ pub(super) enum Value {
     Broken,
 }
 
-/// The entries of a table in the order of the file. Across files a key may stand in it twice.
+/// The entries of a table, in the order of the file.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) entries: Vec<Entry>,

@@ -1,12 +1,11 @@
 //! `[listen]` and `[admin]`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::host::listener;
 use crate::config::model::{Admin, Listen};
 use crate::config::section::Section;
-use crate::config::source::Place;
 use crate::config::values::{At, List};
 
 /// The shortest token that guards an admin listener, in characters.
@@ -22,43 +21,41 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(86_400);
 pub(super) fn read(root: &mut Section<'_>) -> (Listen, Admin) {
     let token = token(root.section("admin", "[admin]"));
     let mut section = root.section("listen", "[listen]");
-    let http = section.list("http", "address", listener);
-    let https = section.list("https", "address", listener);
-    let admin = section.parsed("admin", "address", listener);
+    let http = addresses(&mut section, "http", 80);
+    let https = addresses(&mut section, "https", 443);
+    let admin = section.parsed("admin", "address", listener).unwrap_or_else(|| At {
+        value: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)),
+        place: section.place.clone(),
+    });
     let workers = section.integer("workers", 0..=MOST_WORKERS).map_or(0, |at| at.value);
     let drain_timeout = section.duration("drain_timeout", Duration::ZERO..=LONGEST_DRAIN);
-    let place = section.place.clone();
 
-    let given = [&http, &https].map(|list| list.as_ref().map_or(&[][..], |list| &list.items));
-    let all: Vec<&At<SocketAddr>> = given.into_iter().flatten().chain(&admin).collect();
+    let all: Vec<_> = http.items.iter().chain(&https.items).chain([&admin]).collect();
     note_duplicates(&section, &all);
-    if let (Some(http), Some(https)) = (&http, &https)
-        && http.empty
-        && https.empty
-    {
-        section.error(&place, "no listener for clients", "add an address to `https` or `http`");
+    if http.empty && https.empty {
+        let remedy = "add an address to `https` or `http`";
+        section.error(&https.place, "no listener for clients", remedy);
     }
-    if let Some(admin) = &admin {
-        check_admin(&section, admin, token.is_some());
-    }
+    check_admin(&section, &admin, token.is_some());
     section.finish();
 
     let listen = Listen {
-        http: addresses(http, 80),
-        https: addresses(https, 443),
-        admin: admin.map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9180)), |at| at.value),
+        http: http.into_values(),
+        https: https.into_values(),
+        admin: admin.value,
         workers: workers_or_cores(workers),
         drain_timeout: drain_timeout.unwrap_or(Duration::from_secs(30)),
     };
     (listen, Admin { token })
 }
 
-/// The addresses given, or every address of the host.
-fn addresses(given: Option<List<SocketAddr>>, port: u16) -> Vec<SocketAddr> {
-    given.map_or_else(
-        || vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))],
-        List::into_values,
-    )
+/// The addresses given, or every address of the machine.
+fn addresses(section: &mut Section<'_>, key: &'static str, port: u16) -> List<SocketAddr> {
+    section.list(key, "address", listener).unwrap_or_else(|| {
+        let value = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let place = section.place.clone();
+        List { items: vec![At { value, place: place.clone() }], empty: false, place }
+    })
 }
 
 /// One worker per core, unless the file says otherwise.
@@ -76,9 +73,9 @@ fn note_duplicates(section: &Section<'_>, all: &[&At<SocketAddr>]) {
         let Some(first) = before.find(|first| first.value == later.value) else { continue };
         if later.value.port() != 0 {
             let message = format!("the address {} is listened on twice", later.value);
-            let findings = section.findings;
-            let (place, other): (&Place, &Place) = (&later.place, &first.place);
-            findings.clash(place, message, "give each listener its own", "first named", other);
+            let (place, other) = (&later.place, &first.place);
+            let remedy = "give each listener its own";
+            section.findings.clash(place, message, remedy, "first named", other);
         }
     }
 }

@@ -80,9 +80,10 @@ fn acme(mut section: Section<'_>) -> Acme {
         Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(text.to_owned()),
         _ => Err("write the https:// URL of the CA's directory".to_owned()),
     });
+    let graphic = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     let email = section.parsed("email", "address", |text| match text.split_once('@') {
         None if text.is_empty() => Ok(None),
-        Some((user, host)) if !user.is_empty() && host.contains('.') && text.is_ascii() => {
+        Some((user, host)) if !user.is_empty() && host.contains('.') && graphic(text) => {
             Ok(Some(text.to_owned()))
         }
         _ => Err("write one e-mail address: \"ops@example.com\"".to_owned()),

@@ -45,14 +45,12 @@ fn rule(
     hosts: &[At<String>],
     names: &mut Vec<At<String>>,
 ) -> Option<Rule> {
+    section.require("name", "name = \"global\"");
+    section.require("limit", "limit = 100");
+    section.require("window", "window = \"60s\"");
     let name = name(section, names);
     let limit = section.integer("limit", LIMIT);
     let window = section.duration("window", WINDOW);
-    for (key, example) in [("limit", "limit = 100"), ("window", "window = \"60s\"")] {
-        if section.node(key).is_none() {
-            section.missing(key, example);
-        }
-    }
     let matches = matches(section.section("match", "`match` of [[rate_limit]]"), hosts);
     let key = key(section);
     let mode = section.parsed("mode", "mode", |text| match text {
@@ -72,9 +70,6 @@ fn rule(
 }
 
 fn name(section: &mut Section<'_>, names: &mut Vec<At<String>>) -> Option<String> {
-    if section.node("name").is_none() {
-        section.missing("name", "name = \"global\"");
-    }
     let At { value, place } = section.text("name")?;
     section.check_name(value, &place);
     if let Some(first) = names.iter().find(|first| first.value == value) {

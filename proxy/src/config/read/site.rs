@@ -63,12 +63,9 @@ impl Sites {
             other => Err(suggestion(other, ["acme", "internal"])),
         });
         let redirect_http = section.boolean("redirect_http");
-        let has_upstream = section.node("upstream").is_some();
+        section.require("upstream", "upstream = \"http://127.0.0.1:3000\"");
         let settings = Settings::read(section, upstreams, policies);
         let routes = section.sections("route", "[[site.route]]");
-        if !has_upstream {
-            section.missing("upstream", "upstream = \"http://127.0.0.1:3000\"");
-        }
         let default = settings.upstream.map(|upstream| Route {
             label: Arc::from("*"),
             upstream,
@@ -86,13 +83,8 @@ impl Sites {
     }
 
     fn hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {
-        const EXAMPLE: &str = "hosts = [\"app.example.com\"]";
-        let Some(list) = section.list("hosts", "host", host) else {
-            if section.node("hosts").is_none() {
-                section.missing("hosts", EXAMPLE);
-            }
-            return Vec::new();
-        };
+        section.require("hosts", "hosts = [\"app.example.com\"]");
+        let Some(list) = section.list("hosts", "host", host) else { return Vec::new() };
         section.note_empty("hosts", &list, "name at least one host");
         let earlier = self.hosts.len();
         for at in &list.items {
@@ -134,9 +126,7 @@ fn read_routes(
     let mut patterns: Vec<At<Pattern>> = Vec::new();
     for mut section in sections {
         let settings = Settings::read(&mut section, upstreams, policies);
-        if section.node("path").is_none() {
-            section.missing("path", "path = \"/api/{*rest}\"");
-        }
+        section.require("path", "path = \"/api/{*rest}\"");
         if let Some(pattern) = section.parsed("path", "path pattern", Pattern::parse) {
             note_unreachable(&section, &patterns, &pattern);
             routes.extend(site.map(|site| {

@@ -112,16 +112,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_IN_FLIGHT: usize = 1024;
 
 fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
+    section.require("servers", "servers = [\"http://127.0.0.1:3000\"]");
     let servers = section.list("servers", "URL", server);
     let connect_timeout = section.duration("connect_timeout", TIMEOUT);
     let answer_timeout = section.duration("answer_timeout", TIMEOUT);
     let max_in_flight = section.integer("max_in_flight", COUNT);
-    match &servers {
-        None => section.missing("servers", "servers = [\"http://127.0.0.1:3000\"]"),
-        Some(list) => {
-            section.note_empty("servers", list, "name at least one server");
-            note_duplicates(&section, &list.items);
-        }
+    if let Some(list) = &servers {
+        section.note_empty("servers", list, "name at least one server");
+        note_duplicates(&section, &list.items);
     }
     section.finish();
     Upstream {
