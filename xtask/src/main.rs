@@ -21,8 +21,12 @@ mod tidy;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
 
 use interrupt::Interrupted;
+use process::Running;
 
 const HELP: &str = "\
 The project's own commands.
@@ -77,8 +81,9 @@ fn command(args: &[&str]) -> anyhow::Result<ExitCode> {
             print!("{}", bench::help());
             Ok(ExitCode::SUCCESS)
         }
-        ["dev"] => dev::run(dev::Profile::Debug),
-        ["dev", "--release"] => dev::run(dev::Profile::Release),
+        ["dev"] => dev::run(Profile::Debug),
+        ["dev", "--release"] => dev::run(Profile::Release),
+        ["dev", unknown, ..] => Ok(wrong_usage(&format!("no such option of `dev`: {unknown}"))),
         ["test", options @ ..] => match test::Options::parse(options) {
             Ok(options) => test::run(&options),
             Err(fault) => Ok(wrong_usage(&fault.to_string())),
@@ -109,4 +114,29 @@ fn cargo() -> std::process::Command {
     let mut command = process::guarded(cargo);
     command.current_dir(root());
     command
+}
+
+/// How a program is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Profile {
+    Debug,
+    Release,
+}
+
+/// Builds packages of the workspace and gives the folder that their programs are in.
+fn build(profile: Profile, args: &[&str]) -> anyhow::Result<PathBuf> {
+    // cargo put xtask into `TARGET/debug`: the one sure way to learn where TARGET is.
+    let xtask = std::env::current_exe()?;
+    let target = xtask.ancestors().nth(2).unwrap_or(&xtask);
+    let (options, folder) = match profile {
+        Profile::Debug => ([].as_slice(), "debug"),
+        Profile::Release => (["--release"].as_slice(), "release"),
+    };
+    let mut command = cargo();
+    command.arg("build").args(options).args(args);
+    let status = Running::spawn("cargo", &mut command)?.wait(Duration::from_secs(3600))?;
+    if !status.success() {
+        bail!("`cargo build` failed ({status}); why stands above");
+    }
+    Ok(target.join(folder))
 }

@@ -80,6 +80,7 @@ pub(crate) struct Running {
     child: Child,
     stop_signal: Signal,
     patience: Duration,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Running {
@@ -87,7 +88,7 @@ impl Running {
     pub(crate) fn spawn(name: &'static str, command: &mut Command) -> anyhow::Result<Self> {
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let patience = Duration::from_secs(5);
-        Ok(Self { name, child, stop_signal: Signal::TERM, patience })
+        Ok(Self { name, child, stop_signal: Signal::TERM, patience, readers: Vec::new() })
     }
 
     /// How it is asked to stop, and how long it may take before it is killed.
@@ -102,14 +103,14 @@ impl Running {
         self.child.id()
     }
 
-    /// Hands every line of the child's piped streams to `each`, on threads of their own.
-    pub(crate) fn each_line(
-        &mut self,
-        each: impl FnMut(&str) + Send + Clone + 'static,
-    ) -> Vec<JoinHandle<()>> {
-        let out = self.child.stdout.take().map(|stream| lines(stream, each.clone()));
-        let err = self.child.stderr.take().map(|stream| lines(stream, each));
-        out.into_iter().chain(err).collect()
+    /// Hands every line of the child's piped output to `each`, on a thread that ends with it.
+    pub(crate) fn each_line(&mut self, each: impl FnMut(&str) + Send + 'static) {
+        self.readers.extend(self.child.stdout.take().map(|stream| lines(stream, each)));
+    }
+
+    /// The same for its piped errors.
+    pub(crate) fn each_error_line(&mut self, each: impl FnMut(&str) + Send + 'static) {
+        self.readers.extend(self.child.stderr.take().map(|stream| lines(stream, each)));
     }
 
     /// How it ended, if it has.
@@ -156,7 +157,7 @@ impl Running {
         Ok(())
     }
 
-    /// Asks it to stop, waits, then kills what is left of its group.
+    /// Asks it to stop, waits, then kills what is left of its group; its last lines are read.
     pub(crate) fn stop(&mut self) {
         let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return };
         if let Ok(None) = self.child.try_wait() {
@@ -173,6 +174,7 @@ impl Running {
         }
         let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         let _ = self.child.wait();
+        self.readers.drain(..).for_each(|reader| drop(reader.join()));
     }
 }
 

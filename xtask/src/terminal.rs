@@ -12,14 +12,9 @@ pub(crate) enum Style {
     Magenta,
 }
 
-/// Whether standard output is read by a person who did not ask for plain text.
-pub(crate) fn colourful() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
-}
-
-/// `text` in that style where standard output is a terminal, `text` itself elsewhere.
+/// `text` in that style where standard output is read by a person who did not ask for plain text.
 pub(crate) fn paint(style: Style, text: &str) -> String {
-    if !colourful() {
+    if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {
         return text.to_owned();
     }
     let code = match style {

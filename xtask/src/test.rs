@@ -187,7 +187,7 @@ fn run_tests(filter: &[String]) -> anyhow::Result<Tally> {
     let mut running = Running::spawn("cargo", command.stdout(Stdio::piped()))?;
     let tally = Arc::new(Mutex::new(Tally::default()));
     let shared = Arc::clone(&tally);
-    let readers = running.each_line(move |line| {
+    running.each_line(move |line| {
         println!("{line}");
         if let Some(result) = result_line(line) {
             *shared.lock().unwrap_or_else(PoisonError::into_inner) += result;
@@ -196,7 +196,6 @@ fn run_tests(filter: &[String]) -> anyhow::Result<Tally> {
     let status = running.wait(STEP_BOUND)?;
     // Whatever a test left running still holds the pipe.
     running.stop();
-    readers.into_iter().for_each(|reader| drop(reader.join()));
     let tally = *tally.lock().unwrap_or_else(PoisonError::into_inner);
     if !status.success() && tally.failed == 0 {
         println!("cargo test: {status}");
