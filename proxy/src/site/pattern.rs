@@ -12,6 +12,9 @@ impl Pattern {
         Ok(Self { text: text.to_owned() })
     }
 
+    pub fn matches(&self, path: &str) -> bool {
+        self.text == path
+    }
     /// The pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {

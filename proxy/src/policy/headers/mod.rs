@@ -11,6 +11,11 @@ pub struct HeaderPolicy {
 }
 
 impl HeaderPolicy {
+    /// A copy that shares no reference count with this one.
+    pub(crate) fn detached(&self) -> Self {
+        self.clone()
+    }
+
     /// Removes what the policy removes and sets what it sets. HSTS goes out over TLS only (RFC 6797, 7.2).
     pub fn apply(&self, headers: &mut HeaderMap, secure: bool) {
         for name in &self.remove {
