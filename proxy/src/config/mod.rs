@@ -1,264 +1,74 @@
-//! The configuration: what the program uses, with every default resolved and every reference checked.
+//! The configuration: read once, checked whole, then used.
 //!
-//! A file is read in two steps. The reader walks the TOML document value by value, keeps the span of each, and
-//! collects **every** fault instead of stopping at the first; what is whole becomes a [`Config`], in which no
-//! `Option` means "default", names have become indexes, and header values are already serialised. Nothing binds a
-//! port before that.
+//! A file is read in steps. The TOML parser keeps the span of every value; the tree adds the file
+//! and expands variables; `include` joins files; a typed reader walks the tree section by section
+//! and notes **every** fault. What has no error becomes a [`Config`]. Nothing binds a port before
+//! that, and a reload that fails changes nothing.
+//!
+//! # Why
+//!
+//! The reader is written by hand rather than derived with serde: serde stops at the first fault,
+//! and an operator with four mistakes would need five attempts. The price is one line per key,
+//! which also holds the key's range and default.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+mod expand;
+mod fault;
+mod host;
+mod include;
+mod model;
+pub(crate) mod nearest;
+mod quantity;
+mod read;
+mod section;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
 
-use http::Method;
+use std::path::Path;
 
-use crate::policy::headers::HeaderPolicy;
-use crate::site::pattern::Pattern;
+pub use expand::Environment;
+pub use fault::{Fault, Faults, Related, Severity, Spot};
+pub use model::*;
 
-/// Everything a running Gatehouse was told.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where connections come in.
-    pub listen: Listen,
-    /// Who may talk to the admin listener.
-    pub admin: Admin,
-    /// Certificates and protocol versions.
-    pub tls: Tls,
-    /// The certificate authority of sites with [`Issuer::Acme`].
-    pub acme: Acme,
-    /// The bounds of everything a client can make Gatehouse hold.
-    pub limits: Limits,
-    /// Named and anonymous upstreams; [`UpstreamId`] is an index into this list.
-    pub upstreams: Vec<Upstream>,
-    /// The sites, in the order of the file.
-    pub sites: Vec<Site>,
-    /// The rate-limit rules whose mode is not `off`, in the order of the file.
-    pub rules: Vec<Rule>,
-    /// Where records and messages go.
-    pub log: Log,
+use fault::Findings;
+use include::Loader;
+use tree::Table;
+
+/// Reads the file at `path` and everything it includes.
+///
+/// # Errors
+///
+/// Every fault of every file, and the warnings beside them.
+pub fn load(path: &Path, environment: Environment<'_>) -> Result<Config, Faults> {
+    finish(environment, |loader| loader.file(path))
 }
 
-/// The `[listen]` section.
-#[derive(Debug, Clone)]
-pub struct Listen {
-    /// Plain HTTP listeners (default `[::]:80`).
-    pub http: Vec<SocketAddr>,
-    /// TLS listeners (default `[::]:443`).
-    pub https: Vec<SocketAddr>,
-    /// The admin listener (default `127.0.0.1:9180`).
-    pub admin: SocketAddr,
-    /// Worker threads, at least 1; the file's `0` has become one per core.
-    pub workers: usize,
-    /// How long requests in flight may take to finish after TERM or INT (default 30 s).
-    pub drain_timeout: Duration,
+/// Reads `text` as if it were the content of the file at `path`, to which includes are relative.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_text(path: &Path, text: &str, environment: Environment<'_>) -> Result<Config, Faults> {
+    finish(environment, |loader| loader.text(path, text.to_owned(), 0))
 }
 
-/// The `[admin]` section.
-#[derive(Clone, Default)]
-pub struct Admin {
-    /// The bearer token; required when the admin listener is not on a loopback address.
-    pub token: Option<String>,
-}
-
-impl std::fmt::Debug for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admin").field("token", &self.token.as_ref().map(|_| "…")).finish()
+fn finish(
+    environment: Environment<'_>,
+    read: impl FnOnce(&mut Loader<'_>) -> Table,
+) -> Result<Config, Faults> {
+    let findings = Findings::default();
+    let mut loader = Loader::new(environment, &findings);
+    let document = read(&mut loader);
+    let Loader { files, complete, .. } = loader;
+    // What follows from half a configuration would only hide why it is half.
+    if !complete {
+        return Err(findings.into_faults());
     }
-}
-
-/// The `[tls]` section.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// The directory of keys and certificates (default `/var/lib/gatehouse/certs`).
-    pub store: PathBuf,
-    /// The oldest protocol version offered (default TLS 1.2).
-    pub min_version: TlsVersion,
-}
-
-/// A TLS protocol version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsVersion {
-    /// TLS 1.2 (RFC 5246).
-    V1_2,
-    /// TLS 1.3 (RFC 8446).
-    V1_3,
-}
-
-/// The `[acme]` section.
-#[derive(Debug, Clone)]
-pub struct Acme {
-    /// The directory URL (default Let's Encrypt).
-    pub directory: String,
-    /// The account's contact address.
-    pub email: Option<String>,
-}
-
-/// The `[limits]` section; defaults are the contract's.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Open client connections in all, at least 1 (default 20,000).
-    pub connections: usize,
-    /// Open connections of one peer address, at least 1 (default 256).
-    pub connections_per_client: usize,
-    /// From the first byte of a TLS handshake to its end (default 10 s).
-    pub handshake_timeout: Duration,
-    /// From the first byte of a request head to its end, and the wait for the first byte of a connection (default 10 s).
-    pub header_timeout: Duration,
-    /// How long a connection may rest between requests (default 75 s).
-    pub idle_timeout: Duration,
-    /// Bytes of a request head, 8 KiB to 1 MiB (default 32 KiB).
-    pub header_bytes: usize,
-    /// Fields of a request head, 1 to 1,000 (default 100).
-    pub header_count: usize,
-    /// Bytes of a request body (default 10 MiB).
-    pub body_bytes: u64,
-    /// Bytes per second that a request body must bring, after a grace of `header_timeout`; 0 switches it off (default 500).
-    pub body_min_rate: u64,
-    /// How long a write to a client may make no progress (default 60 s).
-    pub response_write_timeout: Duration,
-    /// Concurrent streams of an HTTP/2 connection, 1 to 1,000 (default 100).
-    pub http2_streams: u32,
-}
-
-/// An index into [`Config::upstreams`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UpstreamId(pub usize);
-
-/// A `[upstream.NAME]` section, or the URL that a site gave in its place.
-#[derive(Debug, Clone)]
-pub struct Upstream {
-    /// The name in the file, or the URL of an anonymous one.
-    pub name: String,
-    /// At least one server, tried in turn.
-    pub servers: Vec<Server>,
-    /// How long a TCP connect may take (default 2 s).
-    pub connect_timeout: Duration,
-    /// From the request's last byte to the response's head, and between two pieces of its body (default 60 s).
-    pub answer_timeout: Duration,
-    /// Requests in flight to this upstream from one worker's share of the whole, at least 1 (default 1,024 in all).
-    pub max_in_flight: usize,
-}
-
-/// One address of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Server {
-    /// A DNS name or an IP address (without brackets).
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
-}
-
-/// A set of hosts that are served alike.
-#[derive(Debug, Clone)]
-pub struct Site {
-    /// Lower-case DNS names or IP addresses (IPv6 without brackets), no port; at least one.
-    pub hosts: Vec<String>,
-    /// Who signs the site's certificate.
-    pub issuer: Issuer,
-    /// Whether plain HTTP is answered by a redirect to https (default) or served.
-    pub redirect_http: bool,
-    /// What a request gets that no route says otherwise for.
-    pub default: Route,
-    /// First match wins; each route is already complete with what it inherits from the site.
-    pub routes: Vec<(Pattern, Route)>,
-}
-
-/// What happens to the requests of a site or of a path pattern in it.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// The pattern as written, or `*` for the site's own route: a stable label in records.
-    pub label: Arc<str>,
-    /// Where requests go.
-    pub upstream: UpstreamId,
-    /// The response headers.
-    pub headers: Arc<HeaderPolicy>,
-    /// The largest request body in bytes.
-    pub body_bytes: u64,
-}
-
-/// Who signs a site's certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Issuer {
-    /// A public CA over ACME (the default).
-    Acme,
-    /// Gatehouse's own development CA.
-    Internal,
-}
-
-/// A `[[rate_limit]]` table.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    /// Unique, printable ASCII without `"` and `\`: it travels in header fields.
-    pub name: String,
-    /// Requests that may pass in any interval of `window`, at least 1.
-    pub limit: u64,
-    /// 1 s (or less, at least 1 ms) to 30 d and more.
-    pub window: Duration,
-    /// Which requests the rule counts.
-    pub matches: Match,
-    /// What makes two requests share a count; at least one part.
-    pub key: Vec<KeyPart>,
-    /// Whether the rule rejects.
-    pub mode: Mode,
-}
-
-/// The `match` of a rule: every list that is not empty must hold the request, and no `not_` list may.
-#[derive(Debug, Clone, Default)]
-pub struct Match {
-    /// Request methods.
-    pub methods: Vec<Method>,
-    /// Request methods that the rule leaves alone.
-    pub not_methods: Vec<Method>,
-    /// Path patterns.
-    pub paths: Vec<Pattern>,
-    /// Path patterns that the rule leaves alone.
-    pub not_paths: Vec<Pattern>,
-    /// Hosts, lower case.
-    pub hosts: Vec<String>,
-    /// Hosts that the rule leaves alone, lower case.
-    pub not_hosts: Vec<String>,
-}
-
-/// One part of a rule's key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyPart {
-    /// The client's address.
-    Ip,
-    /// One count for everybody.
-    Global,
-    /// The request's host.
-    Host,
-    /// The decoded path.
-    Path,
-    /// The request's method.
-    Method,
-}
-
-/// What a rule does with a request over its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Reject it.
-    Enforce,
-    /// Count and log it, and let it pass.
-    Shadow,
-}
-
-/// The `[log]` section.
-#[derive(Debug, Clone)]
-pub struct Log {
-    /// Where records go.
-    pub access: AccessLog,
-    /// The level of messages on standard error (default `info`).
-    pub level: tracing::Level,
-}
-
-/// Where records go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccessLog {
-    /// Standard output (the default).
-    Stdout,
-    /// Nowhere.
-    Off,
-    /// A file, appended to.
-    File(PathBuf),
+    let config = read::configuration(&document, files, &findings);
+    match findings.has_errors() {
+        true => Err(findings.into_faults()),
+        false => Ok(Config { warnings: findings.into_faults(), ..config }),
+    }
 }

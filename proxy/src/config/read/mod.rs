@@ -1,0 +1,123 @@
+//! From the tree to the [`Config`]: one file per section, read in the order in which they refer to one another.
+
+mod headers;
+mod limits;
+mod listen;
+mod rate_limit;
+mod site;
+mod upstream;
+
+use std::path::PathBuf;
+
+use super::fault::{Faults, Findings};
+use super::model::{AccessLog, Acme, Config, Log, Tls, TlsVersion};
+use super::nearest::suggestion;
+use super::section::Section;
+use super::source::{Place, Source};
+use super::tree::Table;
+
+/// Reads the whole document. The result is usable only if `findings` has no error afterwards.
+pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Findings) -> Config {
+    let first = files.first().map_or_else(String::new, |path| path.display().to_string());
+    let nowhere = Place::new(&Source::new(first.clone(), 0, String::new()), 0..0);
+    let mut root = Section::new("the file".to_owned(), nowhere, &document.entries, findings);
+    let (listen, admin) = listen::read(&mut root);
+    let tls = tls(root.section("tls", "[tls]"));
+    let acme = acme(root.section("acme", "[acme]"));
+    let limits = limits::read(root.section("limits", "[limits]"));
+    let mut upstreams = upstream::Upstreams::read(&mut root);
+    let mut policies = headers::Policies::read(&mut root);
+    let mut sites = site::Sites::default();
+    sites.read(&mut root, &mut upstreams, &mut policies, limits.body_bytes);
+    let rules = rate_limit::read(&mut root, &sites.hosts);
+    let log = log(root.section("log", "[log]"));
+    // `include` was taken out before; it is asked for here so that a misspelt one is recognised.
+    root.node("include");
+    root.finish();
+    if sites.is_empty() {
+        let remedy = "add a [[site]] with `hosts` and `upstream`";
+        findings.whole_file(&first, 0, "there is no [[site]]".to_owned(), remedy);
+    }
+    upstreams.warn_of_unused(findings);
+    policies.warn_of_unused(findings);
+    Config {
+        listen,
+        admin,
+        tls,
+        acme,
+        limits,
+        upstreams: upstreams.into_list(),
+        sites: sites.into_list(),
+        rules,
+        log,
+        files,
+        warnings: Faults::default(),
+    }
+}
+
+fn tls(mut section: Section<'_>) -> Tls {
+    let store = section.parsed("store", "directory", |text| match text {
+        "redis" => Err("sharing certificates over Redis is not supported".to_owned()),
+        "" => Err("name a directory".to_owned()),
+        path => Ok(PathBuf::from(path)),
+    });
+    let min_version = section.parsed("min_version", "version", |text| match text {
+        "1.2" => Ok(TlsVersion::V1_2),
+        "1.3" => Ok(TlsVersion::V1_3),
+        _ => Err("write \"1.2\" or \"1.3\"".to_owned()),
+    });
+    section.finish();
+    Tls {
+        store: store.map_or_else(|| PathBuf::from("/var/lib/gatehouse/certs"), |at| at.value),
+        min_version: min_version.map_or(TlsVersion::V1_2, |at| at.value),
+    }
+}
+
+fn acme(mut section: Section<'_>) -> Acme {
+    const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+    let directory = section.parsed("directory", "URL", |text| match text.parse::<http::Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(text.to_owned()),
+        _ => Err("write the https:// URL of the CA's directory".to_owned()),
+    });
+    let email = section.parsed("email", "address", |text| match text.split_once('@') {
+        None if text.is_empty() => Ok(None),
+        Some((user, host)) if !user.is_empty() && host.contains('.') && text.is_ascii() => {
+            Ok(Some(text.to_owned()))
+        }
+        _ => Err("write one e-mail address: \"ops@example.com\"".to_owned()),
+    });
+    section.finish();
+    Acme {
+        directory: directory.map_or_else(|| LETS_ENCRYPT.to_owned(), |at| at.value),
+        email: email.and_then(|at| at.value),
+    }
+}
+
+fn log(mut section: Section<'_>) -> Log {
+    const PLACES: [&str; 2] = ["stdout", "off"];
+    let access = section.parsed("access", "place", |text| match text {
+        "stdout" => Ok(AccessLog::Stdout),
+        "off" => Ok(AccessLog::Off),
+        path if path.contains('/') => Ok(AccessLog::File(PathBuf::from(path))),
+        other => Err(format!(
+            "{}; a file is written with a `/`: \"./access.log\"",
+            suggestion(other, PLACES)
+        )),
+    });
+    section.parsed("format", "format", |text| match text {
+        "json" => Ok(()),
+        _ => Err("only \"json\" is supported".to_owned()),
+    });
+    let level = section.parsed("level", "level", |text| {
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        match levels.contains(&text) {
+            true => text.parse::<tracing::Level>().map_err(|error| error.to_string()),
+            false => Err(suggestion(text, levels)),
+        }
+    });
+    section.finish();
+    Log {
+        access: access.map_or(AccessLog::Stdout, |at| at.value),
+        level: level.map_or(tracing::Level::INFO, |at| at.value),
+    }
+}

@@ -1,0 +1,169 @@
+//! `[[site]]` and `[[site.route]]`.
+
+use std::sync::Arc;
+
+use super::headers::Policies;
+use super::limits::BODY;
+use super::upstream::Upstreams;
+use crate::config::host::host;
+use crate::config::model::{Issuer, Route, Site, UpstreamId};
+use crate::config::nearest::suggestion;
+use crate::config::section::Section;
+use crate::config::values::At;
+use crate::policy::headers::HeaderPolicy;
+use crate::site::pattern::Pattern;
+
+/// The sites so far.
+#[derive(Default)]
+pub(super) struct Sites {
+    sites: Vec<Site>,
+    /// Every host of every site, also of sites with faults.
+    pub(super) hosts: Vec<At<String>>,
+    /// Whether a site was written at all.
+    any: bool,
+}
+
+/// What a section says about its requests; what it leaves open is inherited.
+struct Settings {
+    upstream: Option<UpstreamId>,
+    headers: Option<Arc<HeaderPolicy>>,
+    body_bytes: Option<u64>,
+}
+
+impl Sites {
+    /// Reads all `[[site]]` sections.
+    pub(super) fn read(
+        &mut self,
+        root: &mut Section<'_>,
+        upstreams: &mut Upstreams,
+        policies: &mut Policies,
+        body_bytes: u64,
+    ) {
+        for mut section in root.sections("site", "[[site]]") {
+            self.any = true;
+            let site = self.site(&mut section, upstreams, policies, body_bytes);
+            self.sites.extend(site);
+            section.finish();
+        }
+    }
+
+    /// Whether no site was written.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.any
+    }
+
+    pub(super) fn into_list(self) -> Vec<Site> {
+        self.sites
+    }
+
+    /// A site; `None` if it has no upstream to fall back on, which is a fault already noted.
+    fn site(
+        &mut self,
+        section: &mut Section<'_>,
+        upstreams: &mut Upstreams,
+        policies: &mut Policies,
+        body_bytes: u64,
+    ) -> Option<Site> {
+        let hosts = self.hosts(section);
+        let issuer = section.parsed("issuer", "issuer", |text| match text {
+            "acme" => Ok(Issuer::Acme),
+            "internal" => Ok(Issuer::Internal),
+            other => Err(suggestion(other, ["acme", "internal"])),
+        });
+        let redirect_http = section.boolean("redirect_http");
+        let has_upstream = section.node("upstream").is_some();
+        let settings = Settings::read(section, upstreams, policies);
+        let routes = section.sections("route", "[[site.route]]");
+        if !has_upstream {
+            section.missing("upstream", "upstream = \"http://127.0.0.1:3000\"");
+        }
+        let default = settings.upstream.map(|upstream| Route {
+            label: Arc::from("*"),
+            upstream,
+            headers: settings.headers.unwrap_or_else(|| policies.default()),
+            body_bytes: settings.body_bytes.unwrap_or(body_bytes),
+        });
+        let routes = read_routes(routes, upstreams, policies, default.as_ref());
+        Some(Site {
+            hosts,
+            issuer: issuer.map_or(Issuer::Acme, |at| at.value),
+            redirect_http: redirect_http.unwrap_or(true),
+            default: default?,
+            routes,
+        })
+    }
+
+    fn hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {
+        const EXAMPLE: &str = "hosts = [\"app.example.com\"]";
+        let Some(list) = section.list("hosts", "host", host) else {
+            if section.node("hosts").is_none() {
+                section.missing("hosts", EXAMPLE);
+            }
+            return Vec::new();
+        };
+        section.note_empty("hosts", &list, EXAMPLE);
+        for at in &list.items {
+            if let Some(first) = self.hosts.iter().find(|first| first.value == at.value) {
+                let message = format!("two sites have the host `{}`", at.value);
+                let (place, other) = (&at.place, &first.place);
+                section.findings.clash(place, message, "keep it in one", "first named", other);
+            }
+            self.hosts.push(at.clone());
+        }
+        list.into_values()
+    }
+}
+
+impl Settings {
+    fn read(section: &mut Section<'_>, upstreams: &mut Upstreams, policies: &mut Policies) -> Self {
+        let upstream = section.text("upstream");
+        let headers = section.text("headers");
+        Self {
+            upstream: upstream.and_then(|name| upstreams.resolve(&name, section)),
+            headers: headers.and_then(|name| policies.resolve(&name, section)),
+            body_bytes: section.size("body_bytes", BODY),
+        }
+    }
+}
+
+/// Reads routes; each is complete with what it inherits from the site's own.
+fn read_routes(
+    sections: Vec<Section<'_>>,
+    upstreams: &mut Upstreams,
+    policies: &mut Policies,
+    site: Option<&Route>,
+) -> Vec<(Pattern, Route)> {
+    let mut routes = Vec::new();
+    let mut patterns: Vec<At<Pattern>> = Vec::new();
+    for mut section in sections {
+        let settings = Settings::read(&mut section, upstreams, policies);
+        if section.node("path").is_none() {
+            section.missing("path", "path = \"/api/{*rest}\"");
+        }
+        if let Some(pattern) = section.parsed("path", "path pattern", Pattern::parse) {
+            note_unreachable(&section, &patterns, &pattern);
+            routes.extend(site.map(|site| {
+                let route = Route {
+                    label: Arc::from(pattern.value.as_str()),
+                    upstream: settings.upstream.unwrap_or(site.upstream),
+                    headers: settings.headers.unwrap_or_else(|| Arc::clone(&site.headers)),
+                    body_bytes: settings.body_bytes.unwrap_or(site.body_bytes),
+                };
+                (pattern.value.clone(), route)
+            }));
+            patterns.push(pattern);
+        }
+        section.finish();
+    }
+    routes
+}
+
+/// The first match wins: a route whose paths an earlier one takes all is dead.
+fn note_unreachable(section: &Section<'_>, earlier: &[At<Pattern>], pattern: &At<Pattern>) {
+    if let Some(first) = earlier.iter().find(|first| first.value.covers(&pattern.value)) {
+        let message = format!("the route `{}` can never match", pattern.value.as_str());
+        let remedy = format!("`{}` takes all its paths: move it up", first.value.as_str());
+        let (place, other) = (&pattern.place, &first.place);
+        section.findings.clash(place, message, remedy, "the earlier route is", other);
+    }
+}

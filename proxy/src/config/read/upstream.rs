@@ -1,0 +1,145 @@
+//! `[upstream.NAME]`, and the URLs that sites and routes give in the place of a name.
+
+use std::time::Duration;
+
+use super::limits::{COUNT, TIMEOUT, count};
+use crate::config::fault::Findings;
+use crate::config::host::server;
+use crate::config::model::{Server, Upstream, UpstreamId};
+use crate::config::nearest::suggestion;
+use crate::config::section::{Section, quoted};
+use crate::config::source::Place;
+use crate::config::values::{At, List};
+
+/// Every upstream so far, and whether somebody uses it.
+pub(super) struct Upstreams(Vec<Known>);
+
+struct Known {
+    upstream: Upstream,
+    /// Where its section begins; `None` for the URL of a site.
+    section: Option<Place>,
+    used: bool,
+}
+
+impl Upstreams {
+    /// Reads all `[upstream.NAME]` sections.
+    pub(super) fn read(root: &mut Section<'_>) -> Self {
+        let mut known = Vec::new();
+        for (name, section) in root.named_sections("upstream") {
+            let place = section.place.clone();
+            let upstream = upstream(name, section);
+            known.push(Known { upstream, section: Some(place), used: false });
+        }
+        Self(known)
+    }
+
+    /// The upstream that a site or a route means by `reference`: a name, or the URL of its only server.
+    pub(super) fn resolve(
+        &mut self,
+        reference: &At<&str>,
+        section: &Section<'_>,
+    ) -> Option<UpstreamId> {
+        let text = reference.value;
+        if text.contains("://") || text.starts_with("unix:") {
+            return self.resolve_url(reference, section);
+        }
+        let found = self
+            .0
+            .iter_mut()
+            .enumerate()
+            .find(|(_, known)| known.section.is_some() && known.upstream.name == text);
+        if let Some((index, known)) = found {
+            known.used = true;
+            return Some(UpstreamId(index));
+        }
+        let named = self.0.iter().filter(|known| known.section.is_some());
+        let names: Vec<&str> = named.map(|known| known.upstream.name.as_str()).collect();
+        let remedy = match names.is_empty() {
+            true => "write a URL (\"http://127.0.0.1:3000\"), or add [upstream.NAME]".to_owned(),
+            false => suggestion(text, names),
+        };
+        let message = format!("unknown upstream `{}` in {}", quoted(text), section.title);
+        section.error(&reference.place, message, remedy);
+        None
+    }
+
+    fn resolve_url(&mut self, url: &At<&str>, section: &Section<'_>) -> Option<UpstreamId> {
+        let server = match server(url.value) {
+            Ok(server) => server,
+            Err(remedy) => {
+                let url_quoted = quoted(url.value);
+                let message = format!("bad URL `{url_quoted}` for `upstream` in {}", section.title);
+                section.error(&url.place, message, remedy);
+                return None;
+            }
+        };
+        // Two sites that name one URL share its connections and its bound.
+        let same = |known: &Known| {
+            known.section.is_none() && known.upstream.servers.as_slice() == [server.clone()]
+        };
+        if let Some(index) = self.0.iter().position(same) {
+            return Some(UpstreamId(index));
+        }
+        let upstream = Upstream {
+            name: url.value.to_owned(),
+            servers: vec![server],
+            connect_timeout: CONNECT_TIMEOUT,
+            answer_timeout: ANSWER_TIMEOUT,
+            max_in_flight: MAX_IN_FLIGHT,
+        };
+        self.0.push(Known { upstream, section: None, used: true });
+        Some(UpstreamId(self.0.len() - 1))
+    }
+
+    /// An upstream that no site names is probably misspelt somewhere.
+    pub(super) fn warn_of_unused(&self, findings: &Findings) {
+        for known in self.0.iter().filter(|known| !known.used) {
+            if let Some(place) = &known.section {
+                let message = format!("no site uses the upstream `{}`", known.upstream.name);
+                findings.warning(place, message, "name it in a [[site]], or remove it");
+            }
+        }
+    }
+
+    pub(super) fn into_list(self) -> Vec<Upstream> {
+        self.0.into_iter().map(|known| known.upstream).collect()
+    }
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_IN_FLIGHT: usize = 1024;
+
+fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
+    let servers = section.list("servers", "URL", server);
+    let connect_timeout = section.duration("connect_timeout", TIMEOUT);
+    let answer_timeout = section.duration("answer_timeout", TIMEOUT);
+    let max_in_flight = section.integer("max_in_flight", COUNT);
+    match &servers {
+        None => section.missing("servers", "servers = [\"http://127.0.0.1:3000\"]"),
+        Some(list) => {
+            section.note_empty("servers", list, "name at least one server");
+            note_duplicates(&section, &list.items);
+        }
+    }
+    section.finish();
+    Upstream {
+        name: name.to_owned(),
+        servers: servers.map_or_else(Vec::new, List::into_values),
+        connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+        answer_timeout: answer_timeout.unwrap_or(ANSWER_TIMEOUT),
+        max_in_flight: max_in_flight.map_or(MAX_IN_FLIGHT, |at| count(at.value)),
+    }
+}
+
+fn note_duplicates(section: &Section<'_>, servers: &[At<Server>]) {
+    for (index, later) in servers.iter().enumerate() {
+        let mut before = servers.iter().take(index);
+        if let Some(first) = before.find(|first| first.value == later.value) {
+            let Server { host, port } = &later.value;
+            let message = format!("{} names {host}:{port} twice", section.title);
+            let (place, other) = (&later.place, &first.place);
+            section.findings.clash(place, message, "remove one", "first named", other);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! HTTP Strict Transport Security (RFC 6797).
+
+use std::time::Duration;
+
+use http::HeaderValue;
+
+/// What a preload list asks for, in seconds: a year (<https://hstspreload.org>).
+const SHORTEST_PRELOAD: u64 = 31_536_000;
+
+/// The parts of a `Strict-Transport-Security` value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hsts {
+    /// How long browsers insist on https; whole seconds.
+    pub(crate) max_age: Duration,
+    /// Whether for every name below the host too.
+    pub(crate) include_subdomains: bool,
+    /// Whether the host agrees to be built into browsers.
+    pub(crate) preload: bool,
+}
+
+impl Hsts {
+    /// What keeps a preload list from taking the host, if anything.
+    pub(crate) fn preload_refusal(&self) -> Option<&'static str> {
+        match self {
+            Self { preload: false, .. } => None,
+            Self { max_age, .. } if max_age.as_secs() < SHORTEST_PRELOAD => {
+                Some("preload lists ask for a `max_age` of \"365d\" or more")
+            }
+            Self { include_subdomains: false, .. } => {
+                Some("preload lists ask for `include_subdomains = true`")
+            }
+            Self { .. } => None,
+        }
+    }
+
+    /// The value of the header.
+    pub(super) fn value(&self) -> HeaderValue {
+        let subdomains = if self.include_subdomains { "; includeSubDomains" } else { "" };
+        let preload = if self.preload { "; preload" } else { "" };
+        let seconds = self.max_age.as_secs();
+        // Digits and these words are always a value.
+        HeaderValue::try_from(format!("max-age={seconds}{subdomains}{preload}"))
+            .unwrap_or_else(|_| HeaderValue::from_static("max-age=0"))
+    }
+}
