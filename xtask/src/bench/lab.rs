@@ -26,7 +26,11 @@ const TOOLS: [Tool; 5] = [
 const BOUND: Duration = Duration::from_secs(20);
 
 /// A small answer, such as an API gives.
-const JSON_BODY: &str = r#"{"status":"ok","service":"backend","version":"1.4.2","items":[{"id":1,"name":"alpha"},{"id":2,"name":"beta"},{"id":3,"name":"gamma"}],"page":1,"total":3,"next":null,"took_ms":2,"pad":"xxxxxx"}"#;
+const JSON_BODY: &str = concat!(
+    r#"{"status":"ok","service":"backend","version":"1.4.2","items":[{"id":1,"name":"alpha"},"#,
+    r#"{"id":2,"name":"beta"},{"id":3,"name":"gamma"}],"page":1,"total":3,"next":null,"#,
+    r#""took_ms":2,"pad":"xxxxxx"}"#
+);
 
 /// The fields are dropped in this order: the upstream first, then its files.
 pub(super) struct Lab {

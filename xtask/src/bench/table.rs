@@ -2,11 +2,18 @@
 
 use std::fmt::Write as _;
 
+use super::MAX_FOREIGN;
 use super::proxy::Proxy;
 use super::scenario::{SCENARIOS, Scenario};
 
-/// The figures of one run, in the order of the scenario's columns.
-pub(super) type Sample = Vec<f64>;
+/// What one run showed.
+#[derive(Debug)]
+pub(super) struct Sample {
+    /// In the order of the scenario's columns.
+    pub(super) figures: Vec<f64>,
+    /// The share of the proxy's core that others used meanwhile.
+    pub(super) foreign: f64,
+}
 
 /// Everything that was measured.
 #[derive(Default)]
@@ -37,7 +44,9 @@ impl Results {
     fn medians(&self, scenario: &Scenario, proxy: Proxy) -> Option<Vec<f64>> {
         let samples = self.samples_of(scenario, proxy);
         (0..scenario.columns().len())
-            .map(|column| median(samples.iter().filter_map(|sample| sample.get(column)).copied()))
+            .map(|column| {
+                median(samples.iter().filter_map(|sample| sample.figures.get(column)).copied())
+            })
             .collect()
     }
 
@@ -60,6 +69,16 @@ impl Results {
             }
             let _ = writeln!(table, "\n{}", rows.join("\n"));
         }
+        let disturbed = self.samples.iter().filter(|(.., sample)| sample.foreign > MAX_FOREIGN);
+        let (disturbed, all) = (disturbed.count(), self.samples.len());
+        if disturbed > 0 {
+            let _ = writeln!(
+                table,
+                "\nIn {disturbed} of {all} runs others used more than {:.0} % of the proxy's core: \
+                 measure again on a machine that does nothing else.",
+                MAX_FOREIGN * 100.0
+            );
+        }
         for (scenario, proxy, reason) in &self.failures {
             let _ = writeln!(table, "\nFAILED {scenario} {}: {reason}", proxy.name());
         }
@@ -76,30 +95,33 @@ impl Results {
                 let ratios = baseline.as_deref().map(|baseline| ratios(&medians, baseline));
                 let samples = self.samples_of(scenario, proxy);
                 let samples: Vec<String> =
-                    samples.iter().map(|sample| object(scenario, sample)).collect();
+                    samples.iter().map(|sample| object(scenario, &sample.figures)).collect();
+                let ratios =
+                    ratios.map_or_else(|| "null".to_owned(), |ratios| object(scenario, &ratios));
                 cells.push(format!(
-                    r#"{{"scenario":"{}","proxy":"{}","median":{},"ratio_to_nginx":{},"samples":[{}]}}"#,
-                    scenario.name,
-                    proxy.name(),
+                    "{{{},\"median\":{},\"ratio_to_nginx\":{ratios},\"samples\":[{}]}}",
+                    cell(scenario.name, proxy),
                     object(scenario, &medians),
-                    ratios.map_or_else(|| "null".to_owned(), |ratios| object(scenario, &ratios)),
                     samples.join(",")
                 ));
             }
         }
-        let failures: Vec<String> = self
-            .failures
-            .iter()
-            .map(|(scenario, proxy, _)| {
-                format!(r#"{{"scenario":"{scenario}","proxy":"{}"}}"#, proxy.name())
-            })
+        let failures = self.failures.iter();
+        let failures: Vec<String> = failures
+            .map(|(scenario, proxy, _)| format!("{{{}}}", cell(scenario, *proxy)))
             .collect();
         format!(
-            "{{\"reps\":{repetitions},\"secs\":{seconds},\"results\":[\n{}\n],\"failures\":[{}]}}\n",
+            "{{\"reps\":{repetitions},\"secs\":{seconds},\n\
+             \"results\":[\n{}\n],\n\"failures\":[{}]}}\n",
             cells.join(",\n"),
             failures.join(",")
         )
     }
+}
+
+/// Which cell of the table, as the members of a JSON object.
+fn cell(scenario: &str, proxy: Proxy) -> String {
+    format!(r#""scenario":"{scenario}","proxy":"{}""#, proxy.name())
 }
 
 fn row(proxy: Proxy, medians: &[f64], baseline: Option<&[f64]>) -> String {
@@ -148,11 +170,12 @@ mod tests {
     fn results() -> Results {
         let [h1, .., idle] = &SCENARIOS;
         let mut results = Results::default();
+        let sample = |figures: &[f64], foreign| Sample { figures: figures.to_vec(), foreign };
         for us in [20.0, 30.0, 22.0] {
-            results.add(h1, Proxy::Nginx, vec![44_790.4, 1350.0, 3210.0, us]);
+            results.add(h1, Proxy::Nginx, sample(&[44_790.4, 1350.0, 3210.0, us], 0.01));
         }
-        results.add(h1, Proxy::Gatehouse, vec![50_000.0, 1200.0, 3000.0, 16.5]);
-        results.add(idle, Proxy::Gatehouse, vec![4.8]);
+        results.add(h1, Proxy::Gatehouse, sample(&[50_000.0, 1200.0, 3000.0, 16.5], 0.2));
+        results.add(idle, Proxy::Gatehouse, sample(&[4.8], 0.0));
         results
     }
 
@@ -177,13 +200,14 @@ mod tests {
         );
         assert!(lines[4].ends_with("16.5     0.75"), "{}", lines[4]);
         assert!(table.contains("gatehouse            4.8        -\n"), "{table}");
+        assert!(table.contains("In 1 of 5 runs others used more than 8 %"), "{table}");
         assert!(table.ends_with("FAILED h2 haproxy: it did not start\n"), "{table}");
     }
 
     #[test]
     fn json_holds_every_sample() {
         let json = results().json(3, 4.0);
-        assert!(json.starts_with("{\"reps\":3,\"secs\":4,\"results\":["), "{json}");
+        assert!(json.starts_with("{\"reps\":3,\"secs\":4,\n\"results\":["), "{json}");
         assert!(json.contains(r#""cpu_us_per_request":30.0000}"#), "{json}");
         assert!(json.contains(r#""ratio_to_nginx":{"requests_per_second":1.1163,"#), "{json}");
         assert!(json.contains(r#""ratio_to_nginx":null"#), "{json}");

@@ -176,7 +176,8 @@ impl Connection {
     /// Sends one request, reads the whole answer, and gives its status.
     fn get(&mut self, port: u16, path: &str) -> Result<u16> {
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\n\
+             User-Agent: bench\r\nAccept: */*\r\n\r\n"
         );
         self.stream.write_all(request.as_bytes())?;
         let mut answer = Vec::with_capacity(4096);

@@ -37,14 +37,13 @@ fn curl_lines(https: u16, ca: &Path) -> [String; 3] {
     };
     let json = "-H 'content-type: application/json'";
     let user = format!(r#"\"email\":\"$EMAIL\",\"password\":\"{PASSWORD}\""#);
+    let name = r#"\"name\":\"Dev\""#;
     let register = format!(
-        r#"EMAIL="dev-$(date +%s)@example.com"; {} {json} -w '\n' -d "{{{user},\"name\":\"Dev\"}}""#,
+        r#"EMAIL="dev-$(date +%s)@example.com"; {} {json} -w '\n' -d "{{{user},{name}}}""#,
         curl("/api/auth/register")
     );
-    let login = format!(
-        r#"TOKEN=$({} {json} -d "{{{user}}}" | sed -n 's/.*"accessToken" *: *"\([^"]*\)".*/\1/p')"#,
-        curl("/api/auth/login")
-    );
+    let token = r#"sed -n 's/.*"accessToken" *: *"\([^"]*\)".*/\1/p'"#;
+    let login = format!(r#"TOKEN=$({} {json} -d "{{{user}}}" | {token})"#, curl("/api/auth/login"));
     let project = format!(
         r#"{} {json} -w '\n' -H "authorization: Bearer $TOKEN" -d '{{"name":"First project"}}'"#,
         curl("/api/projects")

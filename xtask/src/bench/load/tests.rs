@@ -47,7 +47,7 @@ fn what_wrk_complains_about_is_read() {
 const H2LOAD: &str = "\
 starting benchmark...
 finished in 2.50s, 400.00 req/s, 400.10MB/s
-requests: 1000 total, 1000 started, 999 done, 990 succeeded, 1 failed, 1 errored, 0 timeout
+requests: 1000 total, 1000 started, 999 done, 990 succeeded, 10 failed, 1 errored, 0 timeout
 status codes: 990 2xx, 0 3xx, 9 4xx, 0 5xx
 traffic: 1000.25MB (1048838144) total, 12.30KB (12595) headers (space savings 90%)
                      min         max         mean         sd        +/- sd
