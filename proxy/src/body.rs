@@ -3,6 +3,7 @@
 //! Trailers are not passed on: a backend would merge them into the fields that decisions were made on.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -13,7 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, Deadlines};
+use crate::rejection::Rejection;
 
 /// What a body may cost.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +26,36 @@ pub(crate) struct Bounds {
     pub(crate) min_rate: u64,
     /// How long the client may fall behind that rate.
     pub(crate) grace: Duration,
+}
+
+impl Bounds {
+    /// Takes the body of a request that is about to be forwarded. A declared length over the bound is refused before a
+    /// byte of it is read.
+    pub(crate) fn take(&self, body: &mut Option<Incoming>) -> Result<Incoming, Rejection> {
+        match body
+            .take_if(|body| body.size_hint().exact().is_none_or(|length| length <= self.bytes))
+        {
+            Some(body) => Ok(body),
+            None => Err(Rejection::BodyTooLarge),
+        }
+    }
+}
+
+/// Reads a small body that nobody wants to its end, for as long as a client that behaves needs to send it.
+///
+/// A response that overtakes the request's body ends an HTTP/1.1 connection, and has an HTTP/2 stream reset, which some
+/// clients report as an error instead of reading the response.
+pub(crate) async fn settle(mut body: Incoming, deadlines: &Rc<Deadlines>) {
+    const SMALL: u64 = 64 << 10;
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if body.is_end_stream() || body.size_hint().exact().is_none_or(|length| length > SMALL) {
+        return;
+    }
+    let deadline = deadlines.deadline();
+    deadline.arm(Instant::now(), PATIENCE);
+    let read =
+        async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} };
+    _ = deadline.guard(read).await;
 }
 
 /// Why a body was cut off.

@@ -45,7 +45,7 @@ mod record;
 mod redirect;
 mod rejection;
 mod response;
-mod site;
+pub mod site;
 mod tls;
 mod upstream;
 mod worker;

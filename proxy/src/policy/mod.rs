@@ -3,9 +3,7 @@
 pub mod headers;
 pub(crate) mod rate_limit;
 
-use http::Request;
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http::request::Parts;
 
 use self::rate_limit::{Decision, Facts, Limiter, Quoted, Rules};
 use crate::rejection::Rejection;
@@ -14,22 +12,17 @@ use crate::rejection::Rejection;
 ///
 /// Only [`admit`] makes one and [`crate::upstream`] takes nothing else: forwarding a request that no limit has seen does
 /// not compile.
-pub(crate) struct Admitted(Request<Incoming>);
+pub(crate) struct Admitted(Parts);
 
 impl Admitted {
-    /// The length that the client declared for its body, in bytes.
-    pub(crate) fn declared_length(&self) -> Option<u64> {
-        self.0.body().size_hint().exact()
-    }
-
-    pub(crate) fn into_request(self) -> Request<Incoming> {
+    pub(crate) fn into_head(self) -> Parts {
         self.0
     }
 }
 
 /// Holds a request against all rules. What the client is to be told about its quota is left in `quoted` either way.
 pub(crate) fn admit(
-    request: Request<Incoming>,
+    head: Parts,
     limiter: &Limiter,
     rules: &Rules,
     facts: &Facts<'_>,
@@ -39,7 +32,7 @@ pub(crate) fn admit(
     match limiter.decide(rules, facts, now) {
         Decision::Admit(quota) => {
             *quoted = quota;
-            Ok(Admitted(request))
+            Ok(Admitted(head))
         }
         Decision::Reject(quota, rule) => {
             let retry_after = quota.retry_after;

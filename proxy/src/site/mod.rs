@@ -11,7 +11,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use http::{HeaderValue, Request, Version, header};
+use http::request::Parts;
+use http::{HeaderValue, Version, header};
 
 use self::pattern::Pattern;
 use crate::client::Client;
@@ -116,14 +117,14 @@ pub(crate) struct HostCache(RefCell<Option<Rc<Host>>>);
 
 impl HostCache {
     /// Finds the host of a request.
-    pub(crate) fn host<B>(
+    pub(crate) fn host(
         &self,
-        request: &Request<B>,
+        head: &Parts,
         sites: &Sites,
         client: &Client,
         secure: bool,
     ) -> Result<Rc<Host>, Rejection> {
-        let raw = raw_host(request)?;
+        let raw = raw_host(head)?;
         if let Some(host) = &*self.0.borrow()
             && host.field.as_bytes() == raw
         {
@@ -140,20 +141,20 @@ impl HostCache {
 }
 
 /// The one host that a request names, as written.
-fn raw_host<B>(request: &Request<B>) -> Result<&[u8], Rejection> {
-    let mut fields = request.headers().get_all(header::HOST).iter();
+fn raw_host(head: &Parts) -> Result<&[u8], Rejection> {
+    let mut fields = head.headers.get_all(header::HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
         return Err(Rejection::HostInvalid);
     }
-    match (request.uri().authority(), field) {
+    match (head.uri.authority(), field) {
         (Some(authority), Some(field))
             if !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
         {
             Err(Rejection::HostInvalid)
         }
         (Some(authority), _) => Ok(authority.as_str().as_bytes()),
-        (None, Some(field)) if request.version() != Version::HTTP_2 => Ok(field.as_bytes()),
+        (None, Some(field)) if head.version != Version::HTTP_2 => Ok(field.as_bytes()),
         _ => Err(Rejection::HostInvalid),
     }
 }
@@ -220,12 +221,12 @@ mod tests {
         }
     }
 
-    fn request(uri: &str, hosts: &[&str], version: Version) -> Request<()> {
-        let mut request = Request::builder().uri(uri).version(version);
+    fn request(uri: &str, hosts: &[&str], version: Version) -> Parts {
+        let mut request = http::Request::builder().uri(uri).version(version);
         for host in hosts {
             request = request.header(header::HOST, *host);
         }
-        request.body(()).unwrap()
+        request.body(()).unwrap().into_parts().0
     }
 
     #[test]

@@ -5,9 +5,17 @@
 
 use std::borrow::Cow;
 
+use crate::rejection::Rejection;
+
 /// The path cannot be cleaned without guessing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ambiguous;
+
+impl From<Ambiguous> for Rejection {
+    fn from(Ambiguous: Ambiguous) -> Self {
+        Self::PathAmbiguous
+    }
+}
 
 /// Cleans a raw path. Borrows it when it is clean already, as nearly all are.
 pub(crate) fn clean(raw: &str) -> Result<Cow<'_, str>, Ambiguous> {

@@ -118,9 +118,6 @@ impl Pattern {
         long_enough && pairs().all(|(segment, other)| segment.covers(other))
     }
 
-    pub fn matches(&self, path: &str) -> bool {
-        self.text == path
-    }
     /// The pattern as written.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -42,13 +42,6 @@ pub(crate) struct Upstream {
     deadlines: Rc<Deadlines>,
 }
 
-/// What the pipeline wants done with a request besides sending it.
-pub(crate) struct Terms<'a> {
-    pub(crate) told: Told<'a>,
-    pub(crate) bounds: Bounds,
-    pub(crate) bytes_in: Rc<Cell<u64>>,
-}
-
 /// A link in use: counted, and given back or closed.
 struct Lease {
     pool: Rc<Pool>,
@@ -93,13 +86,16 @@ impl Upstream {
     pub(crate) async fn send(
         &self,
         admitted: Admitted,
-        terms: Terms<'_>,
+        told: Told<'_>,
+        incoming: Incoming,
+        bounds: Bounds,
+        bytes_in: Rc<Cell<u64>>,
     ) -> Result<Response<UpstreamBody>, Rejection> {
-        let (mut head, incoming) = admitted.into_request().into_parts();
-        forward::request(&mut head, &terms.told);
+        let mut head = admitted.into_head();
+        forward::request(&mut head, &told);
         let progress = Rc::new(Progress::default());
         let deadline = || self.deadlines.deadline();
-        let body = RequestBody::new(incoming, terms.bounds, terms.bytes_in, &progress, deadline);
+        let body = RequestBody::new(incoming, bounds, bytes_in, &progress, deadline);
         let bodiless = matches!(body, RequestBody::Empty);
         let deadline = self.deadlines.deadline();
         let mut request = Request::from_parts(head, body);

@@ -90,6 +90,12 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    // Each case is thousands of requests.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
     /// Above, at most 1 % more than the limit passes, and nobody within the limit is rejected.
     #[test]
     fn large_limits_are_within_one_percent(
