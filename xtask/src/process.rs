@@ -12,8 +12,10 @@
 //! when cargo has replaced the file meanwhile, or the child's user may not walk to it.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -81,6 +83,7 @@ pub(crate) struct Running {
     stop_signal: Signal,
     patience: Duration,
     readers: Vec<JoinHandle<()>>,
+    log: Option<PathBuf>,
 }
 
 impl Running {
@@ -88,7 +91,20 @@ impl Running {
     pub(crate) fn spawn(name: &'static str, command: &mut Command) -> anyhow::Result<Self> {
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let patience = Duration::from_secs(5);
-        Ok(Self { name, child, stop_signal: Signal::TERM, patience, readers: Vec::new() })
+        let stop_signal = Signal::TERM;
+        Ok(Self { name, child, stop_signal, patience, readers: Vec::new(), log: None })
+    }
+
+    /// The same with its output in a file, whose end is shown should it not become ready.
+    pub(crate) fn spawn_logged(
+        name: &'static str,
+        command: &mut Command,
+        log: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let file = File::create(&log).with_context(|| format!("cannot write {log:?}"))?;
+        let mut running = Self::spawn(name, command.stdout(file.try_clone()?).stderr(file))?;
+        running.log = Some(log);
+        Ok(running)
     }
 
     /// How it is asked to stop, and how long it may take before it is killed.
@@ -144,17 +160,26 @@ impl Running {
         let start = Instant::now();
         while let Err(obstacle) = ready() {
             if let Some(status) = self.ended()? {
-                bail!("{} ended before it was ready: {status}", self.name);
+                bail!("{} ended before it was ready: {status}{}", self.name, self.last_words());
             }
             if interrupt::requested() {
                 bail!(Interrupted);
             }
             if start.elapsed() > bound {
-                bail!("{} was not ready within {bound:?}: {obstacle}", self.name);
+                let said = self.last_words();
+                bail!("{} was not ready within {bound:?}: {obstacle}{said}", self.name);
             }
             std::thread::sleep(TICK);
         }
         Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let text = self.log.as_ref().and_then(|log| std::fs::read_to_string(log).ok());
+        let text = text.unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(10)..).unwrap_or_default();
+        last.iter().fold(String::new(), |said, line| format!("{said}\n    {line}"))
     }
 
     /// Asks it to stop, waits, then kills what is left of its group; its last lines are read.

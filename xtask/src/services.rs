@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -72,25 +72,23 @@ fn start_postgres(scratch: &Path, port: u16) -> anyhow::Result<Running> {
     initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
     process::capture("initdb", initdb.arg("--no-sync"), START_BOUND)?;
 
-    let log = std::fs::File::create(scratch.join("postgres.log"))?;
     let mut command = as_user("postgres")?;
     command.args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
     command.args(["-c", "unix_socket_directories=", "-c", "max_connections=300"]);
     // The data dies with the run: nothing has to reach a disk.
     command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
-    command.stdout(Stdio::null()).stderr(log);
     // INT is PostgreSQL's fast shutdown; TERM would wait for connected clients.
-    let mut running = Running::spawn("PostgreSQL", &mut command)?
-        .stopped_by(Signal::INT, Duration::from_secs(10));
-    let ready = running.wait_until(START_BOUND, || {
+    let mut running =
+        Running::spawn_logged("PostgreSQL", &mut command, scratch.join("postgres.log"))?
+            .stopped_by(Signal::INT, Duration::from_secs(10));
+    running.wait_until(START_BOUND, || {
         // In answer to a startup packet it says `R` (authenticated), or `E` while it starts.
         match exchange(port, &startup_packet()) {
             Ok(b'R') => Ok(()),
             Ok(_) => Err("it is still starting".to_owned()),
             Err(error) => Err(error.to_string()),
         }
-    });
-    with_log(ready, &scratch.join("postgres.log"))?;
+    })?;
     Ok(running)
 }
 
@@ -115,18 +113,16 @@ fn user_ids(passwd: &str, user: &str) -> Option<(u32, u32)> {
 }
 
 fn start_redis(scratch: &Path, port: u16) -> anyhow::Result<Running> {
-    let log = std::fs::File::create(scratch.join("redis.log"))?;
     let mut command = process::guarded(apt::locate("redis-server")?);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
     command.args(["--appendonly", "no", "--dir"]).arg(scratch);
-    command.stdout(log.try_clone()?).stderr(log);
-    let mut running = Running::spawn("Redis", &mut command)?;
-    let ready = running.wait_until(START_BOUND, || match exchange(port, b"PING\r\n") {
+    let log = scratch.join("redis.log");
+    let mut running = Running::spawn_logged("Redis", &mut command, log)?;
+    running.wait_until(START_BOUND, || match exchange(port, b"PING\r\n") {
         Ok(b'+') => Ok(()),
         Ok(_) => Err("it is still starting".to_owned()),
         Err(error) => Err(error.to_string()),
-    });
-    with_log(ready, &scratch.join("redis.log"))?;
+    })?;
     Ok(running)
 }
 
@@ -145,16 +141,6 @@ fn startup_packet() -> Vec<u8> {
     let body = b"\0\x03\0\0user\0postgres\0\0";
     let length = u32::try_from(body.len() + 4).unwrap_or(0);
     [length.to_be_bytes().as_slice(), body].concat()
-}
-
-/// A server that did not start is no use without what it said.
-fn with_log(result: anyhow::Result<()>, log: &Path) -> anyhow::Result<()> {
-    result.with_context(|| {
-        let text = std::fs::read_to_string(log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = lines.iter().rev().take(10).rev().copied().collect::<Vec<_>>().join("\n    ");
-        format!("its last words:\n    {tail}\n")
-    })
 }
 
 #[cfg(test)]

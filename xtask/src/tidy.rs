@@ -32,7 +32,7 @@ const APPLICATION: &str = "nomation";
 /// Checks every file of the workspace.
 pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
     let mut faults = Vec::new();
-    for file in files(root)? {
+    for file in files(root, &["target", "data", "certs"])? {
         let path = file.strip_prefix(root).unwrap_or(&file);
         let bytes = std::fs::read(&file).with_context(|| format!("cannot read {path:?}"))?;
         let Ok(text) = String::from_utf8(bytes) else { continue };
@@ -44,20 +44,20 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
     bail!("{} faults of style\n{}", faults.len(), faults.join("\n"));
 }
 
-/// All files that belong to the project; what is built, generated or hidden does not.
-fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    const SKIPPED: [&str; 3] = ["target", "data", "certs"];
+/// All files that belong to the project; what is built, generated or hidden does not. Only the
+/// root has `data` and `certs` that are generated.
+fn files(folder: &Path, skipped: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let entries = folder.read_dir().with_context(|| format!("cannot list {folder:?}"))?;
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with('.') || SKIPPED.contains(&name.as_ref()) {
+        if name.starts_with('.') || skipped.contains(&name.as_ref()) {
             continue;
         }
         match entry.file_type()? {
-            kind if kind.is_dir() => found.extend(files(&entry.path())?),
+            kind if kind.is_dir() => found.extend(files(&entry.path(), &["target"])?),
             kind if kind.is_file() => found.push(entry.path()),
             _ => {}
         }

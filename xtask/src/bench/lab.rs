@@ -47,7 +47,7 @@ impl Lab {
         let client = ["--package", "xtask", "--bin", "tls-client", "--features", "tls-client"];
         let programs = crate::build(Profile::Release, &client)?;
         if with_gatehouse {
-            crate::build(Profile::Release, &["--package", "gatehouse", "--locked"])?;
+            crate::build(Profile::Release, &["--package", "gatehouse"])?;
         }
         let scratch = tempfile::Builder::new().prefix("gatehouse-bench-").tempdir()?;
         make_certificate(scratch.path())?;

@@ -69,13 +69,9 @@ impl Proxy {
         }?;
         // The last run's records would only fill the disk. HAProxy writes its own to its output.
         File::create(site.log.with_extension("log"))?;
-        let output = File::create(site.log.with_extension("out"))?;
-        command.stdout(output.try_clone()?).stderr(output);
-        let mut running = Running::spawn(self.name(), &mut command)?;
-        if let Err(error) = lab::await_listener(&mut running, port) {
-            let said = std::fs::read_to_string(site.log.with_extension("out")).unwrap_or_default();
-            return Err(error.context(said));
-        }
+        let output = site.log.with_extension("out");
+        let mut running = Running::spawn_logged(self.name(), &mut command, output)?;
+        lab::await_listener(&mut running, port)?;
         Ok(Started { running, port })
     }
 
