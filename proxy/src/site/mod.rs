@@ -1,2 +1,244 @@
 //! Which site and which route a request belongs to.
+//!
+//! The host is taken from the authority (HTTP/2, absolute-form) or from `Host`; a request that names none, several, or
+//! two that differ is refused (RFC 9112, 3.2; RFC 9113, 8.3.1). A connection remembers the last host it saw, since
+//! nearly every request on it names the same.
+
+pub(crate) mod path;
 pub mod pattern;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use http::request::Parts;
+use http::{HeaderValue, Version, header};
+
+use self::pattern::Pattern;
+use crate::client::Client;
+use crate::config::{self, Config, UpstreamId};
+use crate::policy::headers::HeaderPolicy;
+use crate::rejection::Rejection;
+
+/// The sites of a configuration, found by host.
+pub(crate) struct Sites {
+    sites: Vec<Site>,
+    by_host: HashMap<Box<str>, usize>,
+}
+
+/// A set of hosts that are served alike.
+pub(crate) struct Site {
+    pub(crate) redirect_http: bool,
+    /// What a request gets that no route says otherwise for.
+    pub(crate) default: Rc<Route>,
+    /// First match wins.
+    routes: Vec<(Pattern, Rc<Route>)>,
+}
+
+/// What happens to the requests of a site or of a path pattern in it.
+pub(crate) struct Route {
+    /// The pattern as written: a stable label in records.
+    pub(crate) label: Box<str>,
+    pub(crate) upstream: UpstreamId,
+    pub(crate) headers: HeaderPolicy,
+    pub(crate) body_bytes: u64,
+}
+
+impl Sites {
+    /// A copy of the configured sites that shares no counter with any other: each worker has its own.
+    pub(crate) fn new(config: &Config) -> Self {
+        let hosts = config.sites.iter().enumerate();
+        let by_host = hosts
+            .flat_map(|(index, site)| {
+                site.hosts.iter().map(move |host| (host.as_str().into(), index))
+            })
+            .collect();
+        Self { sites: config.sites.iter().map(Site::new).collect(), by_host }
+    }
+
+    /// The route whose headers a response carries that belongs to no site.
+    pub(crate) fn fallback(&self) -> Option<&Rc<Route>> {
+        self.sites.first().map(|site| &site.default)
+    }
+}
+
+impl Site {
+    fn new(site: &config::Site) -> Self {
+        let routes = site.routes.iter();
+        Self {
+            redirect_http: site.redirect_http,
+            default: Route::new(&site.default),
+            routes: routes.map(|(pattern, route)| (pattern.clone(), Route::new(route))).collect(),
+        }
+    }
+
+    /// The first route that holds a clean path, else the site's own.
+    pub(crate) fn route(&self, path: &str) -> &Rc<Route> {
+        let mut routes = self.routes.iter();
+        routes
+            .find_map(|(pattern, route)| pattern.matches(path).then_some(route))
+            .unwrap_or(&self.default)
+    }
+}
+
+impl Route {
+    fn new(route: &config::Route) -> Rc<Self> {
+        Rc::new(Self {
+            label: (*route.label).into(),
+            upstream: route.upstream,
+            headers: route.headers.detached(),
+            body_bytes: route.body_bytes,
+        })
+    }
+}
+
+/// The host that a request names.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// Lower case, without port, IPv6 without brackets.
+    pub(crate) name: Box<str>,
+    /// As the client wrote it, with port: the `Host` that goes upstream.
+    pub(crate) field: HeaderValue,
+    /// The `Forwarded` element that goes upstream for this client and host.
+    pub(crate) forwarded: HeaderValue,
+    /// The site that serves it.
+    site: Option<usize>,
+}
+
+impl Host {
+    pub(crate) fn site<'a>(&self, sites: &'a Sites) -> Result<&'a Site, Rejection> {
+        self.site.and_then(|index| sites.sites.get(index)).ok_or(Rejection::HostUnknown)
+    }
+}
+
+/// The last host of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct HostCache(RefCell<Option<Rc<Host>>>);
+
+impl HostCache {
+    /// Finds the host of a request.
+    pub(crate) fn host(
+        &self,
+        head: &Parts,
+        sites: &Sites,
+        client: &Client,
+        secure: bool,
+    ) -> Result<Rc<Host>, Rejection> {
+        let raw = raw_host(head)?;
+        if let Some(host) = &*self.0.borrow()
+            && host.field.as_bytes() == raw
+        {
+            return Ok(Rc::clone(host));
+        }
+        let name = normalise(raw).ok_or(Rejection::HostInvalid)?;
+        let site = sites.by_host.get(&*name).copied();
+        let field = HeaderValue::from_bytes(raw).map_err(|_| Rejection::HostInvalid)?;
+        let forwarded = client.forwarded(raw, secure).ok_or(Rejection::HostInvalid)?;
+        let host = Rc::new(Host { name, field, forwarded, site });
+        *self.0.borrow_mut() = Some(Rc::clone(&host));
+        Ok(host)
+    }
+}
+
+/// The one host that a request names, as written.
+fn raw_host(head: &Parts) -> Result<&[u8], Rejection> {
+    let mut fields = head.headers.get_all(header::HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Rejection::HostInvalid);
+    }
+    match (head.uri.authority(), field) {
+        (Some(authority), Some(field))
+            if !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            Err(Rejection::HostInvalid)
+        }
+        (Some(authority), _) => Ok(authority.as_str().as_bytes()),
+        (None, Some(field)) if head.version != Version::HTTP_2 => Ok(field.as_bytes()),
+        _ => Err(Rejection::HostInvalid),
+    }
+}
+
+/// `Example.com:443` becomes `example.com`, `[::1]:8443` becomes `::1`. `None` for anything else than a name or an
+/// address with an optional port: userinfo, an empty label, a space, a path.
+fn normalise(raw: &[u8]) -> Option<Box<str>> {
+    let text = std::str::from_utf8(raw).ok()?;
+    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        let address: std::net::Ipv6Addr = address.parse().ok()?;
+        (address.to_string(), port)
+    } else {
+        let end = text.find(':').unwrap_or(text.len());
+        let (name, port) = text.split_at(end);
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let label = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        };
+        if name.len() > 253 || !name.split('.').all(label) {
+            return None;
+        }
+        (name.to_ascii_lowercase(), port)
+    };
+    let port = port.strip_prefix(':').unwrap_or(port);
+    let valid = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
+    (valid && (port.is_empty() || port.parse::<u16>().is_ok())).then(|| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_normalised_or_refused() {
+        for (raw, name) in [
+            ("localhost", "localhost"),
+            ("LocalHost:8443", "localhost"),
+            ("example.com.", "example.com"),
+            ("127.0.0.1:8443", "127.0.0.1"),
+            ("[::1]:8443", "::1"),
+            ("[0:0::1]", "::1"),
+            ("example.com:", "example.com"),
+        ] {
+            assert_eq!(normalise(raw.as_bytes()).as_deref(), Some(name), "{raw}");
+        }
+        for raw in [
+            "",
+            "a b",
+            "a/../x",
+            "user@host",
+            "host:99999",
+            "host:x",
+            "a..b",
+            ".a",
+            "[::1",
+            "[x]",
+            "::1",
+            "a,b",
+        ] {
+            assert_eq!(normalise(raw.as_bytes()), None, "{raw}");
+        }
+    }
+
+    fn request(uri: &str, hosts: &[&str], version: Version) -> Parts {
+        let mut request = http::Request::builder().uri(uri).version(version);
+        for host in hosts {
+            request = request.header(header::HOST, *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_request_names_exactly_one_host() {
+        let v1 = Version::HTTP_11;
+        assert_eq!(raw_host(&request("/", &["a"], v1)).unwrap(), b"a");
+        assert_eq!(raw_host(&request("http://a/", &["A"], v1)).unwrap(), b"a");
+        assert_eq!(raw_host(&request("https://a/", &[], Version::HTTP_2)).unwrap(), b"a");
+        assert!(raw_host(&request("/", &[], v1)).is_err());
+        assert!(raw_host(&request("/", &["a", "a"], v1)).is_err());
+        assert!(raw_host(&request("http://a/", &["b"], v1)).is_err());
+        assert!(raw_host(&request("https://a/", &["b"], Version::HTTP_2)).is_err());
+        assert!(raw_host(&request("/", &["a"], Version::HTTP_2)).is_err());
+    }
+}

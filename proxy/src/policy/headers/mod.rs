@@ -42,6 +42,19 @@ impl HeaderPolicy {
         Draft::new(preset).compile()
     }
 
+    /// A copy that shares no reference count with this one, so that workers who each have their own
+    /// never write to the same cache line.
+    pub(crate) fn detached(&self) -> Self {
+        let own = |value: &HeaderValue| {
+            HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
+        };
+        Self {
+            set: self.set.iter().map(|(name, value)| (name.clone(), own(value))).collect(),
+            hsts: self.hsts.as_ref().map(own),
+            remove: self.remove.clone(),
+        }
+    }
+
     /// Removes what the policy removes and sets what it sets. `secure` says whether the response
     /// goes out over TLS; without it HSTS is removed, whoever set it.
     pub fn apply(&self, headers: &mut HeaderMap, secure: bool) {

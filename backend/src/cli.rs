@@ -1,0 +1,132 @@
+//! The command line: which command, with which environment, ending in which exit code.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, Faults};
+use crate::http::problem::Causes;
+use crate::server::{Server, StartError};
+use crate::store::migrations;
+use crate::telemetry;
+
+/// Wrong usage, or a configuration that cannot be used.
+const UNUSABLE: u8 = 2;
+/// A failure of our own, or of what we depend on (sysexits.h: `EX_SOFTWARE`).
+const FAILURE: u8 = 70;
+
+const ENVIRONMENT: &str = "\
+Environment (every name marked * also as NAME_FILE, the path of a file that holds the value):
+  APP_ENV         development (default) or production, which refuses what is only convenient
+  BIND            127.0.0.1:3002 (default), or unix:/path/of/a.sock
+  DATABASE_URL *  sqlite://data/nomation.db (default), or postgres://user:password@host/database
+  JWT_SECRET *    signs access tokens; production needs 32 random bytes: openssl rand -base64 48
+  CORS_ORIGIN     origins whose pages may call the API, separated by commas; none by default
+  REDIS_URL *     redis://:password@host:6379; /health/ready then asks it, too
+  RUST_LOG        how much to log: info (default), or nomation=debug,info
+
+Exit codes: 0 success, 2 wrong usage or unusable configuration, 70 own failure.";
+
+/// The application behind Gatehouse: users and their projects, over an internal HTTP API.
+#[derive(Parser)]
+#[command(name = "nomation", version, after_long_help = ENVIRONMENT, after_help = ENVIRONMENT)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer requests until INT or TERM, then finish what is in flight.
+    ///
+    /// In development the database is migrated first. In production pending migrations are a reason not to start.
+    Serve,
+    /// Bring the database to this program's schema.
+    ///
+    /// Needs DATABASE_URL only. Safe to run twice, and from several machines at once.
+    Migrate,
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    // clap prints its own faults and ends with 2, or prints help and ends with 0.
+    let Arguments { command } = Arguments::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(FAILURE, &format!("the runtime cannot start: {error}")),
+    };
+    runtime.block_on(async {
+        match command {
+            Command::Serve => serve().await,
+            Command::Migrate => migrate().await,
+        }
+    })
+}
+
+async fn serve() -> ExitCode {
+    let (config, log) = match Config::read(&|name| std::env::var_os(name)) {
+        Ok(read) => read,
+        Err(faults) => return unusable(&faults),
+    };
+    telemetry::install(log);
+    // Before anything is opened, so that a signal during the start is not missed.
+    let stop = match stop_signal() {
+        Ok(stop) => stop,
+        Err(error) => return failed(FAILURE, &format!("signals cannot be received: {error}")),
+    };
+    match Server::prepare(config).await {
+        Ok(server) => {
+            server.run(stop).await;
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let code = match error {
+                StartError::Pending(_) | StartError::Bind(_) => UNUSABLE,
+                StartError::Store(..)
+                | StartError::Migration(..)
+                | StartError::Hasher(_)
+                | StartError::Secret(_)
+                | StartError::Queue(_) => FAILURE,
+            };
+            failed(code, &Causes(&error).to_string())
+        }
+    }
+}
+
+async fn migrate() -> ExitCode {
+    let (database, log) = match Config::read_for_migration(&|name| std::env::var_os(name)) {
+        Ok(read) => read,
+        Err(faults) => return unusable(&faults),
+    };
+    telemetry::install(log);
+    match migrations::run(&database).await {
+        Ok(applied) => {
+            tracing::info!(%database, ?applied, "the database is up to date");
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(FAILURE, &format!("{database}: {}", Causes(&error))),
+    }
+}
+
+/// Resolves at the first INT or TERM.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+fn unusable(faults: &Faults) -> ExitCode {
+    failed(UNUSABLE, &faults.to_string())
+}
+
+fn failed(code: u8, message: &str) -> ExitCode {
+    eprintln!("nomation: {message}");
+    ExitCode::from(code)
+}

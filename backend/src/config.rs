@@ -1,0 +1,264 @@
+//! The environment, read once into what the program uses.
+//!
+//! [`Config::read`] looks at every variable before it gives up, so that all faults are told at once, each with its
+//! remedy. A variable that is empty counts as not set, which is what Compose's `${NAME:-}` makes of a missing one. A
+//! secret `NAME` may instead be the content of the file that `NAME_FILE` names.
+
+mod environment;
+mod secret;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr as _;
+
+use axum::http::{HeaderValue, Uri};
+use tracing_subscriber::EnvFilter;
+
+use environment::Environment;
+pub use environment::Faults;
+pub use secret::Secret;
+
+use crate::store::Database;
+
+/// Shortest signing secret in production, in bytes: the output of HMAC-SHA-256, below which guessing gets cheaper than
+/// the algorithm promises (RFC 7518, 3.2).
+const SECRET_MIN: usize = 32;
+
+/// Where the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppEnv {
+    /// Migrates at start and makes up a missing secret; logs text.
+    Development,
+    /// Refuses what is only convenient; logs JSON.
+    Production,
+}
+
+impl fmt::Display for AppEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        })
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// An address of this machine; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A socket file, reachable by its user and group.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What `nomation serve` needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// `APP_ENV`.
+    pub app_env: AppEnv,
+    /// `BIND`.
+    pub bind: Bind,
+    /// `DATABASE_URL`.
+    pub database: Database,
+    /// `JWT_SECRET`; always there in production.
+    pub jwt_secret: Option<Secret>,
+    /// `CORS_ORIGIN`: the origins whose pages may call the API; none by default.
+    pub cors_origins: Vec<HeaderValue>,
+    /// `REDIS_URL`, parsed.
+    pub redis: Option<redis::Client>,
+}
+
+/// What every command needs to know.
+#[derive(Debug)]
+pub struct LogConfig {
+    /// `APP_ENV`, which decides the form.
+    pub app_env: AppEnv,
+    /// `RUST_LOG`, which decides how much.
+    pub filter: EnvFilter,
+}
+
+impl Config {
+    /// Reads what `nomation serve` needs; `lookup` is [`std::env::var_os`] except in tests.
+    ///
+    /// # Errors
+    /// Every fault of the environment.
+    pub fn read(lookup: Lookup<'_>) -> Result<(Self, LogConfig), Faults> {
+        let mut env = Environment::new(lookup);
+        let app_env = read_app_env(&mut env);
+        let log = LogConfig { app_env, filter: read_filter(&mut env) };
+        let config = Self {
+            app_env,
+            bind: read_bind(&mut env),
+            database: read_database(&mut env),
+            jwt_secret: read_jwt_secret(&mut env, app_env),
+            cors_origins: read_cors_origins(&mut env),
+            redis: read_redis(&mut env),
+        };
+        env.finish((config, log))
+    }
+
+    /// Reads what `nomation migrate` needs, so that the job that runs it is given no other secret.
+    ///
+    /// # Errors
+    /// Every fault of these variables.
+    pub fn read_for_migration(lookup: Lookup<'_>) -> Result<(Database, LogConfig), Faults> {
+        let mut env = Environment::new(lookup);
+        let log = LogConfig { app_env: read_app_env(&mut env), filter: read_filter(&mut env) };
+        let database = read_database(&mut env);
+        env.finish((database, log))
+    }
+}
+
+/// Gives the value of an environment variable.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<std::ffi::OsString>;
+
+fn read_app_env(env: &mut Environment<'_>) -> AppEnv {
+    match env.text("APP_ENV").as_deref() {
+        None | Some("development") => AppEnv::Development,
+        Some("production") => AppEnv::Production,
+        Some(other) => {
+            env.fault("APP_ENV", format!("is {other:?}"), "set it to development or to production");
+            // The stricter one, so that what production would refuse is told now and not at the next attempt.
+            AppEnv::Production
+        }
+    }
+}
+
+fn read_filter(env: &mut Environment<'_>) -> EnvFilter {
+    let directives = env.text("RUST_LOG").unwrap_or_else(|| "info".to_owned());
+    EnvFilter::builder().parse(&directives).unwrap_or_else(|error| {
+        env.fault(
+            "RUST_LOG",
+            format!("is not a filter: {error}"),
+            "RUST_LOG=info, or nomation=debug,info",
+        );
+        EnvFilter::default()
+    })
+}
+
+fn read_bind(env: &mut Environment<'_>) -> Bind {
+    let value = env.text("BIND").unwrap_or_else(|| "127.0.0.1:3002".to_owned());
+    if let Some(path) = value.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+        return Bind::Unix(path.into());
+    }
+    value.parse().map_or_else(
+        |_not_an_address| {
+            env.fault(
+                "BIND",
+                format!("is {value:?}, which is no address"),
+                "BIND=127.0.0.1:3002 (a number, not a name), or BIND=unix:/run/nomation.sock",
+            );
+            Bind::Unix(PathBuf::new())
+        },
+        Bind::Tcp,
+    )
+}
+
+fn read_database(env: &mut Environment<'_>) -> Database {
+    let url = env.secret("DATABASE_URL");
+    let url = url.as_ref().map_or("sqlite://data/nomation.db", Secret::expose);
+    let scheme = url.split(':').next().unwrap_or_default();
+    // The parsers' own messages are not passed on: they may quote the URL, and with it the password.
+    let (what, remedy) = match scheme {
+        "sqlite" if url.contains(":memory:") || url.contains("mode=memory") => (
+            "is an in-memory database, of which every connection would have its own",
+            "name a file: DATABASE_URL=sqlite://data/nomation.db",
+        ),
+        "sqlite" => match sqlx::sqlite::SqliteConnectOptions::from_str(url) {
+            Ok(options) => return Database::Sqlite(Box::new(options)),
+            Err(_quotes_the_url) => (
+                "is not a SQLite URL",
+                "DATABASE_URL=sqlite://data/nomation.db, or sqlite:///var/lib/nomation/nomation.db",
+            ),
+        },
+        "postgres" | "postgresql" => match sqlx::postgres::PgConnectOptions::from_str(url) {
+            Ok(options) => {
+                return Database::Postgres(Box::new(options.application_name("nomation")));
+            }
+            Err(_quotes_the_url) => (
+                "is not a PostgreSQL URL",
+                "DATABASE_URL=postgres://user:password@host:5432/nomation?sslmode=verify-full; \
+                 percent-encode special characters of the password",
+            ),
+        },
+        _ => {
+            ("names no database that Nomation knows", "begin it with sqlite:// or with postgres://")
+        }
+    };
+    env.fault("DATABASE_URL", what, remedy);
+    Database::Sqlite(Box::default())
+}
+
+fn read_jwt_secret(env: &mut Environment<'_>, app_env: AppEnv) -> Option<Secret> {
+    const REMEDY: &str = "make one with `openssl rand -base64 48`, and set JWT_SECRET to it, or JWT_SECRET_FILE to \
+                          the path of a file that holds it";
+    let secret = env.secret("JWT_SECRET");
+    if app_env == AppEnv::Development {
+        return secret;
+    }
+    match &secret {
+        _ if env.is_faulty("JWT_SECRET") => {}
+        None => env.fault("JWT_SECRET", "is not set, and production makes up no secret", REMEDY),
+        Some(secret) if secret.expose().len() < SECRET_MIN => env.fault(
+            "JWT_SECRET",
+            format!("has {} bytes; production needs {SECRET_MIN}", secret.expose().len()),
+            REMEDY,
+        ),
+        Some(secret) if secret.is_guessable() => {
+            env.fault("JWT_SECRET", "is an example or a pattern, not a random secret", REMEDY);
+        }
+        Some(_random) => {}
+    }
+    secret
+}
+
+fn read_cors_origins(env: &mut Environment<'_>) -> Vec<HeaderValue> {
+    let list = env.text("CORS_ORIGIN").unwrap_or_default();
+    let mut origins = Vec::new();
+    for origin in list.split(',').map(str::trim).filter(|origin| !origin.is_empty()) {
+        match parse_origin(origin) {
+            Some(value) => origins.push(value),
+            None => env.fault(
+                "CORS_ORIGIN",
+                format!("has {origin:?}, which is no origin"),
+                "scheme, host and port as a browser sends them, without a path: https://app.example.com, several \
+                 separated by commas; * is not accepted, name the origins",
+            ),
+        }
+    }
+    origins
+}
+
+/// Accepts `scheme://host[:port]` and nothing after it: anything else would never equal what a browser sends.
+fn parse_origin(origin: &str) -> Option<HeaderValue> {
+    let uri: Uri = origin.parse().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+    (format!("{scheme}://{authority}") == origin).then(|| origin.parse().ok()).flatten()
+}
+
+fn read_redis(env: &mut Environment<'_>) -> Option<redis::Client> {
+    let url = env.secret("REDIS_URL")?;
+    redis::Client::open(url.expose())
+        .map_err(|_may_quote_the_url| {
+            env.fault(
+                "REDIS_URL",
+                "is not a Redis URL",
+                "REDIS_URL=redis://:password@host:6379/0, or rediss:// for TLS",
+            );
+        })
+        .ok()
+}
+
+#[cfg(test)]
+mod tests;

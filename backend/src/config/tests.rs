@@ -1,0 +1,125 @@
+//! What the environment may say, and what is said back when it may not.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+
+use super::*;
+
+fn read(variables: &[(&str, &str)]) -> Result<Config, String> {
+    let lookup = |name: &str| {
+        variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
+    };
+    Config::read(&lookup).map(|(config, _)| config).map_err(|faults| faults.to_string())
+}
+
+const GOOD_SECRET: &str = "k3VfQm0ZxT9bLw7sYdR2uHcJ5aNpE8gO1iKzXvBt";
+
+#[test]
+fn an_empty_environment_is_a_working_development_setup() {
+    let config = read(&[("JWT_SECRET", ""), ("REDIS_URL", " ")]).unwrap();
+    assert_eq!(config.app_env, AppEnv::Development);
+    assert_eq!(config.bind, Bind::Tcp("127.0.0.1:3002".parse().unwrap()));
+    assert_eq!(config.database.to_string(), "SQLite data/nomation.db");
+    assert!(
+        config.jwt_secret.is_none() && config.redis.is_none() && config.cors_origins.is_empty()
+    );
+}
+
+#[test]
+fn every_variable_is_understood() {
+    let config = read(&[
+        ("APP_ENV", "production"),
+        ("BIND", "unix:/run/nomation.sock"),
+        ("DATABASE_URL", "postgres://nomation:pw@db:5433/app"),
+        ("JWT_SECRET", GOOD_SECRET),
+        ("CORS_ORIGIN", "https://app.example.com, http://localhost:5173"),
+        ("REDIS_URL", "rediss://:pw@queue:6379/1"),
+        ("RUST_LOG", "nomation=debug,info"),
+    ])
+    .unwrap();
+    assert_eq!(config.bind, Bind::Unix("/run/nomation.sock".into()));
+    assert_eq!(config.database.to_string(), "PostgreSQL db:5433/app");
+    assert_eq!(config.cors_origins, ["https://app.example.com", "http://localhost:5173"]);
+    assert!(config.redis.is_some());
+}
+
+#[test]
+fn all_faults_are_told_at_once_each_with_its_remedy() {
+    let told = read(&[
+        ("APP_ENV", "staging"),
+        ("BIND", "localhost:3002"),
+        ("DATABASE_URL", "mysql://root:hunter2@db/app"),
+        ("CORS_ORIGIN", "*"),
+        ("REDIS_URL", "http://queue:hunter2@host"),
+        ("RUST_LOG", "nomation=loudly"),
+    ])
+    .unwrap_err();
+    for name in
+        ["APP_ENV", "BIND", "DATABASE_URL", "JWT_SECRET", "CORS_ORIGIN", "REDIS_URL", "RUST_LOG"]
+    {
+        assert_eq!(told.matches(&format!("\n  {name} ")).count(), 1, "{name} in {told}");
+    }
+    assert_eq!(told.matches("\n    remedy: ").count(), 7, "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn production_refuses_a_missing_short_or_guessable_secret() {
+    let patterned = "ab".repeat(40);
+    for (secret, why) in [
+        ("", "is not set"),
+        ("0123456789abcdef0123456789abcde", "has 31 bytes"),
+        ("your-super-secret-jwt-key-change-in-production", "is an example"),
+        (patterned.as_str(), "is an example or a pattern"),
+    ] {
+        let told = read(&[("APP_ENV", "production"), ("JWT_SECRET", secret)]).unwrap_err();
+        assert!(told.contains(&format!("JWT_SECRET {why}")), "{told}");
+        assert!(secret.is_empty() || !told.contains(secret), "{told}");
+    }
+    assert!(read(&[("APP_ENV", "production"), ("JWT_SECRET", GOOD_SECRET)]).is_ok());
+    assert!(read(&[("JWT_SECRET", "short")]).is_ok(), "development takes any");
+}
+
+#[test]
+fn a_secret_may_be_in_a_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{GOOD_SECRET}").unwrap();
+    let path = file.path().to_str().unwrap();
+    let config = read(&[("APP_ENV", "production"), ("JWT_SECRET_FILE", path)]).unwrap();
+    assert_eq!(config.jwt_secret.unwrap().expose(), GOOD_SECRET);
+
+    let both = read(&[("JWT_SECRET", "x"), ("JWT_SECRET_FILE", path)]).unwrap_err();
+    assert!(both.contains("JWT_SECRET is set, and so is JWT_SECRET_FILE"), "{both}");
+
+    let missing = [("APP_ENV", "production"), ("JWT_SECRET_FILE", "/nowhere")];
+    let missing = read(&missing).unwrap_err();
+    assert!(missing.contains("JWT_SECRET cannot be read from the file /nowhere"), "{missing}");
+    assert!(!missing.contains("is not set"), "one fault, told once: {missing}");
+}
+
+#[test]
+fn an_origin_is_what_a_browser_sends() {
+    for wrong in
+        ["https://a.example/", "https://a.example/x", "a.example", "null", "ftp://a", "https://u@a"]
+    {
+        assert!(read(&[("CORS_ORIGIN", wrong)]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let config = read(&[
+        ("DATABASE_URL", "postgres://nomation:hunter2@db/app"),
+        ("JWT_SECRET", "hunter2hunter2"),
+        ("REDIS_URL", "redis://:hunter2@queue"),
+    ])
+    .unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+}
+
+#[test]
+fn a_database_in_memory_is_refused() {
+    for url in ["sqlite::memory:", "sqlite://x?mode=memory"] {
+        assert!(read(&[("DATABASE_URL", url)]).unwrap_err().contains("in-memory"));
+    }
+}

@@ -1,0 +1,115 @@
+//! Access tokens: JWT, HS256, one hour.
+//!
+//! The algorithm is fixed at both ends, so a token cannot choose one (`none`, or a public key taken for a secret), and
+//! the time is an argument, so expiry is tested without waiting.
+
+use std::fmt;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use super::timestamp::Timestamp;
+use super::user::UserId;
+
+/// How long a token is good for.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: UserId,
+    iat: i64,
+    exp: i64,
+}
+
+/// The token cannot be made; a fault of the program, since a key of any length signs.
+#[derive(Debug, thiserror::Error)]
+#[error("signing an access token failed")]
+pub struct SignError(#[from] jsonwebtoken::errors::Error);
+
+/// Issues and reads access tokens.
+pub struct Tokens {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens([redacted])")
+    }
+}
+
+impl Tokens {
+    /// Tokens signed with `secret`.
+    #[must_use]
+    pub fn new(secret: &[u8]) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        // The library reads the clock itself; `user` compares with the time it is given.
+        validation.validate_exp = false;
+        Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            validation,
+        }
+    }
+
+    /// A token for `user`, good for an hour from `now`.
+    ///
+    /// # Errors
+    /// When the signature cannot be computed.
+    pub fn issue(&self, user: UserId, now: Timestamp) -> Result<String, SignError> {
+        let iat = now.as_seconds();
+        let exp = iat.saturating_add_unsigned(LIFETIME.as_secs());
+        let claims = Claims { sub: user, iat, exp };
+        Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)?)
+    }
+
+    /// Whose token this is, if it is one of ours and still good at `now`. Why not is nobody's business.
+    #[must_use]
+    pub fn user(&self, token: &str, now: Timestamp) -> Option<UserId> {
+        let claims =
+            jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).ok()?.claims;
+        (now.as_seconds() < claims.exp).then_some(claims.sub)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+    fn token(header: &Header, exp: i64, secret: &[u8]) -> String {
+        let claims = Claims { sub: UserId::new(), iat: exp - 3600, exp };
+        jsonwebtoken::encode(header, &claims, &EncodingKey::from_secret(secret)).unwrap()
+    }
+
+    #[test]
+    fn a_token_names_its_user_until_it_expires() {
+        let (tokens, now, user) = (Tokens::new(SECRET), Timestamp::now(), UserId::new());
+        assert_eq!(tokens.user(&tokens.issue(user, now).unwrap(), now), Some(user));
+
+        let now_seconds = now.as_seconds();
+        let header = Header::new(Algorithm::HS256);
+        assert!(tokens.user(&token(&header, now_seconds + 1, SECRET), now).is_some());
+        assert!(tokens.user(&token(&header, now_seconds, SECRET), now).is_none());
+    }
+
+    #[test]
+    fn no_other_key_and_no_other_algorithm_passes() {
+        let (tokens, now) = (Tokens::new(SECRET), Timestamp::now());
+        let exp = now.as_seconds() + 60;
+        let other_key =
+            token(&Header::new(Algorithm::HS256), exp, b"another secret of 32 bytes......");
+        let other_algorithm = token(&Header::new(Algorithm::HS384), exp, SECRET);
+        for forged in [other_key.as_str(), other_algorithm.as_str(), "", "a.b.c"] {
+            assert_eq!(tokens.user(forged, now), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_not_printed() {
+        assert!(!format!("{:?}", Tokens::new(SECRET)).contains("0123"));
+    }
+}

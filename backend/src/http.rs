@@ -1,0 +1,94 @@
+//! The HTTP face: routes, and what surrounds every one of them.
+//!
+//! From the outside in, a request meets: the access [`record`], the answer to a panic, the [`deadline`], CORS, the body
+//! limit, [`problem::ensure`] (an error never leaves without a problem document), the handler. A handler parses, asks the
+//! store and answers; failures become a [`Problem`] by `?`.
+//!
+//! # Not here
+//! TLS, rate limits, security headers, slow clients: Gatehouse stands in front and owns them.
+
+mod auth;
+mod body;
+mod health;
+mod openapi;
+pub mod problem;
+mod projects;
+mod record;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::{IntoResponse as _, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
+
+pub use health::Queue;
+
+use crate::domain::password::Hasher;
+use crate::domain::token::Tokens;
+use crate::store::Store;
+use problem::Problem;
+
+/// Largest request body, in bytes.
+const BODY_MAX: usize = 1024 * 1024;
+/// Longest time from a request's head to its answer. The database gives up after five seconds and a login waits about
+/// one, so what reaches this is a body that trickles.
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long a browser may remember what CORS allows.
+const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct App {
+    /// Users and projects.
+    pub store: Store,
+    /// Hashes and verifies passwords.
+    pub hasher: Hasher,
+    /// Issues and reads access tokens.
+    pub tokens: Tokens,
+    /// The queue's server, if there is one.
+    pub queue: Option<Queue>,
+}
+
+/// The whole API over `app`, callable by pages of `cors_origins`.
+pub fn router(app: Arc<App>, cors_origins: Vec<HeaderValue>) -> Router {
+    let cors = CorsLayer::new()
+        .allow_origin(cors_origins)
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+        .max_age(CORS_MAX_AGE);
+    openapi::documented_routes()
+        .with_state(app)
+        .layer(map_response(problem::ensure))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(cors)
+        .layer(from_fn(deadline))
+        .layer(CatchPanicLayer::custom(after_panic))
+        .layer(from_fn(record::record))
+}
+
+async fn deadline(request: Request, next: Next) -> Response {
+    tokio::time::timeout(REQUEST_MAX, next.run(request)).await.unwrap_or_else(|_elapsed| {
+        Problem::new(StatusCode::REQUEST_TIMEOUT)
+            .detail("The request took too long to arrive.")
+            .into_response()
+    })
+}
+
+/// A panic is a broken invariant of ours: the client learns that, the log learns what.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is tower-http's")]
+fn after_panic(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without a message");
+    tracing::error!(panic = message, "a handler panicked");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+}

@@ -1,0 +1,103 @@
+//! Whether the program is alive, and whether it is of use.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::App;
+use super::problem::{Causes, Problem};
+
+/// How long the database and the queue have to answer. A proxy that asks every few seconds wants a verdict, not patience.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Seconds after which it is worth asking again.
+const RETRY_SECONDS: u16 = 5;
+
+/// How things stand.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `alive` or `ready`.
+    #[schema(value_type = String)]
+    status: &'static str,
+}
+
+/// The Redis server that the queue of executions lives on.
+///
+/// One connection is kept and repaired in the background, so that asking often costs the server nothing.
+#[derive(Clone)]
+pub struct Queue(ConnectionManager);
+
+impl fmt::Debug for Queue {
+    /// Shows nothing of the address, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Queue")
+    }
+}
+
+impl Queue {
+    /// A queue on `client`'s server, which need not be there yet. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the client's settings contradict each other.
+    pub fn new(client: redis::Client) -> Result<Self, redis::RedisError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(ANSWER_MAX / 2))
+            .set_response_timeout(Some(ANSWER_MAX / 2))
+            .set_number_of_retries(1)
+            .set_max_delay(ANSWER_MAX / 4);
+        ConnectionManager::new_lazy_with_config(client, config).map(Self)
+    }
+
+    async fn ping(&self) -> Result<(), redis::RedisError> {
+        redis::cmd("PING").exec_async(&mut self.0.clone()).await
+    }
+}
+
+/// Says that the program runs; asks nothing else of it.
+#[utoipa::path(
+    get, path = "/health", tag = "health",
+    responses((status = 200, description = "Alive", body = Health)),
+)]
+pub(super) async fn alive() -> Json<Health> {
+    Json(Health { status: "alive" })
+}
+
+/// Says whether the database and the queue answer.
+#[utoipa::path(
+    get, path = "/health/ready", tag = "health",
+    responses(
+        (status = 200, description = "Ready", body = Health),
+        (status = 503, description = "Not ready", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, Problem> {
+    let database = tokio::time::timeout(ANSWER_MAX, app.store.ping());
+    let queue = async {
+        match &app.queue {
+            Some(queue) => tokio::time::timeout(ANSWER_MAX, queue.ping()).await,
+            None => Ok(Ok(())),
+        }
+    };
+    let (database, queue) = tokio::join!(database, queue);
+    database.unwrap_or_else(|_elapsed| Err(sqlx::Error::PoolTimedOut.into()))?;
+    match queue {
+        Ok(Ok(())) => Ok(Json(Health { status: "ready" })),
+        Ok(Err(error)) => {
+            tracing::warn!(cause = %Causes(&error), "the queue does not answer");
+            Err(queue_away())
+        }
+        Err(_elapsed) => {
+            tracing::warn!(cause = "time ran out", "the queue does not answer");
+            Err(queue_away())
+        }
+    }
+}
+
+fn queue_away() -> Problem {
+    Problem::unavailable("The queue does not answer.", RETRY_SECONDS)
+}

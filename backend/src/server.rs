@@ -1,0 +1,144 @@
+//! From a configuration to a running server, and back to a stopped one.
+//!
+//! [`Server::prepare`] does everything that can fail: the database, its migrations, the address. What it returns is
+//! already listening, so whoever waits for it may connect. [`Server::run`] answers until told to stop.
+
+mod listener;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::oneshot;
+
+use crate::config::{AppEnv, Config, Secret};
+use crate::domain::password::{HashError, Hasher};
+use crate::domain::token::Tokens;
+use crate::http::{App, Queue, router};
+use crate::store::migrations::{self, MigrationError};
+use crate::store::{Database, Store, StoreError};
+pub use listener::BindError;
+use listener::BoundListener;
+
+/// How long requests in flight may take to finish after a stop.
+const STOP_MAX: Duration = Duration::from_secs(10);
+/// Length of the secret that development makes for itself, in bytes.
+const MADE_SECRET_BYTES: usize = 32;
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database lacks steps and this is production, where nobody migrates by accident.
+    #[error(
+        "the database lacks {} migration(s): {}\n  remedy: run `nomation migrate` with the same DATABASE_URL, then start again",
+        .0.len(), .0.join(", ")
+    )]
+    Pending(Vec<String>),
+    /// The address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The database cannot be reached.
+    #[error("{0} cannot be opened")]
+    Store(Database, #[source] StoreError),
+    /// The database cannot be migrated.
+    #[error("{0} cannot be migrated")]
+    Migration(Database, #[source] MigrationError),
+    /// No decoy hash.
+    #[error("the password hasher cannot start")]
+    Hasher(#[from] HashError),
+    /// No random bytes.
+    #[error("no signing secret can be made")]
+    Secret(#[from] getrandom::Error),
+    /// The queue's client refuses its own settings.
+    #[error("the queue's client cannot start")]
+    Queue(#[from] redis::RedisError),
+}
+
+/// A server that listens and does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: BoundListener,
+    router: Router,
+    store: Store,
+}
+
+impl Server {
+    /// Opens the database (in development, migrates it), then listens.
+    ///
+    /// # Errors
+    /// As [`StartError`] says; nothing is left open.
+    pub async fn prepare(config: Config) -> Result<Self, StartError> {
+        let Config { app_env, bind, database, jwt_secret, cors_origins, redis } = config;
+        migrate_or_refuse(app_env, &database).await?;
+        let store = Store::open(&database)
+            .await
+            .map_err(|error| StartError::Store(database.clone(), error))?;
+        let app = App {
+            store: store.clone(),
+            hasher: Hasher::new()?,
+            tokens: Tokens::new(signing_secret(jwt_secret)?.expose().as_bytes()),
+            queue: redis.map(Queue::new).transpose()?,
+        };
+        let listener = BoundListener::bind(&bind).await?;
+        tracing::info!(address = %listener.address(), %database, %app_env, "listening");
+        Ok(Self { listener, router: router(Arc::new(app), cors_origins), store })
+    }
+
+    /// Where the server listens: the address asked for, with the port that was really taken.
+    #[must_use]
+    pub fn address(&self) -> &crate::config::Bind {
+        self.listener.address()
+    }
+
+    /// Answers until `stop` resolves, then finishes what is in flight, for ten seconds at most.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { listener, router, store } = self;
+        let (tell, told) = oneshot::channel::<()>();
+        let serving = listener.serve(router, async move {
+            // An error means that the sender is gone, which is just as good a reason to stop.
+            let _ = told.await;
+        });
+        tokio::pin!(serving);
+        tokio::select! {
+            () = &mut serving => {}
+            () = stop => {
+                tracing::info!("stopping: no new connections, requests in flight finish");
+                drop(tell);
+                if tokio::time::timeout(STOP_MAX, serving).await.is_err() {
+                    tracing::warn!("requests were still in flight after {STOP_MAX:?}; they are cut off");
+                }
+            }
+        }
+        store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn migrate_or_refuse(app_env: AppEnv, database: &Database) -> Result<(), StartError> {
+    let failed = |error| StartError::Migration(database.clone(), error);
+    match app_env {
+        AppEnv::Development => {
+            let applied = migrations::run(database).await.map_err(failed)?;
+            if !applied.is_empty() {
+                tracing::info!(?applied, "migrated");
+            }
+            Ok(())
+        }
+        AppEnv::Production => {
+            let pending = migrations::pending(database).await.map_err(failed)?;
+            if pending.is_empty() { Ok(()) } else { Err(StartError::Pending(pending)) }
+        }
+    }
+}
+
+/// The secret given, or one made up: the configuration only lets development come here without.
+fn signing_secret(given: Option<Secret>) -> Result<Secret, getrandom::Error> {
+    if let Some(secret) = given {
+        return Ok(secret);
+    }
+    tracing::info!("JWT_SECRET is not set: made a random one, so tokens end with this process");
+    let mut bytes = [0; MADE_SECRET_BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+}

@@ -1,0 +1,109 @@
+//! The schema's history, embedded from `migrations/`: append-only, each step with its way back.
+//!
+//! They run on a connection of their own, because building an index may take longer than any statement of a request may.
+
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use super::{Database, StoreError, connect, sqlite_options};
+
+static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
+
+/// The migrations cannot be read or applied.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// The database cannot be reached.
+    #[error("the database does not answer")]
+    Unreachable(#[from] StoreError),
+    /// A step failed, or one that was applied has changed since.
+    #[error("the database cannot be migrated")]
+    Failed(#[from] MigrateError),
+}
+
+/// Applies what is pending and returns its names, in order.
+///
+/// # Errors
+/// When the database cannot be reached, a step fails (it is rolled back), or an applied step is unknown or altered.
+pub async fn run(database: &Database) -> Result<Vec<String>, MigrationError> {
+    match database {
+        Database::Sqlite(options) => {
+            run_on(&SQLITE, connect::<SqliteConnection>(&sqlite_options(options)?).await?).await
+        }
+        Database::Postgres(options) => {
+            run_on(&POSTGRES, connect::<PgConnection>(options).await?).await
+        }
+    }
+}
+
+/// The names of the steps that the database lacks, in order; changes nothing.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn pending(database: &Database) -> Result<Vec<String>, MigrationError> {
+    match database {
+        Database::Sqlite(options) => {
+            let mut connection = connect::<SqliteConnection>(&sqlite_options(options)?).await?;
+            pending_on(&SQLITE, &mut connection).await
+        }
+        Database::Postgres(options) => {
+            let mut connection = connect::<PgConnection>(options).await?;
+            pending_on(&POSTGRES, &mut connection).await
+        }
+    }
+}
+
+async fn run_on<C: Connection + Migrate>(
+    migrator: &Migrator,
+    mut connection: C,
+) -> Result<Vec<String>, MigrationError> {
+    let pending = pending_on(migrator, &mut connection).await?;
+    migrator.run_direct(None, &mut connection, false).await?;
+    connection.close().await.map_err(StoreError::from)?;
+    Ok(pending)
+}
+
+async fn pending_on<C: Migrate>(
+    migrator: &Migrator,
+    connection: &mut C,
+) -> Result<Vec<String>, MigrationError> {
+    let applied = match connection.list_applied_migrations(&migrator.table_name).await {
+        Ok(applied) => applied,
+        Err(error) if is_missing_table(&error) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let is_pending = |version| !applied.iter().any(|step| step.version == version);
+    Ok(migrator
+        .iter()
+        .filter(|step| step.migration_type.is_up_migration() && is_pending(step.version))
+        .map(|step| format!("{:04} {}", step.version, step.description))
+        .collect())
+}
+
+/// Whether the history's own table is not there yet. Creating it to look would need rights that a server in production
+/// should not have.
+fn is_missing_table(error: &MigrateError) -> bool {
+    let MigrateError::Execute(error) = error else { return false };
+    error.as_database_error().is_some_and(|refusal| {
+        refusal.code().as_deref() == Some("42P01") || refusal.message().starts_with("no such table")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{POSTGRES, SQLITE};
+
+    #[test]
+    fn both_engines_have_the_same_steps_and_each_step_its_way_back() {
+        let steps = |migrator: &sqlx::migrate::Migrator| -> Vec<(i64, String, bool)> {
+            let step = |m: &sqlx::migrate::Migration| {
+                (m.version, m.description.to_string(), m.migration_type.is_down_migration())
+            };
+            migrator.iter().map(step).collect()
+        };
+        assert_eq!(steps(&SQLITE), steps(&POSTGRES));
+        let (ups, downs): (Vec<_>, Vec<_>) =
+            steps(&SQLITE).into_iter().partition(|(_, _, down)| !down);
+        assert_eq!(ups.len(), downs.len());
+    }
+}

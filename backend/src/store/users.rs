@@ -1,0 +1,51 @@
+//! Statements on `users`.
+
+use sqlx::FromRow;
+use sqlx::error::ErrorKind;
+
+use super::{Store, StoreError, on_pool};
+use crate::domain::password::PasswordHash;
+use crate::domain::user::{Email, User};
+
+/// A user and what their password is compared with.
+#[derive(Debug, FromRow)]
+pub struct Credentials {
+    /// The user.
+    #[sqlx(flatten)]
+    pub user: User,
+    /// The stored hash.
+    pub password_hash: PasswordHash,
+}
+
+impl Store {
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// [`StoreError::EmailTaken`] when another user has the address, or a failure of the database.
+    pub async fn insert_user(&self, user: &User, hash: &PasswordHash) -> Result<(), StoreError> {
+        const SQL: &str = "INSERT INTO users (id, email, name, password_hash, created_at) \
+                           VALUES ($1, $2, $3, $4, $5)";
+        on_pool!(self, pool => sqlx::query(SQL)
+            .bind(user.id)
+            .bind(&user.email)
+            .bind(&user.name)
+            .bind(hash)
+            .bind(user.created_at)
+            .execute(pool)
+            .await
+            .map(drop))
+        .map_err(|error| {
+            StoreError::on_broken_rule(error, &ErrorKind::UniqueViolation, StoreError::EmailTaken)
+        })
+    }
+
+    /// The user with this address, with the hash to verify against.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn credentials(&self, email: &Email) -> Result<Option<Credentials>, StoreError> {
+        const SQL: &str =
+            "SELECT id, email, name, created_at, password_hash FROM users WHERE email = $1";
+        Ok(on_pool!(self, pool => sqlx::query_as(SQL).bind(email).fetch_optional(pool).await)?)
+    }
+}

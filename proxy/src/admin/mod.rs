@@ -1,0 +1,165 @@
+//! The control thread: the admin listener and the chores that no request waits for.
+//!
+//! `GET /healthz` · `GET /readyz` · `GET /metrics` (Prometheus text) · `GET /api/status` (JSON). A token, where one is
+//! configured, is required on every path but the first two, which say nothing about the configuration.
+
+mod metrics;
+
+use std::convert::Infallible;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::policy::rate_limit::Limiter;
+use crate::telemetry::Counters;
+use crate::tls::certificates::Certificates;
+use crate::tls::internal::Authority;
+use crate::worker::{self, Shared};
+
+/// What the control thread looks after.
+pub(crate) struct Control {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Vec<Arc<Counters>>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) authority: Authority,
+    /// Records that the sink did not take.
+    pub(crate) dropped: Arc<AtomicU64>,
+    pub(crate) draining: watch::Receiver<bool>,
+}
+
+/// Connections to the admin listener that are served at a time.
+const CONNECTIONS: usize = 64;
+
+/// Runs until the drain begins.
+pub(crate) fn run(control: Control, listener: Option<std::net::TcpListener>) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let control = Rc::new(control);
+        if let Some(listener) = listener {
+            tokio::task::spawn_local(listen(Rc::clone(&control), TcpListener::from_std(listener)?));
+        }
+        let mut draining = control.draining.clone();
+        let mut ticks = interval(Duration::from_millis(250));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for turn in 0_usize.. {
+            tokio::select! {
+                _ = ticks.tick() => chores(&control, turn),
+                _ = draining.wait_for(|draining| *draining) => break,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Sweeps a sixteenth of the limiter's table, so that a round takes four seconds; and renews what is due.
+fn chores(control: &Control, turn: usize) {
+    let shared = &control.shared;
+    let now = Instant::now().saturating_duration_since(shared.started);
+    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    let share = Limiter::turns() / 16;
+    (0..share)
+        .for_each(|part| shared.limiter.sweep(turn.wrapping_mul(share).wrapping_add(part), now));
+    let wall = worker::wall_clock();
+    if turn % 240 == 0 && control.certificates.is_due(wall) {
+        match control.certificates.issue(&control.authority, &shared.config.sites, wall) {
+            Ok(()) => tracing::info!("certificates renewed"),
+            Err(error) => {
+                tracing::error!(%error, "certificates cannot be renewed; trying again in a minute")
+            }
+        }
+    }
+}
+
+async fn listen(control: Rc<Control>, listener: TcpListener) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = listener.accept().await;
+        let (Ok((stream, _)), Ok(permit)) = (accepted, Arc::clone(&room).try_acquire_owned())
+        else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let control = Rc::clone(&control);
+        tokio::task::spawn_local(async move {
+            let _permit = permit;
+            serve(control, stream).await;
+        });
+    }
+}
+
+async fn serve(control: Rc<Control>, stream: TcpStream) {
+    let service = service_fn(move |request| {
+        let control = Rc::clone(&control);
+        async move { Ok::<_, Infallible>(answer(&control, &request)) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "admin connection");
+    }
+}
+
+fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    let open = matches!(path, "/healthz" | "/readyz");
+    if !open && !authorised(control.shared.config.admin.token.as_deref(), request) {
+        return text(
+            StatusCode::UNAUTHORIZED,
+            "text/plain",
+            "a bearer token is required\n".to_owned(),
+        );
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".to_owned());
+    }
+    let draining = *control.draining.borrow();
+    match path {
+        "/healthz" => text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        "/readyz" if draining => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned())
+        }
+        "/readyz" => text(StatusCode::OK, "text/plain", "ready\n".to_owned()),
+        "/metrics" => {
+            text(StatusCode::OK, "text/plain; version=0.0.4", metrics::prometheus(control))
+        }
+        "/api/status" => text(StatusCode::OK, "application/json", metrics::status(control)),
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "no such page\n".to_owned()),
+    }
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Whether the request carries the token, compared without a hint where it differs.
+fn authorised(token: Option<&str>, request: &Request<Incoming>) -> bool {
+    let Some(token) = token else { return true };
+    let given =
+        request.headers().get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+    let differences = given.iter().zip(token.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    given.len() == token.len() && differences == 0
+}

@@ -1,0 +1,215 @@
+//! Request bodies on their way upstream: counted, bounded in size and in slowness, never buffered.
+//!
+//! Trailers are not passed on: a backend would merge them into the fields that decisions were made on.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::deadline::{Deadline, Deadlines};
+use crate::rejection::Rejection;
+
+/// What a body may cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Bytes in all.
+    pub(crate) bytes: u64,
+    /// Bytes per second that the client must bring; 0 for any.
+    pub(crate) min_rate: u64,
+    /// How long the client may fall behind that rate.
+    pub(crate) grace: Duration,
+}
+
+impl Bounds {
+    /// Takes the body of a request that is about to be forwarded. A declared length over the bound is refused before a
+    /// byte of it is read.
+    pub(crate) fn take(&self, body: &mut Option<Incoming>) -> Result<Incoming, Rejection> {
+        match body
+            .take_if(|body| body.size_hint().exact().is_none_or(|length| length <= self.bytes))
+        {
+            Some(body) => Ok(body),
+            None => Err(Rejection::BodyTooLarge),
+        }
+    }
+}
+
+/// Reads a small body that nobody wants to its end, for as long as a client that behaves needs to send it.
+///
+/// A response that overtakes the request's body ends an HTTP/1.1 connection, and has an HTTP/2 stream reset, which some
+/// clients report as an error instead of reading the response.
+pub(crate) async fn settle(mut body: Incoming, deadlines: &Rc<Deadlines>) {
+    const SMALL: u64 = 64 << 10;
+    const PATIENCE: Duration = Duration::from_secs(1);
+    if body.is_end_stream() || body.size_hint().exact().is_none_or(|length| length > SMALL) {
+        return;
+    }
+    let deadline = deadlines.deadline();
+    deadline.arm(Instant::now(), PATIENCE);
+    let read =
+        async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} };
+    _ = deadline.guard(read).await;
+}
+
+/// Why a body was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("larger than the route takes")]
+    TooLarge,
+    #[error("slower than the least rate")]
+    TooSlow,
+    #[error("ended by the client")]
+    Aborted,
+}
+
+/// How far a body has come, for those who wait for what it causes.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) fault: Cell<Option<Fault>>,
+    pub(crate) complete: Cell<bool>,
+}
+
+/// The body of a request that is being forwarded.
+pub(crate) enum RequestBody {
+    Empty,
+    Streaming(Box<Streaming>),
+}
+
+pub(crate) struct Streaming {
+    incoming: Incoming,
+    bounds: Bounds,
+    bytes: Rc<Cell<u64>>,
+    progress: Rc<Progress>,
+    deadline: Deadline,
+    /// How long the client may still keep us waiting.
+    patience: Duration,
+    waiting_since: Option<Instant>,
+}
+
+impl RequestBody {
+    pub(crate) fn new(
+        incoming: Incoming,
+        bounds: Bounds,
+        bytes: Rc<Cell<u64>>,
+        progress: &Rc<Progress>,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Self {
+        if incoming.is_end_stream() {
+            progress.complete.set(true);
+            return Self::Empty;
+        }
+        Self::Streaming(Box::new(Streaming {
+            incoming,
+            bounds,
+            bytes,
+            progress: Rc::clone(progress),
+            deadline: deadline(),
+            patience: bounds.grace,
+            waiting_since: None,
+        }))
+    }
+}
+
+impl Streaming {
+    fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        self.progress.fault.set(Some(fault));
+        Poll::Ready(Some(Err(fault)))
+    }
+
+    /// Waits for the client, and only while it is the client that we wait for.
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        if self.bounds.min_rate == 0 {
+            return frame;
+        }
+        if frame.is_pending() {
+            if self.waiting_since.is_none() {
+                let now = Instant::now();
+                self.waiting_since = Some(now);
+                self.deadline.arm(now, self.patience);
+            }
+        } else if let Some(since) = self.waiting_since.take() {
+            self.deadline.disarm();
+            self.patience = self.patience.saturating_sub(since.elapsed());
+        }
+        frame
+    }
+
+    /// What `bytes` more have earned.
+    fn earn(&mut self, bytes: u64) {
+        let earned = bytes.saturating_mul(1_000).checked_div(self.bounds.min_rate).unwrap_or(0);
+        self.patience =
+            self.patience.saturating_add(Duration::from_millis(earned)).min(self.bounds.grace);
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        loop {
+            let frame = self.poll_incoming(cx);
+            if frame.is_pending()
+                && self.waiting_since.is_some()
+                && self.deadline.poll(cx).is_ready()
+            {
+                return self.fail(Fault::TooSlow);
+            }
+            match ready!(frame) {
+                None => {
+                    self.progress.complete.set(true);
+                    return Poll::Ready(None);
+                }
+                Some(Err(_)) => return self.fail(Fault::Aborted),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    let length = data.len() as u64;
+                    self.bytes.set(self.bytes.get() + length);
+                    if self.bytes.get() > self.bounds.bytes {
+                        return self.fail(Fault::TooLarge);
+                    }
+                    self.earn(length);
+                    if self.incoming.is_end_stream() {
+                        self.progress.complete.set(true);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(streaming) => streaming.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(streaming) => streaming.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(streaming) => streaming.incoming.size_hint(),
+        }
+    }
+}

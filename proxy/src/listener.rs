@@ -1,0 +1,88 @@
+//! Listening sockets: one per address and worker, shared by the kernel (`SO_REUSEPORT`).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that may wait to be accepted, per socket; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4_096;
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", hint(source))]
+pub struct ListenError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn hint(error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program has it, `ss -ltnp` shows which",
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has this address",
+        _ => "",
+    };
+    format!("{error}{remedy}")
+}
+
+/// Opens `count` sockets on one address. Port 0 becomes the same free port for all of them.
+pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
+    let fail = |source| ListenError { address, source };
+    let address = match socket(address) {
+        // A kernel without IPv6: the wildcard still means every address there is.
+        Err(error)
+            if address.ip().is_unspecified() && error.raw_os_error() == Some(AF_NOT_SUPPORTED) =>
+        {
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port())
+        }
+        _ => address,
+    };
+    // Without this, a second Gatehouse would silently share the port and take half of the connections.
+    let probe = socket(address).map_err(fail)?;
+    probe.bind(&address.into()).and_then(|()| probe.listen(1)).map_err(fail)?;
+    let local = probe.local_addr().map_err(fail)?.as_socket().unwrap_or(address);
+    drop(probe);
+    let listen = || {
+        let socket = socket(local)?;
+        socket.set_reuse_port(true)?;
+        // Accepted sockets inherit it, which saves a system call for each.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&local.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    std::iter::repeat_with(listen).take(count).collect::<io::Result<_>>().map_err(fail)
+}
+
+/// Linux' EAFNOSUPPORT.
+const AF_NOT_SUPPORTED: i32 = 97;
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_sockets_of_an_address_share_a_port_and_nobody_else_gets_it() {
+        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let sockets = bind(any, 3).unwrap();
+        let ports: Vec<_> =
+            sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        assert!(ports.len() == 3 && ports.iter().all(|port| *port == ports[0] && *port != 0));
+        let taken = SocketAddr::new(any.ip(), ports[0]);
+        let error = bind(taken, 1).unwrap_err().to_string();
+        assert!(error.contains(&taken.to_string()) && error.contains("another program"), "{error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! The way of a request, whole.
+//!
+//! [`handle`] cannot fail: it opens the record, and whatever [`decide`] says becomes a finished response. [`decide`] reads
+//! top to bottom, one call per stage, and leaves by `?` at the first that rejects.
+
+use std::rc::Rc;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, header};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::body;
+use crate::client::Client;
+use crate::connection::Watch;
+use crate::policy::admit;
+use crate::policy::rate_limit::{Facts, Quoted};
+use crate::record::Record;
+use crate::redirect;
+use crate::rejection::{self, Rejection};
+use crate::response::{self, Answer, Finish, FinishedBody};
+use crate::site::{self, HostCache};
+use crate::upstream::Told;
+use crate::worker::Worker;
+
+/// What all requests of a connection share.
+pub(crate) struct Origin {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) client: Client,
+    pub(crate) hosts: HostCache,
+    /// The TLS version, `None` for plain HTTP.
+    pub(crate) tls: Option<&'static str>,
+    pub(crate) watch: Watch,
+}
+
+/// Answers one request.
+pub(crate) async fn handle(
+    origin: &Rc<Origin>,
+    request: Request<Incoming>,
+) -> Response<FinishedBody> {
+    let mut record = Record::open(origin, &request);
+    let wants_html = rejection::wants_html(request.headers());
+    let (head, body) = request.into_parts();
+    let mut body = Some(body);
+    let mut quoted = None;
+    let answer = decide(origin, head, &mut body, &mut record, &mut quoted).await;
+    if let Some(unread) = body {
+        body::settle(unread, &origin.worker.deadlines).await;
+    }
+    let route = record.route.clone();
+    let policy =
+        route.as_ref().or_else(|| origin.worker.sites.fallback()).map(|route| &route.headers);
+    let finish = Finish { policy, secure: origin.tls.is_some(), wants_html, quoted };
+    response::finish(answer, finish, record)
+}
+
+/// Takes the body only when the request is about to be forwarded.
+async fn decide(
+    origin: &Origin,
+    head: Parts,
+    body: &mut Option<Incoming>,
+    record: &mut Record,
+    quoted: &mut Option<Quoted>,
+) -> Result<Answer, Rejection> {
+    let (worker, client, secure) = (&*origin.worker, &origin.client, origin.tls.is_some());
+    integrity(&head)?;
+    let host = origin.hosts.host(&head, &worker.sites, client, secure)?;
+    record.host = Some(Rc::clone(&host));
+    let site = host.site(&worker.sites)?;
+    record.route = Some(Rc::clone(&site.default));
+    let target = head.uri.path_and_query().cloned();
+    if !secure && site.redirect_http {
+        return Ok(redirect::to_https(&host, target.as_ref(), worker.https_port));
+    }
+    let path = site::path::clean(target.as_ref().map_or("/", PathAndQuery::path))?;
+    let route = Rc::clone(site.route(&path));
+    record.route = Some(Rc::clone(&route));
+    let method = head.method.clone();
+    let facts = Facts { client: client.bucket, method: &method, host: &host.name, path: &path };
+    let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));
+    let admitted = admit(head, limiter, &worker.rules, &facts, now, quoted)?;
+    let bounds = worker.bounds(route.body_bytes);
+    let body = bounds.take(body)?;
+    let told = Told {
+        host: &host.field,
+        forwarded: &host.forwarded,
+        forwarded_for: &client.forwarded_for,
+        secure,
+        request_id: &record.id,
+    };
+    let upstream = worker.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
+    let bytes_in = Rc::clone(&record.bytes_in);
+    let asked = Instant::now();
+    let response = upstream.send(admitted, told, body, bounds, bytes_in).await;
+    record.upstream_time = Some(asked.elapsed());
+    Ok(Answer::Upstream(response?))
+}
+
+/// What no backend may see. The framing itself is hyper's to parse; a `Transfer-Encoding` that is not exactly `chunked` is
+/// accepted by it and refused here.
+fn integrity(head: &Parts) -> Result<(), Rejection> {
+    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+        return Err(Rejection::MethodRefused);
+    }
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Rejection::FramingInvalid),
+    }
+}

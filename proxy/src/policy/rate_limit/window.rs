@@ -1,0 +1,98 @@
+//! The sliding window of one key: exact, and small.
+//!
+//! A window remembers when requests were admitted, oldest first, as *stamps*. Up to a limit of 1,000 a stamp is one
+//! request and the window is exact. Above, a stamp stands for up to 1 % of the limit (its *grain*) and carries the
+//! time of the first of them, so that a key never costs more than about 1,000 stamps. Expiring a stamp may then
+//! forget up to `grain - 1` younger requests early:
+//!
+//! - in every interval of the window's length at most `limit + grain - 1` requests pass, that is `limit` up to
+//!   1,000 and less than `limit * 1.01` above;
+//! - what is counted is never more than what really passed in the last window, so a client that keeps to the limit
+//!   is never rejected.
+//!
+//! Time is an argument, in nanoseconds of a monotonic clock. Workers take it before they take the lock, so it may
+//! arrive out of order by that much; a stamp is never older than the one before it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What a window has to hold, resolved from a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quota {
+    /// Requests that may pass in `window` nanoseconds, at least 1.
+    pub(crate) limit: u64,
+    /// The window's length in nanoseconds, at least 1.
+    pub(crate) window: u64,
+    /// Requests that one stamp stands for.
+    grain: u64,
+}
+
+impl Quota {
+    /// Above this limit a stamp stands for 1 % of it.
+    const EXACT: u64 = 1_000;
+
+    pub(crate) fn new(limit: u64, window: Duration) -> Self {
+        let grain = if limit <= Self::EXACT { 1 } else { limit / 100 };
+        let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX).max(1);
+        Self { limit: limit.max(1), window, grain }
+    }
+}
+
+/// The state of one key under one rule.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// The time of the first request of each grain, oldest first.
+    stamps: VecDeque<u64>,
+    /// Requests in the youngest grain.
+    youngest: u64,
+}
+
+impl Window {
+    /// Forgets what has left the window, and says what is left to spend.
+    pub(crate) fn remaining(&mut self, quota: Quota, now: u64) -> u64 {
+        while let Some(&oldest) = self.stamps.front() {
+            if now.saturating_sub(oldest) < quota.window {
+                break;
+            }
+            self.stamps.pop_front();
+        }
+        quota.limit.saturating_sub(self.used(quota))
+    }
+
+    /// Counts one admitted request. Call it after [`Self::remaining`] returned at least 1.
+    pub(crate) fn admit(&mut self, quota: Quota, now: u64) {
+        match self.stamps.back() {
+            Some(_) if self.youngest < quota.grain => self.youngest += 1,
+            last => {
+                let stamp = last.map_or(now, |&last| last.max(now));
+                self.stamps.push_back(stamp);
+                self.youngest = 1;
+            }
+        }
+    }
+
+    /// Nanoseconds from `now` until quota comes back: for a full window, until the next request would pass. An empty
+    /// window has all its quota, for the whole window's length.
+    pub(crate) fn until_next(&self, quota: Quota, now: u64) -> u64 {
+        self.stamps
+            .front()
+            .map_or(quota.window, |&oldest| oldest.saturating_add(quota.window).saturating_sub(now))
+    }
+
+    /// Whether everything has left the window, so that forgetting the key changes no decision.
+    pub(crate) fn is_expired(&self, quota: Quota, now: u64) -> bool {
+        self.stamps.back().is_none_or(|&last| now.saturating_sub(last) >= quota.window)
+    }
+
+    /// Requests that are still in the window; `remaining` first drops what has left it.
+    pub(crate) fn used(&self, quota: Quota) -> u64 {
+        match self.stamps.len() {
+            0 => 0,
+            n => (n as u64 - 1) * quota.grain + self.youngest,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;

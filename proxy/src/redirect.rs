@@ -1,0 +1,23 @@
+//! Plain HTTP: 308 to the same host, path and query over https (RFC 9110, 15.4.9).
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::response::Answer;
+use crate::site::Host;
+
+/// The redirect of a request for `host`, whose site is served at `port`.
+pub(crate) fn to_https(host: &Host, path: Option<&PathAndQuery>, port: u16) -> Answer {
+    let name = &host.name;
+    let bracket = if name.contains(':') { ("[", "]") } else { ("", "") };
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let path = path.map_or("/", PathAndQuery::as_str);
+    let path = if path.starts_with('/') { path } else { "/" };
+    let location = format!("https://{}{name}{}{port}{path}", bracket.0, bracket.1);
+    let mut fields = HeaderMap::new();
+    if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
+        fields.insert(header::LOCATION, location);
+    }
+    Answer::Own(StatusCode::PERMANENT_REDIRECT, fields)
+}

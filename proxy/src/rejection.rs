@@ -1,0 +1,261 @@
+//! Requests that Gatehouse answers itself because something is wrong: one enum, from the cause to the answer.
+//!
+//! A client gets the status and one fixed sentence, as RFC 9457 problem+json or as a small HTML page; whatever led to
+//! it goes to the log only.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::policy::rate_limit;
+
+/// The sentence of every 429.
+pub(crate) const RATE_LIMITED: &str =
+    "You have sent too many requests. Wait as long as Retry-After says, then try again.";
+
+/// Why a request was not forwarded, or why its answer could not be passed on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Rejection {
+    #[error("the request names no host, several, or a malformed one")]
+    HostInvalid,
+    #[error("no site serves this host")]
+    HostUnknown,
+    #[error("the path can be read in more than one way")]
+    PathAmbiguous,
+    #[error("CONNECT and TRACE are not served")]
+    MethodRefused,
+    #[error("the message's framing is ambiguous")]
+    FramingInvalid,
+    #[error("rate limit `{}`", .0.name)]
+    RateLimited(Arc<rate_limit::Rule>, u64),
+    #[error("the request body is larger than this route takes")]
+    BodyTooLarge,
+    #[error("the request body came too slowly")]
+    BodyTimeout,
+    #[error("the client ended its request early")]
+    BodyAborted,
+    #[error("too many requests in flight to upstream")]
+    UpstreamSaturated,
+    #[error("cannot connect to upstream: {0}")]
+    UpstreamUnreachable(std::io::Error),
+    #[error("upstream did not accept a connection in time")]
+    UpstreamConnectTimeout,
+    #[error("upstream did not answer in time")]
+    UpstreamTimeout,
+    #[error("upstream's answer is not HTTP: {0}")]
+    UpstreamInvalid(hyper::Error),
+}
+
+/// Whose doing a rejection is; it decides the level of the message about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    Client,
+    Upstream,
+}
+
+impl Rejection {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::HostInvalid | Self::PathAmbiguous | Self::FramingInvalid | Self::BodyAborted => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::HostUnknown => StatusCode::MISDIRECTED_REQUEST,
+            Self::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RateLimited(..) => StatusCode::TOO_MANY_REQUESTS,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::UpstreamSaturated => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamUnreachable(_) | Self::UpstreamInvalid(_) => StatusCode::BAD_GATEWAY,
+            Self::UpstreamConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// A stable label for records and metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::HostInvalid => "host_invalid",
+            Self::HostUnknown => "host_unknown",
+            Self::PathAmbiguous => "path_ambiguous",
+            Self::MethodRefused => "method_refused",
+            Self::FramingInvalid => "framing_invalid",
+            Self::RateLimited(..) => "rate_limited",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyAborted => "body_aborted",
+            Self::UpstreamSaturated => "upstream_saturated",
+            Self::UpstreamUnreachable(_) => "upstream_unreachable",
+            Self::UpstreamConnectTimeout => "upstream_connect_timeout",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamInvalid(_) => "upstream_invalid",
+        }
+    }
+
+    pub(crate) fn blame(&self) -> Blame {
+        match self {
+            Self::HostInvalid
+            | Self::HostUnknown
+            | Self::PathAmbiguous
+            | Self::MethodRefused
+            | Self::FramingInvalid
+            | Self::RateLimited(..)
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::BodyAborted => Blame::Client,
+            Self::UpstreamSaturated
+            | Self::UpstreamUnreachable(_)
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamTimeout
+            | Self::UpstreamInvalid(_) => Blame::Upstream,
+        }
+    }
+
+    /// What the client reads. Never anything that came from the request, the upstream or the configuration.
+    fn detail(&self) -> &'static str {
+        match self {
+            Self::HostInvalid => "The request must name exactly one valid host.",
+            Self::HostUnknown => "This server does not serve the host that the request names.",
+            Self::PathAmbiguous => {
+                "The path contains an encoding that can be read in more than one way."
+            }
+            Self::MethodRefused => "This method is not allowed here.",
+            Self::FramingInvalid => {
+                "The length of the request body is not stated in one clear way."
+            }
+            Self::RateLimited(..) => RATE_LIMITED,
+            Self::BodyTooLarge => "The request body is larger than this server accepts here.",
+            Self::BodyTimeout => "The request body arrived too slowly.",
+            Self::BodyAborted => "The request body ended before it was complete.",
+            Self::UpstreamSaturated => "The application is busy. Try again in a moment.",
+            Self::UpstreamUnreachable(_) => "The application behind this server cannot be reached.",
+            Self::UpstreamConnectTimeout | Self::UpstreamTimeout => {
+                "The application behind this server did not answer in time."
+            }
+            Self::UpstreamInvalid(_) => {
+                "The application behind this server sent an answer that is not valid."
+            }
+        }
+    }
+
+    /// Sets the fields that belong to this answer and returns its body.
+    pub(crate) fn answer(&self, wants_html: bool, headers: &mut HeaderMap) -> Bytes {
+        let content_type =
+            if wants_html { "text/html; charset=utf-8" } else { "application/problem+json" };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let status = self.status();
+        match self {
+            Self::RateLimited(rule, retry_after) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
+                return if wants_html { rule.page.html.clone() } else { rule.page.json.clone() };
+            }
+            Self::UpstreamSaturated => {
+                _ = headers.insert(header::RETRY_AFTER, HeaderValue::from(1))
+            }
+            Self::MethodRefused => {
+                let allow =
+                    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+                headers.insert(header::ALLOW, allow);
+            }
+            Self::HostInvalid
+            | Self::HostUnknown
+            | Self::PathAmbiguous
+            | Self::FramingInvalid
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::BodyAborted
+            | Self::UpstreamUnreachable(_)
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamTimeout
+            | Self::UpstreamInvalid(_) => {}
+        }
+        let title = status.canonical_reason().unwrap_or("Error");
+        if wants_html {
+            return html(status.as_u16(), title, self.detail()).into();
+        }
+        let (status, detail) = (status.as_u16(), self.detail());
+        format!(
+            "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"detail\":\"{detail}\"}}\n"
+        )
+        .into()
+    }
+}
+
+/// The page of an error: no style, no script, so that no policy of the site stands against it.
+pub(crate) fn html(status: u16, title: &str, detail: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>{status} {title}</title></head>\n\
+         <body><main><h1>{title}</h1><p>{detail}</p><p>Status {status}</p></main></body>\n</html>\n"
+    )
+}
+
+/// Whether the client would rather have a page than problem+json (RFC 9110, 12.5.1): `text/html` is named, and with no
+/// less weight than JSON. A wildcard alone is what programs send.
+pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
+    let (mut html, mut json) = (0, 0);
+    for field in headers.get_all(header::ACCEPT) {
+        for item in field.to_str().unwrap_or_default().split(',') {
+            let mut parts = item.split(';');
+            let media = parts.next().unwrap_or_default().trim();
+            let best = if media.eq_ignore_ascii_case("text/html") {
+                &mut html
+            } else if media.eq_ignore_ascii_case("application/json")
+                || media.eq_ignore_ascii_case("application/problem+json")
+            {
+                &mut json
+            } else {
+                continue;
+            };
+            let weight =
+                parts.find_map(|part| part.trim().strip_prefix("q=")).map_or(1_000, weight);
+            *best = weight.max(*best);
+        }
+    }
+    html > 0 && html >= json
+}
+
+/// A weight in thousandths; a malformed one counts as none.
+fn weight(text: &str) -> u16 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
+    match whole {
+        "1" => 1_000,
+        "0" if digits(fraction) => format!("{fraction:0<3}").parse().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accept(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn a_browser_gets_a_page_and_a_program_gets_json() {
+        for (value, page) in [
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+            ("*/*", false),
+            ("application/json", false),
+            ("application/json, text/html;q=0.9", false),
+            ("application/json;q=0.5, TEXT/HTML;q=0.501", true),
+            ("text/html;q=0", false),
+            ("text/html;q=nonsense", false),
+        ] {
+            assert_eq!(wants_html(&accept(value)), page, "{value}");
+        }
+        assert!(!wants_html(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_problem_is_json_with_the_status() {
+        let mut headers = HeaderMap::new();
+        let body = Rejection::HostUnknown.answer(false, &mut headers);
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem.get("status").unwrap(), 421);
+        assert_eq!(headers.get("content-type").unwrap(), "application/problem+json");
+    }
+}

@@ -1,0 +1,156 @@
+//! The last stage: every response that Gatehouse sends is finished here.
+//!
+//! Only [`finish`] makes a [`FinishedBody`] and hyper is handed nothing else: a response without the security headers,
+//! or without a record, cannot be sent.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::policy::headers::HeaderPolicy;
+use crate::policy::rate_limit::Quoted;
+use crate::record::Record;
+use crate::rejection::{Blame, Rejection};
+use crate::upstream::forward::X_REQUEST_ID;
+use crate::upstream::{Cut, UpstreamBody};
+
+/// What the pipeline decided to answer.
+pub(crate) enum Answer {
+    /// The application's response.
+    Upstream(Response<UpstreamBody>),
+    /// A response of Gatehouse's own that is no error: status and fields.
+    Own(StatusCode, HeaderMap),
+}
+
+/// What a response gets besides what the answer brought.
+pub(crate) struct Finish<'a> {
+    pub(crate) policy: Option<&'a HeaderPolicy>,
+    pub(crate) secure: bool,
+    pub(crate) wants_html: bool,
+    pub(crate) quoted: Option<Quoted>,
+}
+
+/// Makes the response: fields, security headers, quota, request id; and hands the record to the body.
+pub(crate) fn finish(
+    answer: Result<Answer, Rejection>,
+    with: Finish<'_>,
+    mut record: Box<Record>,
+) -> Response<FinishedBody> {
+    let (mut response, source) = match answer {
+        Ok(Answer::Upstream(response)) => {
+            let (head, body) = response.into_parts();
+            (Response::from_parts(head, ()), Source::Upstream(body))
+        }
+        Ok(Answer::Own(status, fields)) => {
+            let mut response = Response::new(());
+            (*response.status_mut(), *response.headers_mut()) = (status, fields);
+            (response, Source::Own(Bytes::new()))
+        }
+        Err(rejection) => reject(&rejection, with.wants_html, &mut record),
+    };
+    record.status = response.status();
+    let fields = response.headers_mut();
+    fields.reserve(24);
+    if let Some(policy) = with.policy {
+        policy.apply(fields, with.secure);
+    }
+    if let Some(quoted) = with.quoted {
+        fields.insert(RATE_LIMIT, quoted.rate_limit);
+        fields.insert(RATE_LIMIT_POLICY, quoted.policy);
+    }
+    fields.insert(X_REQUEST_ID, record.id.clone());
+    response.map(|()| FinishedBody { source, record })
+}
+
+const RATE_LIMIT: http::HeaderName = http::HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: http::HeaderName = http::HeaderName::from_static("ratelimit-policy");
+
+fn reject(rejection: &Rejection, wants_html: bool, record: &mut Record) -> (Response<()>, Source) {
+    record.reason = Some(rejection.reason());
+    if let Rejection::RateLimited(rule, _) = rejection {
+        record.rule = Some(std::sync::Arc::clone(&rule.name));
+    }
+    let request_id = record.id.to_str().unwrap_or_default();
+    match rejection.blame() {
+        Blame::Client => tracing::debug!(request_id, %rejection, "rejected"),
+        Blame::Upstream => tracing::warn!(request_id, %rejection, "upstream failed"),
+    }
+    let mut response = Response::new(());
+    *response.status_mut() = rejection.status();
+    let body = rejection.answer(wants_html, response.headers_mut());
+    // A body that was not read to its end cannot be told from the next request.
+    if matches!(
+        rejection,
+        Rejection::BodyTooLarge | Rejection::BodyTimeout | Rejection::BodyAborted
+    ) {
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    (response, Source::Own(body))
+}
+
+enum Source {
+    Own(Bytes),
+    Upstream(UpstreamBody),
+}
+
+/// The body of a finished response. It carries the record, which is written when the body is done with.
+pub(crate) struct FinishedBody {
+    source: Source,
+    record: Box<Record>,
+}
+
+impl Body for FinishedBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.source {
+            Source::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+        };
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
+            }
+            Poll::Ready(Some(Err(cut))) => {
+                this.record.aborted = true;
+                let request_id = this.record.id.to_str().unwrap_or_default();
+                tracing::warn!(request_id, %cut, "response cut short");
+            }
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Own(bytes) => bytes.is_empty(),
+            Source::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Upstream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for FinishedBody {
+    /// A body that is let go before its end was cut short by the client.
+    fn drop(&mut self) {
+        if !self.is_end_stream() && matches!(self.source, Source::Upstream(_)) {
+            self.record.aborted = true;
+        }
+    }
+}

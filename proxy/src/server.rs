@@ -1,0 +1,238 @@
+//! Starting and stopping: sockets, workers, the control thread.
+//!
+//! Everything that can fail fails in [`Server::start`], in the order of what an operator would want to hear first, and
+//! before the first connection is accepted.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::thread::JoinHandle;
+
+use dashmap::DashMap;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::admin::{self, Control};
+use crate::config::{Config, Issuer};
+use crate::listener::{self, ListenError};
+use crate::policy::rate_limit::Limiter;
+use crate::record::RecordSink;
+use crate::telemetry::{self, Counters};
+use crate::tls;
+use crate::tls::certificates::Certificates;
+use crate::tls::internal::{Authority, InternalError};
+use crate::tls::store::{Store, StoreError};
+use crate::worker::{self, Listeners, Shared};
+
+/// Gatehouse cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The certificate store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The development CA cannot be used.
+    #[error(transparent)]
+    Internal(#[from] InternalError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// rustls refuses the configuration.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// Records cannot be written.
+    #[error("log.access: {0}")]
+    Log(io::Error),
+    /// The operating system gives no thread or no event queue.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The addresses that a server listens on; where the configuration says port 0, the port that was found.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// Plain HTTP.
+    pub http: Vec<SocketAddr>,
+    /// HTTPS.
+    pub https: Vec<SocketAddr>,
+    /// The admin listener.
+    pub admin: Option<SocketAddr>,
+}
+
+/// A running Gatehouse.
+pub struct Server {
+    addresses: Addresses,
+    drain: watch::Sender<bool>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens the store and the sockets and starts the threads. When it returns, connections are accepted.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`]; nothing is left running or listening.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let store = Store::open(&config.tls.store)?;
+        let now = worker::wall_clock();
+        let authority = Authority::open(&store, now)?;
+        let certificates = Arc::new(Certificates::default());
+        certificates.issue(&authority, &config.sites, now)?;
+        announce(&config, &authority);
+        let tls = tls::config(Arc::clone(&certificates), config.tls.min_version)?;
+        let workers = config.listen.workers;
+        let mut addresses = Addresses::default();
+        let mut listeners: Vec<Listeners> = Vec::new();
+        listeners.resize_with(workers, || Listeners { http: Vec::new(), https: Vec::new() });
+        for (secure, configured) in [(false, &config.listen.http), (true, &config.listen.https)] {
+            for &address in configured {
+                for (listener, socket) in
+                    listeners.iter_mut().zip(listener::bind(address, workers)?)
+                {
+                    let bound = if secure { &mut addresses.https } else { &mut addresses.http };
+                    bound.push(socket.local_addr()?);
+                    if secure { &mut listener.https } else { &mut listener.http }.push(socket);
+                }
+            }
+        }
+        addresses.http.dedup();
+        addresses.https.dedup();
+        let admin = listener::bind(config.listen.admin, 1)?.pop();
+        addresses.admin = admin.as_ref().and_then(|socket| socket.local_addr().ok());
+        let dropped = Arc::new(AtomicU64::new(0));
+        let opened =
+            RecordSink::open(&config.log.access, Arc::clone(&dropped)).map_err(StartError::Log)?;
+        let (sink, writer) = opened.unzip();
+        let shared = Arc::new(Shared {
+            limiter: Limiter::new(Limiter::CAPACITY, secret()),
+            tls,
+            started: Instant::now(),
+            connections: AtomicUsize::new(0),
+            peers: DashMap::new(),
+            config,
+        });
+        let (drain, draining) = watch::channel(false);
+        let counters: Vec<Arc<Counters>> =
+            std::iter::repeat_with(Arc::default).take(workers).collect();
+        let https_port = addresses.https.first().map_or(443, SocketAddr::port);
+        let control = Control {
+            shared: Arc::clone(&shared),
+            counters: counters.clone(),
+            certificates,
+            authority,
+            dropped,
+            draining: draining.clone(),
+        };
+        let mut server = Self { addresses, drain, threads: Vec::new(), writer };
+        for (index, (listeners, counters)) in listeners.into_iter().zip(counters).enumerate() {
+            let (shared, sink, draining) = (Arc::clone(&shared), sink.clone(), draining.clone());
+            let run = move || worker::run(shared, listeners, counters, sink, https_port, draining);
+            server.spawn(format!("worker-{index}"), run)?;
+        }
+        server.spawn("control".to_owned(), move || admin::run(control, admin))?;
+        Ok(server)
+    }
+
+    fn spawn(
+        &mut self,
+        name: String,
+        run: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        self.threads.push(std::thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Stops accepting, lets requests in flight finish within `drain_timeout`, writes what is left of the records.
+    ///
+    /// # Errors
+    ///
+    /// When a thread had failed.
+    pub fn drain(mut self) -> io::Result<()> {
+        self.drain.send_replace(true);
+        let mut outcome = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended =
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
+            outcome = outcome.and(ended);
+        }
+        if let Some(writer) = self.writer.take() {
+            _ = writer.join();
+        }
+        outcome
+    }
+}
+
+impl Drop for Server {
+    /// A server that is dropped drains in the background.
+    fn drop(&mut self) {
+        self.drain.send_replace(true);
+    }
+}
+
+/// Serves until TERM or INT, then drains. A second signal ends the process at once.
+///
+/// # Errors
+///
+/// See [`StartError`].
+pub fn run(config: Config) -> Result<(), StartError> {
+    telemetry::init(config.log.level);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let server = Server::start(config)?;
+    let Addresses { http, https, admin } = server.addresses();
+    tracing::info!(?http, ?https, ?admin, "serving");
+    let signalled: io::Result<&str> = runtime.block_on(async {
+        let (mut term, mut int) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let name = tokio::select! { _ = term.recv() => "TERM", _ = int.recv() => "INT" };
+        Ok(name)
+    });
+    tracing::info!(signal = signalled?, "draining; a second signal ends at once");
+    std::thread::spawn(move || runtime.block_on(second_signal()));
+    server.drain()?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn second_signal() {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    std::process::exit(130);
+}
+
+/// What the operator has to know about certificates.
+fn announce(config: &Config, authority: &Authority) {
+    let root = authority.root.display();
+    if config.sites.iter().any(|site| site.issuer == Issuer::Internal) {
+        tracing::info!("certificates by the development CA; clients must trust {root}");
+    }
+    for site in config.sites.iter().filter(|site| site.issuer == Issuer::Acme) {
+        let hosts = site.hosts.join(", ");
+        tracing::warn!(
+            "{hosts}: this version does not speak ACME yet; the site is served with a certificate of the development CA"
+        );
+    }
+}
+
+/// A secret of this process, from the operating system's randomness.
+fn secret() -> [u8; 16] {
+    let mut secret = [0; 16];
+    for half in secret.chunks_mut(8) {
+        half.copy_from_slice(&RandomState::new().build_hasher().finish().to_ne_bytes());
+    }
+    secret
+}

@@ -1,0 +1,88 @@
+//! Counters of each worker and the messages on standard error.
+//!
+//! A worker writes its own counters only, so counting shares no cache line between cores; whoever reads adds them up.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::StatusCode;
+
+/// What one worker has seen.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Counters {
+    pub(crate) connections: Counter,
+    pub(crate) connections_closed: Counter,
+    /// Connections refused because there were too many, in all or from one peer.
+    pub(crate) connections_refused: Counter,
+    pub(crate) handshakes_failed: Counter,
+    /// Connections ended because their bytes were no HTTP, or because the client vanished.
+    pub(crate) connections_broken: Counter,
+    /// Connections ended by a deadline.
+    pub(crate) connections_timed_out: Counter,
+    /// Responses by the first digit of their status.
+    pub(crate) responses: [Counter; 6],
+    pub(crate) bytes_in: Counter,
+    pub(crate) bytes_out: Counter,
+    rejections: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,
+}
+
+/// A number that goes up, written by one thread and read by others.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    /// Counts a finished request.
+    pub(crate) fn request(
+        &self,
+        status: StatusCode,
+        reason: Option<&'static str>,
+        bytes_in: u64,
+        bytes_out: u64,
+    ) {
+        if let Some(class) = self.responses.get(usize::from(status.as_u16() / 100)) {
+            class.add(1);
+        }
+        self.bytes_in.add(bytes_in);
+        self.bytes_out.add(bytes_out);
+        if let Some(reason) = reason
+            && let Ok(mut rejections) = self.rejections.lock()
+        {
+            *rejections.entry(reason).or_default() += 1;
+        }
+    }
+
+    /// Rejections by reason.
+    pub(crate) fn rejections(&self) -> Vec<(&'static str, u64)> {
+        self.rejections
+            .lock()
+            .map(|r| r.iter().map(|(k, v)| (*k, *v)).collect())
+            .unwrap_or_default()
+    }
+
+    /// Connections that are open now.
+    pub(crate) fn open(&self) -> u64 {
+        self.connections.get().saturating_sub(self.connections_closed.get())
+    }
+}
+
+/// Sends messages to standard error, coloured on a terminal. Does nothing when something else already takes them.
+pub(crate) fn init(level: tracing::Level) {
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let messages = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(colours);
+    _ = messages.try_init();
+}

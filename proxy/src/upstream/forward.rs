@@ -1,0 +1,216 @@
+//! The head of a forwarded request, and of the response on its way back: what is dropped, what is set.
+//!
+//! Hop-by-hop fields (RFC 9110, 7.6.1) end here. What a client says of itself ends here too, in every spelling: names
+//! are compared with `_` and `.` read as `-`, since a backend may do so. Gatehouse's own fields are set afterwards, so
+//! no `Connection` option can remove them.
+
+use http::header::{self, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Uri, Version};
+use smallvec::SmallVec;
+
+/// What Gatehouse tells the upstream about the request.
+pub(crate) struct Told<'a> {
+    pub(crate) host: &'a HeaderValue,
+    pub(crate) forwarded: &'a HeaderValue,
+    pub(crate) forwarded_for: &'a HeaderValue,
+    pub(crate) secure: bool,
+    pub(crate) request_id: &'a HeaderValue,
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Turns a client's head into the one that goes upstream over HTTP/1.1.
+pub(crate) fn request(head: &mut Parts, told: &Told<'_>) {
+    let via = match head.version {
+        Version::HTTP_2 => HeaderValue::from_static("2.0 gatehouse"),
+        Version::HTTP_10 => HeaderValue::from_static("1.0 gatehouse"),
+        _ => HeaderValue::from_static("1.1 gatehouse"),
+    };
+    head.version = Version::HTTP_11;
+    if head.uri.authority().is_some() || head.uri.scheme().is_some() {
+        let path = head.uri.path_and_query().cloned();
+        head.uri = path.map_or_else(Uri::default, Uri::from);
+    }
+    let fields = &mut head.headers;
+    strip(fields, is_claim);
+    fields.insert(header::HOST, told.host.clone());
+    fields.insert(header::FORWARDED, told.forwarded.clone());
+    fields.insert(X_FORWARDED_FOR, told.forwarded_for.clone());
+    fields.insert(X_FORWARDED_HOST, told.host.clone());
+    let proto = if told.secure { "https" } else { "http" };
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+    fields.insert(X_REQUEST_ID, told.request_id.clone());
+    fields.append(header::VIA, via);
+}
+
+/// Removes the hop-by-hop fields of an upstream's response.
+pub(crate) fn response(fields: &mut HeaderMap) {
+    strip(fields, |_| false);
+}
+
+/// Removes hop-by-hop fields, those that `Connection` names, and those that `also` holds.
+fn strip(fields: &mut HeaderMap, also: impl Fn(&str) -> bool) {
+    let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
+    for name in fields.keys() {
+        if is_hop_by_hop(name.as_str()) || also(name.as_str()) {
+            doomed.push(name.clone());
+        }
+    }
+    for value in fields.get_all(header::CONNECTION) {
+        for option in value.to_str().unwrap_or_default().split(',') {
+            let option = option.trim();
+            if !is_hop_by_hop(option) && !is_end_to_end(option) {
+                doomed.extend(HeaderName::from_bytes(option.as_bytes()));
+            }
+        }
+    }
+    for name in &doomed {
+        fields.remove(name);
+    }
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "expect"
+    )
+}
+
+/// Fields that no `Connection` option may remove, because decisions or framing hang on them.
+fn is_end_to_end(option: &str) -> bool {
+    ["host", "content-length", "content-type", "authorization", "cookie", "cache-control", "close"]
+        .iter()
+        .any(|name| option.eq_ignore_ascii_case(name))
+}
+
+/// Whether a client says something of itself with this field that only a trusted proxy may say.
+fn is_claim(name: &str) -> bool {
+    let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
+    if !matches!(first, Some(b'x' | b'f' | b'r' | b't' | b'c')) {
+        return false;
+    }
+    let is = |claim: &str| name.len() == claim.len() && starts_as(name, claim);
+    starts_as(name, "x-forwarded")
+        || ["forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-request-id"]
+            .iter()
+            .any(|c| is(c))
+        || [
+            "x-original-forwarded-for",
+            "true-client-ip",
+            "cf-connecting-ip",
+            "remote-user",
+            "remote-addr",
+        ]
+        .iter()
+        .any(|c| is(c))
+}
+
+/// Whether `name` begins with `prefix`, `_` and `.` read as `-`.
+fn starts_as(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len()
+        && name.bytes().zip(prefix.bytes()).all(|(a, b)| {
+            let a = if matches!(a, b'_' | b'.') { b'-' } else { a.to_ascii_lowercase() };
+            a == b
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn forwarded(request: http::request::Builder) -> Parts {
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        let value = HeaderValue::from_static;
+        let told = Told {
+            host: &value("localhost:8443"),
+            forwarded: &value("for=192.0.2.7"),
+            forwarded_for: &value("192.0.2.7"),
+            secure: true,
+            request_id: &value("id"),
+        };
+        super::request(&mut head, &told);
+        head
+    }
+
+    #[test]
+    fn a_head_is_rewritten() {
+        let head = forwarded(
+            Request::get("https://localhost:8443/a?b=c")
+                .version(Version::HTTP_2)
+                .header("te", "trailers")
+                .header("x-forwarded-for", "203.0.113.9")
+                .header("accept", "*/*"),
+        );
+        assert_eq!(head.uri, "/a?b=c");
+        assert_eq!(head.version, Version::HTTP_11);
+        let mut fields: Vec<_> =
+            head.headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        fields.sort();
+        assert_eq!(
+            fields,
+            [
+                "accept: */*",
+                "forwarded: for=192.0.2.7",
+                "host: localhost:8443",
+                "via: 2.0 gatehouse",
+                "x-forwarded-for: 192.0.2.7",
+                "x-forwarded-host: localhost:8443",
+                "x-forwarded-proto: https",
+                "x-request-id: id",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_spelling_of_a_claim_is_dropped() {
+        for name in [
+            "X-Forwarded-For",
+            "X_Forwarded_For",
+            "X.Forwarded.Proto",
+            "X-Forwarded",
+            "X-Forwarded-User",
+            "Forwarded",
+            "X-Real-IP",
+            "X_Real_IP",
+            "Remote.User",
+            "X-Request-Id",
+            "True-Client-IP",
+        ] {
+            let head = forwarded(Request::get("/").header(name, "evil"));
+            assert!(!head.headers.values().any(|value| value == "evil"), "{name}");
+        }
+        for name in ["x-requested-with", "x-forward", "from", "range", "x-csrf-token"] {
+            let head = forwarded(Request::get("/").header(name, "kept"));
+            assert_eq!(head.headers.get(name).unwrap(), "kept", "{name}");
+        }
+    }
+
+    #[test]
+    fn connection_removes_what_it_names_but_nothing_that_matters() {
+        let head = forwarded(
+            Request::get("/")
+                .header("connection", "close, X-Hop, x-forwarded-for, Authorization")
+                .header("x-hop", "1")
+                .header("authorization", "Bearer x"),
+        );
+        assert!(!head.headers.contains_key("connection") && !head.headers.contains_key("x-hop"));
+        assert_eq!(head.headers.get("x-forwarded-for").unwrap(), "192.0.2.7");
+        assert!(head.headers.contains_key("authorization"));
+    }
+}

@@ -1,0 +1,75 @@
+//! One connection to an upstream server, driven by whichever request uses it.
+//!
+//! # Why
+//!
+//! hyper's client connection is a future of its own. Spawned as a task, it would cost two task switches per request; here
+//! the request (and later its response's body) polls it in place, so that reading, writing and answering happen in the
+//! task of the client's connection. A link in the pool is polled by nobody; [`Link::is_usable`] asks it, without a system
+//! call unless the kernel has something to tell, whether the server has closed it.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::body::RequestBody;
+
+type Connection = http1::Connection<TokioIo<TcpStream>, RequestBody>;
+
+/// An HTTP/1.1 connection that serves one request at a time.
+pub(crate) struct Link {
+    sender: http1::SendRequest<RequestBody>,
+    connection: Option<Connection>,
+    /// When the last response on it was complete.
+    pub(crate) idle_since: Instant,
+}
+
+impl Link {
+    /// Bytes that are read at once, at the most.
+    const BUFFER: usize = 256 << 10;
+
+    /// Starts HTTP on a connected socket; nothing is sent yet.
+    pub(crate) async fn open(stream: TcpStream) -> Result<Self, hyper::Error> {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(Self::BUFFER)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        Ok(Self { sender, connection: Some(connection), idle_since: Instant::now() })
+    }
+
+    /// Whether the server would still take a request.
+    pub(crate) fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
+        _ = self.poll_connection(cx);
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// Sends a request and waits for the head of its response. An error gives the request back if none of it was sent.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        let mut response = pin!(self.sender.try_send_request(request));
+        poll_fn(|cx| {
+            if self.poll_connection(cx).is_ready() {
+                return response.as_mut().poll(cx);
+            }
+            response.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Moves bytes in both directions. Ready when the connection has ended; how it ended, those learn that wait for an
+    /// answer on it.
+    pub(crate) fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
+        _ = ready!(Pin::new(connection).poll(cx));
+        self.connection = None;
+        Poll::Ready(())
+    }
+}

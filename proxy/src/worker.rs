@@ -1,0 +1,227 @@
+//! A worker: one thread, one current-thread runtime, its own listeners, upstream links, deadlines and records.
+//!
+//! Whatever a request touches is either here or in [`Shared`], which holds what has to be one for the whole process: the
+//! limiter, the certificates, the connection counts.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use dashmap::DashMap;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use crate::body::Bounds;
+use crate::config::{Config, Limits, UpstreamId};
+use crate::connection;
+use crate::deadline::{Deadlines, TICK};
+use crate::policy::rate_limit::{Limiter, Rules};
+use crate::record::{RecordBuffer, RecordSink};
+use crate::site::Sites;
+use crate::telemetry::Counters;
+use crate::upstream::Upstream;
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) limiter: Limiter,
+    pub(crate) tls: Arc<ServerConfig>,
+    /// Time zero of the limiter.
+    pub(crate) started: Instant,
+    pub(crate) connections: AtomicUsize,
+    pub(crate) peers: DashMap<IpAddr, usize>,
+}
+
+/// The sockets of one worker.
+pub(crate) struct Listeners {
+    pub(crate) http: Vec<std::net::TcpListener>,
+    pub(crate) https: Vec<std::net::TcpListener>,
+}
+
+/// The state of one worker.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sites: Sites,
+    pub(crate) rules: Rules,
+    pub(crate) deadlines: Rc<Deadlines>,
+    pub(crate) records: RecordBuffer,
+    pub(crate) counters: Arc<Counters>,
+    /// Where plain HTTP is redirected to.
+    pub(crate) https_port: u16,
+    pub(crate) draining: Cell<bool>,
+    upstreams: Vec<Upstream>,
+}
+
+impl Worker {
+    /// Bytes that a connection buffers in each direction.
+    pub(crate) const BUFFER: usize = 256 << 10;
+
+    fn new(
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+        sink: Option<RecordSink>,
+        https_port: u16,
+    ) -> Self {
+        let deadlines = Deadlines::new(shared.started);
+        let config = &shared.config;
+        let upstream = |upstream| Upstream::new(upstream, config.listen.workers, &deadlines);
+        Self {
+            sites: Sites::new(config),
+            rules: Rules::new(&config.rules),
+            upstreams: config.upstreams.iter().map(upstream).collect(),
+            records: RecordBuffer::new(sink),
+            draining: Cell::new(false),
+            deadlines,
+            counters,
+            https_port,
+            shared,
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.config.limits
+    }
+
+    pub(crate) fn upstream(&self, id: UpstreamId) -> Option<&Upstream> {
+        self.upstreams.get(id.0)
+    }
+
+    /// What a request body may cost on a route that takes `bytes` of it.
+    pub(crate) fn bounds(&self, bytes: u64) -> Bounds {
+        let limits = self.limits();
+        Bounds { bytes, min_rate: limits.body_min_rate, grace: limits.header_timeout }
+    }
+
+    /// Nanoseconds since the limiter's time zero.
+    #[expect(clippy::cast_possible_truncation, reason = "584 years of nanoseconds")]
+    pub(crate) fn now(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.shared.started).as_nanos() as u64
+    }
+
+    /// Counts a connection in, if there is room for it in all and for its peer.
+    pub(crate) fn admit_connection(self: &Rc<Self>, peer: IpAddr) -> Option<Admission> {
+        let (shared, limits) = (&self.shared, self.limits());
+        self.counters.connections.add(1);
+        let admission = Admission { worker: Rc::clone(self), peer: peer.to_canonical() };
+        let open = shared.connections.fetch_add(1, Ordering::Relaxed);
+        let mut of_peer = shared.peers.entry(admission.peer).or_default();
+        *of_peer += 1;
+        let refused = open >= limits.connections || *of_peer > limits.connections_per_client;
+        drop(of_peer);
+        if refused {
+            self.counters.connections_refused.add(1);
+            return None; // dropping the admission counts it out again
+        }
+        Some(admission)
+    }
+}
+
+/// A connection that has been counted in.
+pub(crate) struct Admission {
+    worker: Rc<Worker>,
+    peer: IpAddr,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.worker.counters.connections_closed.add(1);
+        self.worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.worker.shared.peers.remove_if_mut(&self.peer, |_, open| {
+            *open = open.saturating_sub(1);
+            *open == 0
+        });
+    }
+}
+
+/// Runs a worker until `drain` says so and its connections are done.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    listeners: Listeners,
+    counters: Arc<Counters>,
+    sink: Option<RecordSink>,
+    https_port: u16,
+    drain: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let worker = Rc::new(Worker::new(shared, counters, sink, https_port));
+    runtime.block_on(work(worker, listeners, drain))
+}
+
+async fn work(
+    worker: Rc<Worker>,
+    listeners: Listeners,
+    mut drain: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let mut accepting = Vec::new();
+    let plain = listeners.http.into_iter().map(|listener| (listener, false));
+    for (listener, secure) in
+        plain.chain(listeners.https.into_iter().map(|listener| (listener, true)))
+    {
+        let listener = TcpListener::from_std(listener)?;
+        accepting.push(tokio::task::spawn_local(accept(Rc::clone(&worker), listener, secure)));
+    }
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => tick(&worker),
+            _ = drain.wait_for(|drain| *drain) => break,
+        }
+    }
+    for task in accepting {
+        task.abort();
+    }
+    worker.draining.set(true);
+    worker.deadlines.wake_all();
+    let deadline = Instant::now() + worker.shared.config.listen.drain_timeout;
+    while worker.counters.open() > 0 && Instant::now() < deadline {
+        sleep(Duration::from_millis(5)).await;
+        worker.deadlines.tick(Instant::now());
+    }
+    if worker.counters.open() > 0 {
+        tracing::warn!(
+            connections = worker.counters.open(),
+            "drain_timeout is over; closing what is left"
+        );
+    }
+    worker.records.flush();
+    Ok(())
+}
+
+/// The chores of a worker: deadlines four times a second; records and idle links as often, which costs next to nothing.
+fn tick(worker: &Worker) {
+    let now = Instant::now();
+    worker.deadlines.tick(now);
+    worker.records.flush();
+    worker.upstreams.iter().for_each(|upstream| upstream.sweep(now));
+}
+
+async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => spawn(Rc::clone(&worker), stream, peer, secure),
+            // The client has gone already, or there are no descriptors left: neither may end the listener.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn spawn(worker: Rc<Worker>, stream: tokio::net::TcpStream, peer: SocketAddr, secure: bool) {
+    tokio::task::spawn_local(connection::serve(worker, stream, peer, secure));
+}
+
+/// The wall clock, for records and certificates; decisions never look at it.
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
