@@ -51,6 +51,7 @@ mod upstream;
 mod worker;
 
 mod admin;
+pub mod cli;
 pub mod config;
 mod deadline;
 pub mod server;

@@ -31,8 +31,14 @@ pub(super) fn run(path: &Path) -> ExitCode {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and its causes in one line, leaving out a cause that stands in it already.
 fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |&cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }

@@ -174,6 +174,7 @@ fn hsts(section: &mut Section<'_>, draft: &mut Draft) {
 }
 
 fn set(section: &mut Section<'_>, draft: &mut Draft) {
+    let mut seen: Vec<HeaderName> = Vec::new();
     for Entry { key, key_place, node } in section.named("set") {
         let name = match header_name(key).and_then(|name| settable(&name).map(|()| name)) {
             Ok(name) => name,
@@ -183,6 +184,11 @@ fn set(section: &mut Section<'_>, draft: &mut Draft) {
                 continue;
             }
         };
+        if seen.contains(&name) {
+            let message = format!("`{name}` is set twice in {}", section.title);
+            section.error(key_place, message, "case makes no difference: keep one");
+        }
+        seen.push(name.clone());
         let Some(text) = section.text_at(key, node) else { continue };
         match header_value(text.value) {
             Ok(value) => draft.set(name, value),
