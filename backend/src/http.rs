@@ -58,16 +58,20 @@ pub struct App {
 
 /// The whole API over `app`, callable by pages of `cors_origins`.
 pub fn router(app: Arc<App>, cors_origins: Vec<HeaderValue>) -> Router {
-    let cors = CorsLayer::new()
-        .allow_origin(cors_origins)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
-        .max_age(CORS_MAX_AGE);
-    openapi::documented_routes()
+    let mut router = openapi::documented_routes()
         .with_state(app)
         .layer(map_response(problem::ensure))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(cors)
+        .layer(DefaultBodyLimit::max(BODY_MAX));
+    if !cors_origins.is_empty() {
+        let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+        let cors = CorsLayer::new()
+            .allow_origin(cors_origins)
+            .allow_methods(methods)
+            .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+            .max_age(CORS_MAX_AGE);
+        router = router.layer(cors);
+    }
+    router
         .layer(from_fn(deadline))
         .layer(CatchPanicLayer::custom(after_panic))
         .layer(from_fn(record::record))

@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::problem::{FieldFault, Problem};
 
@@ -21,12 +21,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonObject<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        // By way of a map: serde would read a struct from an array, too.
-        let Json(object) = Json::<Map<String, Value>>::from_request(request, state).await?;
-        serde_json::from_value(Value::Object(object))
-            .map(Self)
-            .map_err(|_not_such_an_object| Problem::new(StatusCode::UNPROCESSABLE_ENTITY))
+        let Json(value) = Json::<Value>::from_request(request, state).await?;
+        // serde would read a struct from an array, too.
+        if !value.is_object() {
+            return Err(no_such_object());
+        }
+        serde_json::from_value(value).map(Self).map_err(|_mistyped| no_such_object())
     }
+}
+
+fn no_such_object() -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY).detail("The body must be a JSON object.")
 }
 
 impl From<JsonRejection> for Problem {
@@ -37,7 +42,6 @@ impl From<JsonRejection> for Problem {
                 problem.detail("The body must be JSON, with Content-Type: application/json.")
             }
             StatusCode::PAYLOAD_TOO_LARGE => problem.detail("The body is larger than 1 MiB."),
-            StatusCode::UNPROCESSABLE_ENTITY => problem.detail("The body must be a JSON object."),
             StatusCode::BAD_REQUEST => problem.detail("The body is not JSON."),
             _ => problem,
         }

@@ -26,11 +26,11 @@ struct Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let _entered = self.span.enter();
-        let duration_ms = self.started.elapsed().as_secs_f64() * 1000.0;
+        let duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (method, path) = (self.method.as_str(), self.path.as_str());
         match self.status {
-            Some(status) => info!(method, path, status = status.as_u16(), duration_ms, "request"),
-            None => info!(method, path, duration_ms, "request abandoned by the client"),
+            Some(status) => info!(method, path, status = status.as_u16(), duration_us, "request"),
+            None => info!(method, path, duration_us, "request abandoned by the client"),
         }
     }
 }

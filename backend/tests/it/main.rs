@@ -1,0 +1,22 @@
+//! Nomation over real sockets, on real SQLite files, a real PostgreSQL and a real Redis.
+//!
+//! A story takes a running [`TestServer`](harness::TestServer) and is told on both engines by `on_both_engines!`. The
+//! client checks on every answer of every test what must hold for all of them ([`client`]).
+//!
+//! `cargo xtask test` starts PostgreSQL and Redis and says where they are: `TEST_DATABASE_URL` is a server on which each
+//! test makes, and drops, a database of its own; `TEST_REDIS_URL` is a server that tests only ping.
+
+#[macro_use]
+mod harness;
+mod client;
+mod program;
+mod relay;
+
+mod accounts;
+mod command_line;
+mod flood;
+mod http_errors;
+mod migrations;
+mod outages;
+mod projects;
+mod serving;

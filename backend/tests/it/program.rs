@@ -1,0 +1,85 @@
+//! The `nomation` program as a child process, with an environment of the test's own.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use crate::client::Client;
+
+/// How long a test waits for a line or an exit before it gives up. Generous: it only passes when a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nomation"));
+    command.args(arguments).env_clear().envs(environment.iter().copied());
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command(arguments, environment).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// `nomation serve`, running. Killed when dropped.
+pub(crate) struct Program {
+    child: Child,
+    lines: Receiver<String>,
+    pub(crate) client: Client,
+}
+
+impl Program {
+    /// Starts on a free port of its own and waits until it listens.
+    pub(crate) fn serve(environment: &[(&str, &str)]) -> Self {
+        let environment = [environment, &[("BIND", "127.0.0.1:0")]].concat();
+        let mut child = command(&["serve"], &environment).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+        });
+        let mut program = Self { child, lines, client: Client::new("") };
+        let line = program.line_with("http://127.0.0.1:");
+        let port: String = line
+            .split("http://127.0.0.1:")
+            .nth(1)
+            .unwrap()
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        program.client = Client::new(&format!("127.0.0.1:{port}"));
+        program
+    }
+
+    /// The next log line that contains `text`.
+    pub(crate) fn line_with(&self, text: &str) -> String {
+        loop {
+            let line =
+                self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line with {text}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends the signal that service managers send.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end and returns the exit code.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Already gone is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
