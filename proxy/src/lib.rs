@@ -35,20 +35,20 @@
 //! 7. Certificates and keys are written atomically with mode 0600 in a directory of mode 0700, and never logged.
 //! 8. Secrets never appear in a log, an error or `Debug`.
 
-mod body;
-mod client;
-mod connection;
 mod listener;
+mod worker;
+mod tls;
+mod connection;
 mod pipeline;
-pub mod policy;
-mod record;
+mod client;
+pub mod site;
 mod redirect;
+pub mod policy;
+mod body;
+mod upstream;
 mod rejection;
 mod response;
-pub mod site;
-mod tls;
-mod upstream;
-mod worker;
+mod record;
 
 mod admin;
 pub mod cli;

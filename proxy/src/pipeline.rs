@@ -41,6 +41,7 @@ pub(crate) async fn handle(
 ) -> Response<FinishedBody> {
     let mut record = Record::open(origin, &request);
     let wants_html = rejection::wants_html(request.headers());
+    let head_only = request.method() == Method::HEAD;
     let (head, body) = request.into_parts();
     let mut body = Some(body);
     let mut quoted = None;
@@ -51,7 +52,7 @@ pub(crate) async fn handle(
     let route = record.route.clone();
     let policy =
         route.as_ref().or_else(|| origin.worker.sites.fallback()).map(|route| &route.headers);
-    let finish = Finish { policy, secure: origin.tls.is_some(), wants_html, quoted };
+    let finish = Finish { policy, secure: origin.tls.is_some(), wants_html, quoted, head_only };
     response::finish(answer, finish, record)
 }
 

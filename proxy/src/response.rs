@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::policy::headers::HeaderPolicy;
@@ -31,6 +31,8 @@ pub(crate) struct Finish<'a> {
     pub(crate) secure: bool,
     pub(crate) wants_html: bool,
     pub(crate) quoted: Option<Quoted>,
+    /// The request was a HEAD.
+    pub(crate) head_only: bool,
 }
 
 /// Makes the response: fields, security headers, quota, request id; and hands the record to the body.
@@ -62,6 +64,7 @@ pub(crate) fn finish(
         fields.insert(RATE_LIMIT_POLICY, quoted.policy);
     }
     fields.insert(X_REQUEST_ID, record.id.clone());
+    let source = if with.head_only { source.without_body(fields) } else { source };
     response.map(|()| FinishedBody { source, record })
 }
 
@@ -86,7 +89,7 @@ fn reject(rejection: &Rejection, wants_html: bool, record: &mut Record) -> (Resp
         rejection,
         Rejection::BodyTooLarge | Rejection::BodyTimeout | Rejection::BodyAborted
     ) {
-        let close = http::HeaderValue::from_static("close");
+        let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
     (response, Source::Own(body))
@@ -95,6 +98,20 @@ fn reject(rejection: &Rejection, wants_html: bool, record: &mut Record) -> (Resp
 enum Source {
     Own(Bytes),
     Upstream(UpstreamBody),
+}
+
+impl Source {
+    /// The answer to a HEAD: the length is told, the body is not sent (RFC 9110, 9.3.2). An upstream's answer has none
+    /// already.
+    fn without_body(self, fields: &mut HeaderMap) -> Self {
+        match self {
+            Self::Own(body) => {
+                fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+                Self::Own(Bytes::new())
+            }
+            Self::Upstream(_) => self,
+        }
+    }
 }
 
 /// The body of a finished response. It carries the record, which is written when the body is done with.

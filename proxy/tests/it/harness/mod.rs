@@ -1,0 +1,35 @@
+//! The parts that a test is told with: an upstream, a Gatehouse in front of it, a client that trusts nothing.
+//!
+//! Everything is real: sockets on free ports, TLS, the configuration read from text. The client checks the invariants of
+//! `proxy/src/lib.rs` on every response it reads, and [`TestProxy::finish`] checks that each left exactly one record.
+
+mod client;
+mod proxy;
+mod raw;
+mod upstream;
+
+pub(crate) use client::TestClient;
+pub(crate) use proxy::TestProxy;
+pub(crate) use raw::Raw;
+pub(crate) use upstream::TestUpstream;
+
+/// What helmet 8 sets, and so what every response over TLS carries under the default policy.
+pub(crate) const HELMET: [(&str, &str); 12] = [
+    (
+        "content-security-policy",
+        "default-src 'self';base-uri 'self';font-src 'self' https: data:;form-action 'self';\
+         frame-ancestors 'self';img-src 'self' data:;object-src 'none';script-src 'self';\
+         script-src-attr 'none';style-src 'self' https: 'unsafe-inline';upgrade-insecure-requests",
+    ),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("origin-agent-cluster", "?1"),
+    ("referrer-policy", "no-referrer"),
+    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+    ("x-content-type-options", "nosniff"),
+    ("x-dns-prefetch-control", "off"),
+    ("x-download-options", "noopen"),
+    ("x-frame-options", "SAMEORIGIN"),
+    ("x-permitted-cross-domain-policies", "none"),
+    ("x-xss-protection", "0"),
+];

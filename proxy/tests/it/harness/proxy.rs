@@ -1,0 +1,120 @@
+//! A Gatehouse in the test's own process, on free ports, with a store and a log in a temporary directory.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use gatehouse::config;
+use gatehouse::server::Server;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Raw, TestClient, TestUpstream};
+
+/// A running Gatehouse.
+pub(crate) struct TestProxy {
+    server: Server,
+    directory: TempDir,
+    /// The request ids of all responses that clients have read.
+    pub(crate) answered: Arc<Mutex<Vec<String>>>,
+}
+
+impl TestProxy {
+    /// In front of `upstream`, with two workers and the default headers. `more` is TOML after the one `[[site]]`, so it may
+    /// begin with further keys of that site.
+    pub(crate) fn start(upstream: &TestUpstream, more: &str) -> Self {
+        Self::start_with(upstream, "", more)
+    }
+
+    /// With further keys of `[tls]`.
+    pub(crate) fn start_tls(upstream: &TestUpstream, tls: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = text(&directory, upstream.address, "", tls, "");
+        Self::from_text(directory, &text)
+    }
+
+    /// With `first` before everything else: `[limits]`, named upstreams.
+    pub(crate) fn start_with(upstream: &TestUpstream, first: &str, more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = text(&directory, upstream.address, first, "", more);
+        Self::from_text(directory, &text)
+    }
+
+    fn from_text(directory: TempDir, text: &str) -> Self {
+        let file = directory.path().join("gatehouse.toml");
+        let config = config::load_text(&file, text, &|_| None)
+            .unwrap_or_else(|faults| panic!("{}", faults.render(false)));
+        let server = Server::start(config).unwrap();
+        Self { server, directory, answered: Arc::default() }
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.server.addresses().http[0]
+    }
+
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.server.addresses().https[0]
+    }
+
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.server.addresses().admin.unwrap()
+    }
+
+    /// The root that clients trust.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.directory.path().join("certs/internal-ca.pem")
+    }
+
+    /// A client over TLS and HTTP/1.1.
+    pub(crate) async fn client(&self) -> TestClient {
+        TestClient::https(self, false).await
+    }
+
+    /// A client over TLS and HTTP/2.
+    pub(crate) async fn client_h2(&self) -> TestClient {
+        TestClient::https(self, true).await
+    }
+
+    /// A client over plain HTTP.
+    pub(crate) async fn client_plain(&self) -> TestClient {
+        TestClient::plain(self).await
+    }
+
+    /// A TLS connection to write bytes on.
+    pub(crate) async fn raw(&self) -> Raw {
+        Raw::tls(self.https(), &self.root()).await
+    }
+
+    /// Drains, then checks that every response that a client read left exactly one record, and returns all records.
+    pub(crate) async fn finish(self) -> Vec<Value> {
+        let server = self.server;
+        tokio::task::spawn_blocking(move || server.drain()).await.unwrap().unwrap();
+        let log = std::fs::read_to_string(self.directory.path().join("access.log")).unwrap();
+        let records: Vec<Value> =
+            log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut count: HashMap<&str, usize> = HashMap::new();
+        for record in &records {
+            *count.entry(record["request_id"].as_str().unwrap()).or_default() += 1;
+        }
+        for id in &*self.answered.lock().unwrap() {
+            assert_eq!(count.get(id.as_str()), Some(&1), "records of response {id}:\n{log}");
+        }
+        assert!(count.values().all(|n| *n == 1), "{log}");
+        records
+    }
+}
+
+/// The configuration of a test.
+fn text(directory: &TempDir, upstream: SocketAddr, first: &str, tls: &str, more: &str) -> String {
+    let path = directory.path().display();
+    format!(
+        "{first}\n\
+         [listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
+         workers = 2\ndrain_timeout = \"5s\"\n\
+         [tls]\nstore = \"{path}/certs\"\n{tls}\n\
+         [log]\naccess = \"{path}/access.log\"\n\
+         [[site]]\nhosts = [\"localhost\", \"127.0.0.1\"]\nissuer = \"internal\"\n\
+         upstream = \"http://{upstream}\"\n{more}\n"
+    )
+}

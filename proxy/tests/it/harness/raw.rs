@@ -1,0 +1,46 @@
+//! Bytes on a connection, for what a well-behaved client would never send.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+/// A connection without a protocol.
+pub(crate) struct Raw(TlsStream<TcpStream>);
+
+impl Raw {
+    pub(super) async fn tls(address: SocketAddr, root: &Path) -> Self {
+        Self(super::client::tls(address, root, &[b"http/1.1"], "localhost").await.unwrap())
+    }
+
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+        self.0.flush().await.unwrap();
+    }
+
+    /// What comes until the other end closes, or `None` if it does not within ten seconds.
+    pub(crate) async fn read_to_end(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = async {
+            // An end without close_notify is an end.
+            while self.0.read_buf(&mut bytes).await.is_ok_and(|n| n > 0) {}
+        };
+        tokio::time::timeout(Duration::from_secs(10), read).await.ok()?;
+        Some(bytes)
+    }
+
+    /// The head of one response.
+    pub(crate) async fn read_head(&mut self) -> String {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            match self.0.read_u8().await {
+                Ok(byte) => bytes.push(byte),
+                Err(_) => break,
+            }
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+}

@@ -1,0 +1,176 @@
+//! Upstreams: one that records what arrives and answers as the path says, and raw ones that misbehave.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http_body_util::{BodyExt as _, Either, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A request as the upstream saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body_bytes: u64,
+}
+
+/// An upstream on a free port.
+#[derive(Clone)]
+pub(crate) struct TestUpstream {
+    pub(crate) address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl TestUpstream {
+    /// Answers `/status/CODE` with that status, `/wait/MS` after that long, `/bytes/N` with N bytes, `/stream/N` with N
+    /// bytes in chunks, `/early` without reading the body, and everything else with `method path`.
+    pub(crate) async fn start() -> Self {
+        Self::serve(|upstream, stream| async move {
+            let service = service_fn(move |request| {
+                let upstream = upstream.clone();
+                async move { Ok::<_, Infallible>(upstream.answer(request).await) }
+            });
+            _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        })
+        .await
+    }
+
+    /// Reads one head on each connection, writes `answer`, and closes.
+    pub(crate) async fn raw(answer: &'static [u8]) -> Self {
+        Self::serve(move |_, mut stream| async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => return,
+                }
+            }
+            _ = stream.write_all(answer).await;
+            _ = stream.shutdown().await;
+        })
+        .await
+    }
+
+    /// Accepts connections and never says anything on them.
+    pub(crate) async fn mute() -> Self {
+        Self::serve(|_, mut stream| async move {
+            let mut sink = Vec::new();
+            _ = stream.read_to_end(&mut sink).await;
+        })
+        .await
+    }
+
+    async fn serve<F: Future<Output = ()> + Send + 'static>(
+        with: impl Fn(Self, TcpStream) -> F + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let upstream = Self { address, seen: Arc::default(), connections: Arc::default() };
+        let this = upstream.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                this.connections.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(with(this.clone(), stream));
+            }
+        });
+        upstream
+    }
+
+    /// Every request so far.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The only request so far.
+    pub(crate) fn only(&self) -> Seen {
+        let seen = self.seen();
+        assert_eq!(seen.len(), 1, "{seen:#?}");
+        seen.into_iter().next().unwrap()
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (head, mut body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let mut body_bytes = 0;
+        while path != "/early" {
+            let Some(Ok(frame)) = body.frame().await else { break };
+            body_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+        }
+        let text = format!("{} {}", head.method, head.uri);
+        self.seen.lock().unwrap().push(Seen {
+            method: head.method,
+            uri: head.uri,
+            version: head.version,
+            headers: head.headers,
+            body_bytes,
+        });
+        let argument =
+            |prefix| path.strip_prefix(prefix).and_then(|rest: &str| rest.parse::<u64>().ok());
+        if let Some(status) = argument("/status/") {
+            let status = u16::try_from(status).unwrap();
+            let empty = Either::Left(Full::new(Bytes::new()));
+            return Response::builder().status(status).body(empty).unwrap();
+        }
+        if let Some(millis) = argument("/wait/") {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
+        if let Some(bytes) = argument("/bytes/") {
+            let response = Response::builder().header("content-length", bytes);
+            return response.body(stream(bytes)).unwrap();
+        }
+        if let Some(bytes) = argument("/stream/") {
+            return Response::new(stream(bytes));
+        }
+        let fields = [
+            ("x-powered-by", "test"),
+            ("server", "test"),
+            ("keep-alive", "timeout=5"),
+            ("x-app", "yes"),
+        ];
+        let response =
+            fields.iter().fold(Response::builder(), |r, (name, value)| r.header(*name, *value));
+        response.body(Either::Left(Full::from(text))).unwrap()
+    }
+}
+
+type Chunks =
+    std::pin::Pin<Box<dyn futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
+type Body = Either<Full<Bytes>, StreamBody<Chunks>>;
+
+/// `bytes` of zeros, 64 KiB at a time.
+fn stream(bytes: u64) -> Body {
+    struct Zeros(u64);
+    impl futures_core::Stream for Zeros {
+        type Item = Result<Frame<Bytes>, Infallible>;
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Self::Item>> {
+            static CHUNK: [u8; 64 << 10] = [0; 64 << 10];
+            let length = self.0.min(CHUNK.len() as u64);
+            self.0 -= length;
+            let chunk = Bytes::from_static(&CHUNK[..usize::try_from(length).unwrap()]);
+            std::task::Poll::Ready((length > 0).then(|| Ok(Frame::data(chunk))))
+        }
+    }
+    let zeros: Chunks = Box::pin(Zeros(bytes));
+    Either::Right(StreamBody::new(zeros))
+}

@@ -1,0 +1,72 @@
+//! The security headers on every class of response. The test client checks the whole set on each reply that it reads;
+//! these tests make each class appear.
+
+use bytes::Bytes;
+use http::Method;
+use http_body_util::Full;
+
+use crate::harness::{TestProxy, TestUpstream};
+
+#[tokio::test]
+async fn every_class_of_response_carries_the_headers() {
+    let upstream = TestUpstream::start().await;
+    let first = "[upstream.down]\nservers = [\"http://127.0.0.1:1\"]";
+    let more = "body_bytes = 10\n\
+                [[site.route]]\npath = \"/down\"\nupstream = \"down\"\n\
+                [[rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"1h\"\nmatch = { path = \"/once\" }";
+    let proxy = TestProxy::start_with(&upstream, first, more);
+    for mut client in [proxy.client().await, proxy.client_h2().await] {
+        for (path, status) in [
+            ("/status/200", 200),
+            ("/status/206", 206),
+            ("/status/304", 304),
+            ("/status/404", 404),
+            ("/status/500", 500),
+            ("/down", 502),
+            ("/a%2fb", 400),
+        ] {
+            assert_eq!(client.get(path).await.status, status, "{path}");
+        }
+        client.get("/once").await;
+        assert_eq!(client.get("/once").await.status, 429);
+        let trace = client.request(Method::TRACE, "/").body(Full::default()).unwrap();
+        let reply = client.send(trace).await;
+        assert_eq!((reply.status.as_u16(), reply.header("allow").is_empty()), (405, false));
+        assert_eq!(client.post("/", "eleven bytes").await.status, 413);
+    }
+    let mut client = proxy.client().await;
+    let foreign =
+        http::Request::get("/").header("host", "other.example").body(Full::default()).unwrap();
+    let reply = client.send(foreign).await;
+    assert_eq!(reply.status, 421);
+    assert_eq!(reply.problem()["status"], 421);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_browser_gets_a_page_and_a_program_a_problem() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, "");
+    let mut client = proxy.client().await;
+    let problem = client.get("/%00").await;
+    assert_eq!((problem.status.as_u16(), &problem.problem()["status"]), (400, &400.into()));
+    let request = client.request(Method::GET, "/%00").header("accept", "text/html,*/*;q=0.8");
+    let page = client.send(request.body(Full::<Bytes>::default()).unwrap()).await;
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    assert!(page.body.starts_with(b"<!doctype html>"));
+    let reasons: Vec<_> =
+        proxy.finish().await.iter().map(|record| record["reason"].clone()).collect();
+    assert_eq!(reasons, ["path_ambiguous", "path_ambiguous"]);
+}
+
+#[tokio::test]
+async fn a_policy_replaces_what_the_upstream_sets() {
+    let upstream = TestUpstream::raw(
+        b"HTTP/1.1 200 OK\r\nX-Frame-Options: ALLOWALL\r\nX-Frame-Options: again\r\nX-Powered-By: x\r\n\
+          Strict-Transport-Security: max-age=0\r\nContent-Length: 2\r\n\r\nok",
+    )
+    .await;
+    let proxy = TestProxy::start(&upstream, "");
+    assert_eq!(proxy.client().await.get("/").await.body, "ok");
+    proxy.finish().await;
+}

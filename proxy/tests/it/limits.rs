@@ -1,0 +1,103 @@
+//! Every bound of `[limits]` that is not a time, reached.
+
+use crate::harness::{TestProxy, TestUpstream};
+
+#[tokio::test]
+async fn a_body_over_the_bound_is_refused_at_once_or_when_it_gets_there() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, "body_bytes = \"1KiB\"");
+    assert_eq!(proxy.client().await.post("/", vec![0; 1_024]).await.status, 200);
+    let reply = proxy.client_h2().await.post("/", vec![0; 1_025]).await;
+    assert_eq!((reply.status.as_u16(), &reply.problem()["status"]), (413, &413.into()));
+    let mut raw = proxy.raw().await;
+    raw.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n")
+        .await;
+    raw.write(&[b'x'; 0x400]).await;
+    raw.write(b"\r\n1\r\nx\r\n").await;
+    assert!(raw.read_head().await.starts_with("HTTP/1.1 413 "));
+    assert!(raw.read_to_end().await.is_some(), "the connection is closed");
+    assert_eq!(upstream.seen().iter().filter(|seen| seen.body_bytes > 1_024).count(), 0);
+    let records = proxy.finish().await;
+    assert_eq!(records.iter().filter(|record| record["reason"] == "body_too_large").count(), 2);
+}
+
+#[tokio::test]
+async fn a_route_may_take_larger_bodies_than_its_site() {
+    let upstream = TestUpstream::start().await;
+    let more = "body_bytes = 10\n[[site.route]]\npath = \"/upload\"\nbody_bytes = \"1MiB\"";
+    let proxy = TestProxy::start(&upstream, more);
+    let mut client = proxy.client_h2().await;
+    assert_eq!(client.post("/upload", vec![0; 1 << 20]).await.status, 200);
+    assert_eq!(client.post("/other", vec![0; 11]).await.status, 413);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_head_over_the_bounds_is_refused() {
+    let upstream = TestUpstream::start().await;
+    let limits = "[limits]\nheader_bytes = \"8KiB\"\nheader_count = 20";
+    let proxy = TestProxy::start_with(&upstream, limits, "");
+    for fields in [format!("x: {}\r\n", "y".repeat(9_000)), "x: y\r\n".repeat(21)] {
+        let mut raw = proxy.raw().await;
+        raw.write(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes()).await;
+        let head = raw.read_head().await;
+        assert!(head.starts_with("HTTP/1.1 431 "), "{head}");
+    }
+    assert!(upstream.seen().is_empty());
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn connections_of_one_peer_are_bounded_and_counted_out_again() {
+    let upstream = TestUpstream::start().await;
+    let limits = "[limits]\nconnections_per_client = 3";
+    let proxy = TestProxy::start_with(&upstream, limits, "");
+    for _ in 0..2 {
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut client = proxy.client().await;
+            assert_eq!(client.get("/").await.status, 200);
+            held.push(client);
+        }
+        let refused = tokio::net::TcpStream::connect(proxy.https()).await.unwrap();
+        let mut byte = [0];
+        let read = tokio::io::AsyncReadExt::read(&mut { refused }, &mut byte).await;
+        assert!(!matches!(read, Ok(1..)), "a fourth connection is closed unread");
+        drop(held);
+        // The server notices the ends of the three in its own time.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn requests_in_flight_to_an_upstream_are_bounded() {
+    let upstream = TestUpstream::start().await;
+    let first =
+        format!("[upstream.app]\nservers = [\"http://{}\"]\nmax_in_flight = 2", upstream.address);
+    let proxy = TestProxy::start_with(
+        &upstream,
+        &first,
+        "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"",
+    );
+    // Two workers, so one request each; connections of one client may all be on one worker.
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let mut client = proxy.client().await;
+        waiting.push(tokio::spawn(async move { client.get("/wait/1500").await.status.as_u16() }));
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let mut full = false;
+    for _ in 0..8 {
+        let reply = proxy.client().await.get("/").await;
+        if reply.status == 503 {
+            assert_eq!(reply.header("retry-after"), "1");
+            full = true;
+        }
+    }
+    assert!(full, "no worker was at its bound");
+    for waiting in waiting {
+        assert!(matches!(waiting.await.unwrap(), 200 | 503));
+    }
+    proxy.finish().await;
+}

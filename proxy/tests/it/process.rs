@@ -1,0 +1,230 @@
+//! The program itself: signals, exit codes, and what its memory does under a gibibyte.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// A `gatehouse run` of its own, killed when dropped.
+struct Process {
+    child: Child,
+    http: SocketAddr,
+    directory: TempDir,
+}
+
+impl Process {
+    /// Starts it in front of `upstream`, over plain HTTP, and waits until it serves.
+    fn start(upstream: SocketAddr) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let [http, https, admin] = free_ports();
+        let file = write(&directory, upstream, [http, https, admin]);
+        let mut child = command(&file).spawn().unwrap();
+        let mut messages = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("serving") {
+            line.clear();
+            assert_ne!(messages.read_line(&mut line).unwrap(), 0, "it ended before it served");
+        }
+        std::thread::spawn(move || std::io::copy(&mut messages, &mut std::io::sink()));
+        Self { child, http, directory }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Resident memory in KiB.
+    fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.http).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn free_ports() -> [SocketAddr; 3] {
+    let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    sockets.map(|socket| socket.local_addr().unwrap())
+}
+
+fn write(directory: &TempDir, upstream: SocketAddr, listen: [SocketAddr; 3]) -> std::path::PathBuf {
+    let path = directory.path();
+    let [http, https, admin] = listen;
+    let file = path.join("gatehouse.toml");
+    let text = format!(
+        "[listen]\nhttp = \"{http}\"\nhttps = \"{https}\"\nadmin = \"{admin}\"\nworkers = 2\n\
+         [tls]\nstore = \"{0}/certs\"\n[log]\naccess = \"{0}/access.log\"\n\
+         [[site]]\nhosts = [\"localhost\"]\nissuer = \"internal\"\nredirect_http = false\n\
+         body_bytes = \"2GiB\"\nupstream = \"http://{upstream}\"\n",
+        path.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+fn command(file: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+    command.arg("run").arg("--config").arg(file);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// An upstream that answers each connection with `answer`, which reads and writes as it likes.
+fn upstream(answer: impl Fn(&mut TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let answer = answer.clone();
+            std::thread::spawn(move || answer(&mut stream.unwrap()));
+        }
+    });
+    address
+}
+
+fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        if stream.read(&mut byte).unwrap() == 0 {
+            break;
+        }
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+const GIB: u64 = 1 << 30;
+
+/// Memory may grow by its buffers, and by nothing that has to do with the size of the body.
+const FLAT: u64 = 16 << 10;
+
+#[test]
+fn a_gibibyte_down_leaves_memory_flat() {
+    let address = upstream(|stream| {
+        read_head(stream);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {GIB}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let chunk = vec![0; 1 << 20];
+        (0..GIB >> 20).for_each(|_| stream.write_all(&chunk).unwrap());
+    });
+    let process = Process::start(address);
+    let before = process.memory();
+    let mut client = process.connect();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    // A client that rests in the middle: what the upstream sends meanwhile must not pile up.
+    let mut body = client.take(GIB);
+    let half = std::io::copy(&mut (&mut body).take(GIB / 2), &mut std::io::sink()).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let resting = process.memory();
+    let rest = std::io::copy(&mut body, &mut std::io::sink()).unwrap();
+    assert_eq!(half + rest, GIB);
+    for memory in [resting, process.memory()] {
+        assert!(memory < before + FLAT, "{before} KiB before, {memory} KiB after");
+    }
+}
+
+#[test]
+fn a_gibibyte_up_leaves_memory_flat() {
+    let address = upstream(|stream| {
+        let head = read_head(stream);
+        assert!(head.to_lowercase().contains(&format!("content-length: {GIB}\r\n")), "{head}");
+        std::thread::sleep(Duration::from_secs(1)); // back-pressure
+        let read = std::io::copy(&mut stream.try_clone().unwrap().take(GIB), &mut std::io::sink());
+        assert_eq!(read.unwrap(), GIB);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let process = Process::start(address);
+    let before = process.memory();
+    let mut client = process.connect();
+    let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {GIB}\r\n\r\n");
+    client.write_all(head.as_bytes()).unwrap();
+    let chunk = vec![0; 1 << 20];
+    let mut most = before;
+    for _ in 0..GIB >> 20 {
+        client.write_all(&chunk).unwrap();
+        most = most.max(process.memory());
+    }
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 200 "));
+    assert!(most < before + FLAT, "{before} KiB before, {most} KiB at most");
+}
+
+#[test]
+fn a_signal_lets_requests_in_flight_finish_and_ends_with_zero() {
+    for signal in ["TERM", "INT"] {
+        let address = upstream(|stream| {
+            read_head(stream);
+            std::thread::sleep(Duration::from_secs(1));
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        });
+        let mut process = Process::start(address);
+        let mut client = process.connect();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let idle = process.connect();
+        std::thread::sleep(Duration::from_millis(300));
+        process.signal(signal);
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(TcpStream::connect(process.http).is_err(), "it still accepts");
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
+        drop(idle);
+        assert_eq!(process.child.wait().unwrap().code(), Some(0));
+        let log = std::fs::read_to_string(process.directory.path().join("access.log")).unwrap();
+        assert_eq!(log.lines().count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn a_faulty_configuration_binds_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let ports = free_ports();
+    let file = write(&directory, ports[0], ports);
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "limt = 5\n").unwrap();
+    let output = command(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let faults = String::from_utf8(output.stderr).unwrap();
+    assert!(faults.contains("limt"), "{faults}");
+    assert!(!directory.path().join("certs").exists(), "nothing is written either");
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ports = free_ports();
+    let holder = TcpListener::bind(ports[1]).unwrap();
+    ports[1] = holder.local_addr().unwrap();
+    let output = command(&write(&directory, ports[0], ports)).output().unwrap();
+    assert_eq!(output.status.code(), Some(70));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains(&ports[1].to_string()) && message.contains("another program"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_second_gatehouse_does_not_share_the_ports_of_the_first() {
+    let first = Process::start("127.0.0.1:1".parse().unwrap());
+    let file = first.directory.path().join("gatehouse.toml");
+    let output = command(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(70));
+}
