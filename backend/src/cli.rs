@@ -40,7 +40,8 @@ struct Arguments {
 enum Command {
     /// Answer requests until INT or TERM, then finish what is in flight.
     ///
-    /// In development the database is migrated first. In production pending migrations are a reason not to start.
+    /// In development the database is migrated first. In production pending migrations are a reason
+    /// not to start.
     Serve,
     /// Bring the database to this program's schema.
     ///

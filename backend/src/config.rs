@@ -1,8 +1,9 @@
 //! The environment, read once into what the program uses.
 //!
-//! [`Config::read`] looks at every variable before it gives up, so that all faults are told at once, each with its
-//! remedy. A variable that is empty counts as not set, which is what Compose's `${NAME:-}` makes of a missing one. A
-//! secret `NAME` may instead be the content of the file that `NAME_FILE` names.
+//! [`Config::read`] looks at every variable before it gives up, so that all faults are told at
+//! once, each with its remedy. A variable that is empty counts as not set, which is what Compose's
+//! `${NAME:-}` makes of a missing one. A secret `NAME` may instead be the content of the file that
+//! `NAME_FILE` names.
 
 mod environment;
 mod secret;
@@ -21,8 +22,8 @@ pub use secret::Secret;
 
 use crate::store::Database;
 
-/// Shortest signing secret in production, in bytes: the output of HMAC-SHA-256, below which guessing gets cheaper than
-/// the algorithm promises (RFC 7518, 3.2).
+/// Shortest signing secret in production, in bytes: the output of HMAC-SHA-256, below which
+/// guessing gets cheaper than the algorithm promises (RFC 7518, 3.2).
 const SECRET_MIN: usize = 32;
 
 /// Where the program runs.
@@ -128,7 +129,8 @@ fn read_app_env(env: &mut Environment<'_>) -> AppEnv {
         Some("production") => AppEnv::Production,
         Some(other) => {
             env.fault("APP_ENV", format!("is {other:?}"), "set it to development or to production");
-            // The stricter one, so that what production would refuse is told now and not at the next attempt.
+            // The stricter one, so that what production would refuse is told now and not at the
+            // next attempt.
             AppEnv::Production
         }
     }
@@ -168,7 +170,8 @@ fn read_database(env: &mut Environment<'_>) -> Database {
     let url = env.secret("DATABASE_URL");
     let url = url.as_ref().map_or("sqlite://data/nomation.db", Secret::expose);
     let scheme = url.split(':').next().unwrap_or_default();
-    // The parsers' own messages are not passed on: they may quote the URL, and with it the password.
+    // The parsers' own messages are not passed on: they may quote the URL, and with it the
+    // password.
     let (what, remedy) = match scheme {
         "sqlite" if url.contains(":memory:") || url.contains("mode=memory") => (
             "is an in-memory database, of which every connection would have its own",
@@ -200,8 +203,8 @@ fn read_database(env: &mut Environment<'_>) -> Database {
 }
 
 fn read_jwt_secret(env: &mut Environment<'_>, app_env: AppEnv) -> Option<Secret> {
-    const REMEDY: &str = "make one with `openssl rand -base64 48`, and set JWT_SECRET to it, or JWT_SECRET_FILE to \
-                          the path of a file that holds it";
+    const REMEDY: &str = "make one with `openssl rand -base64 48`, and set JWT_SECRET to it, \
+                          or JWT_SECRET_FILE to the path of a file that holds it";
     let secret = env.secret("JWT_SECRET");
     if app_env == AppEnv::Development {
         return secret;
@@ -231,15 +234,17 @@ fn read_cors_origins(env: &mut Environment<'_>) -> Vec<HeaderValue> {
             None => env.fault(
                 "CORS_ORIGIN",
                 format!("has {origin:?}, which is no origin"),
-                "scheme, host and port as a browser sends them, without a path: https://app.example.com, several \
-                 separated by commas; * is not accepted, name the origins",
+                "scheme, host and port as a browser sends them, without a path: \
+                 https://app.example.com, several separated by commas; * is not accepted, name the \
+                 origins",
             ),
         }
     }
     origins
 }
 
-/// Accepts `scheme://host[:port]` and nothing after it: anything else would never equal what a browser sends.
+/// Accepts `scheme://host[:port]` and nothing after it: anything else would never equal what a
+/// browser sends.
 fn parse_origin(origin: &str) -> Option<HeaderValue> {
     let uri: Uri = origin.parse().ok()?;
     let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;

@@ -1,8 +1,9 @@
 //! The HTTP face: routes, and what surrounds every one of them.
 //!
-//! From the outside in, a request meets: the access [`record`], the answer to a panic, the [`deadline`], CORS, the body
-//! limit, [`problem::ensure`] (an error never leaves without a problem document), the handler. A handler parses, asks the
-//! store and answers; failures become a [`Problem`] by `?`.
+//! From the outside in, a request meets: the access [`record`], the answer to a panic, the
+//! [`deadline`], CORS, the body limit, [`problem::ensure`] (an error never leaves without a problem
+//! document), the handler. A handler parses, asks the store and answers; failures become a
+//! [`Problem`] by `?`.
 //!
 //! # Not here
 //! TLS, rate limits, security headers, slow clients: Gatehouse stands in front and owns them.
@@ -37,8 +38,8 @@ use problem::Problem;
 
 /// Largest request body, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
-/// Longest time from a request's head to its answer. The database gives up after five seconds and a login waits about
-/// one, so what reaches this is a body that trickles.
+/// Longest time from a request's head to its answer. The database gives up after five seconds and a
+/// login waits about one, so what reaches this is a body that trickles.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);

@@ -8,15 +8,18 @@
 //! - [`telemetry`] writes the logs
 //! - [`server`] turns a configuration into a listening server, and ends it gracefully
 //! - [`http`] has routes, extractors, problem documents, the access record
-//! - [`store`] keeps users and projects in SQLite or PostgreSQL, one text per statement, and the schema's migrations
+//! - [`store`] keeps users and projects in SQLite or PostgreSQL, one text per statement, and the
+//!   schema's migrations
 //! - [`domain`] says what a user, a project, a password and a token are, and the rules they keep
 //!
-//! Calls go one way: `http` to `store` to `domain`. Nothing in `domain` knows a request, nothing in `store` a status.
+//! Calls go one way: `http` to `store` to `domain`. Nothing in `domain` knows a request, nothing in
+//! `store` a status.
 //!
 //! # Invariants
 //! 1. Every error is `application/problem+json`, whoever made it ([`http::problem::ensure`]).
 //! 2. A user reaches only what they own: every statement on a project names its owner ([`store`]).
-//! 3. A login costs the same for a known and an unknown address ([`domain::password::Hasher::verify`]).
+//! 3. A login costs the same for a known and an unknown address
+//!    ([`domain::password::Hasher::verify`]).
 //! 4. No bytes of a client end in a 500, and no cause of a failure in an answer.
 //! 5. Secrets never appear in a log, an error or `Debug` ([`config::Secret`]).
 

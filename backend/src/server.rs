@@ -1,7 +1,8 @@
 //! From a configuration to a running server, and back to a stopped one.
 //!
-//! [`Server::prepare`] does everything that can fail: the database, its migrations, the address. What it returns is
-//! already listening, so whoever waits for it may connect. [`Server::run`] answers until told to stop.
+//! [`Server::prepare`] does everything that can fail: the database, its migrations, the address.
+//! What it returns is already listening, so whoever waits for it may connect. [`Server::run`]
+//! answers until told to stop.
 
 mod listener;
 
@@ -31,7 +32,8 @@ const MADE_SECRET_BYTES: usize = 32;
 pub enum StartError {
     /// The database lacks steps and this is production, where nobody migrates by accident.
     #[error(
-        "the database lacks {} migration(s): {}\n  remedy: run `nomation migrate` with the same DATABASE_URL, then start again",
+        "the database lacks {} migration(s): {}\n  \
+         remedy: run `nomation migrate` with the same DATABASE_URL, then start again",
         .0.len(), .0.join(", ")
     )]
     Pending(Vec<String>),
@@ -106,7 +108,7 @@ impl Server {
                 tracing::info!("stopping: no new connections, requests in flight finish");
                 drop(tell);
                 if tokio::time::timeout(STOP_MAX, serving).await.is_err() {
-                    tracing::warn!("requests were still in flight after {STOP_MAX:?}; they are cut off");
+                    tracing::warn!(after = ?STOP_MAX, "requests still in flight are cut off");
                 }
             }
         }

@@ -1,12 +1,12 @@
 //! Where users and projects live: SQLite or PostgreSQL, behind one set of statements.
 //!
-//! [`Store`] is an enum of the two typed pools. A statement is written once, with `$1` placeholders that both engines
-//! take, and [`on_pool!`] runs it on whichever pool is there; the same tests run on both engines. The tables come from
-//! [`migrations`].
+//! [`Store`] is an enum of the two typed pools. A statement is written once, with `$1` placeholders
+//! that both engines take, and [`on_pool!`] runs it on whichever pool is there; the same tests run
+//! on both engines. The tables come from [`migrations`].
 //!
 //! # Why
-//! sqlx's `Any` driver knows nine kinds of value and neither UUIDs nor instants; a trait with two implementations would
-//! write every statement twice.
+//! sqlx's `Any` driver knows nine kinds of value and neither UUIDs nor instants; a trait with two
+//! implementations would write every statement twice.
 
 pub mod error;
 pub mod migrations;
@@ -87,7 +87,8 @@ macro_rules! on_pool {
 use on_pool;
 
 impl Store {
-    /// Connects once, so that a wrong address or password is known at start and by its real reason, then opens the pool.
+    /// Connects once, so that a wrong address or password is known at start and by its real reason,
+    /// then opens the pool.
     ///
     /// # Errors
     /// When the database cannot be reached within five seconds, or refuses.
@@ -128,7 +129,8 @@ impl Store {
     }
 }
 
-/// The settings that every SQLite connection has. Creates the folder, readable by nobody else: it holds the hashes.
+/// The settings that every SQLite connection has. Creates the folder, readable by nobody else: it
+/// holds the hashes.
 fn sqlite_options(options: &SqliteConnectOptions) -> Result<SqliteConnectOptions, StoreError> {
     if let Some(folder) = options.get_filename().parent().filter(|f| !f.as_os_str().is_empty()) {
         let mut builder = std::fs::DirBuilder::new();
@@ -140,7 +142,8 @@ fn sqlite_options(options: &SqliteConnectOptions) -> Result<SqliteConnectOptions
         .create_if_missing(true)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
-        // With a write-ahead log, NORMAL can lose the last transactions to a power cut but never corrupts.
+        // With a write-ahead log, NORMAL can lose the last transactions to a power cut but never
+        // corrupts.
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY_TIMEOUT))
 }

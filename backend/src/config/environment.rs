@@ -42,7 +42,8 @@ impl<'a> Environment<'a> {
         self.raw(name, name)
     }
 
-    /// The value of `name`, or the content of the file that `name_FILE` names, without the line break at its end.
+    /// The value of `name`, or the content of the file that `name_FILE` names, without the line
+    /// break at its end.
     pub(super) fn secret(&mut self, name: &'static str) -> Option<Secret> {
         let value = self.raw(name, name);
         let Some(path) = self.raw(name, &format!("{name}_FILE")) else {
@@ -90,7 +91,8 @@ impl<'a> Environment<'a> {
         self.faults.iter().any(|fault| fault.name == name)
     }
 
-    /// Gives `read` out if nothing was wrong. The stand-ins that readers return for wrong values end here.
+    /// Gives `read` out if nothing was wrong. The stand-ins that readers return for wrong values
+    /// end here.
     pub(super) fn finish<T>(self, read: T) -> Result<T, Faults> {
         if self.faults.is_empty() { Ok(read) } else { Err(Faults(self.faults)) }
     }

@@ -19,8 +19,9 @@ impl Secret {
         &self.0
     }
 
-    /// Whether an attacker would try this early: a text from an example file, or few different characters. A random
-    /// secret of 32 bytes, in hexadecimal or base64, does not come near either.
+    /// Whether an attacker would try this early: a text from an example file, or few different
+    /// characters. A random secret of 32 bytes, in hexadecimal or base64, does not come near
+    /// either.
     #[must_use]
     pub fn is_guessable(&self) -> bool {
         const FROM_EXAMPLES: [&str; 7] =

@@ -1,11 +1,13 @@
 //! Passwords: argon2id, off the async threads, in a line of bounded length.
 //!
-//! Hashing costs tens of milliseconds and 19 MiB by design, so whoever can make a server hash can make it busy. Two
-//! semaphores answer that: one hands out as many turns as there are cores to spare, the other counts everybody who is
-//! hashing or waiting and turns the rest away at once ([`HashError::Busy`]).
+//! Hashing costs tens of milliseconds and 19 MiB by design, so whoever can make a server hash can
+//! make it busy. Two semaphores answer that: one hands out as many turns as there are cores to
+//! spare, the other counts everybody who is hashing or waiting and turns the rest away at once
+//! ([`HashError::Busy`]).
 //!
-//! [`Hasher::verify`] does the same work whether or not the user exists: there is no path through it without one
-//! verification, and the decoy it verifies against carries the parameters of every new hash.
+//! [`Hasher::verify`] does the same work whether or not the user exists: there is no path through
+//! it without one verification, and the decoy it verifies against carries the parameters of every
+//! new hash.
 
 use std::fmt;
 use std::num::NonZero;
@@ -15,11 +17,12 @@ use argon2::password_hash::phc;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use tokio::sync::Semaphore;
 
-/// Fewest and most characters of a new password. The upper bound is far above what anybody types and keeps the schema
-/// honest; argon2 itself takes any length.
+/// Fewest and most characters of a new password. The upper bound is far above what anybody types
+/// and keeps the schema honest; argon2 itself takes any length.
 const LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
 
-/// Requests that may wait for each turn: about a second of waiting, more would outlive the client's patience.
+/// Requests that may wait for each turn: about a second of waiting, more would outlive the client's
+/// patience.
 const WAITING_PER_TURN: usize = 32;
 
 /// A password as typed, of 8 to 128 characters. It has no `Debug` that shows it.
@@ -101,7 +104,8 @@ impl Hasher {
         Ok(self.in_turn(move || hash_now(&password.0)).await??)
     }
 
-    /// Whether `password` belongs to `stored`. Without a stored hash the answer is no, after the same work.
+    /// Whether `password` belongs to `stored`. Without a stored hash the answer is no, after the
+    /// same work.
     ///
     /// # Errors
     /// As [`HashError`] says.
@@ -127,7 +131,8 @@ impl Hasher {
         let Ok(turn) = Arc::clone(&self.turns).acquire_owned().await else {
             return Err(HashError::Busy);
         };
-        // The permits go into the closure: a client that hangs up cannot free a turn that is still being used.
+        // The permits go into the closure: a client that hangs up cannot free a turn that is still
+        // being used.
         let held = (place, turn);
         Ok(tokio::task::spawn_blocking(move || {
             let result = work();
@@ -189,7 +194,8 @@ mod tests {
         assert_eq!(parameters(&fresh).2, "m=19456,t=2,p=1", "OWASP's first choice");
     }
 
-    /// Equal work for unknown users, by construction: a full line turns both away, so both pass through it.
+    /// Equal work for unknown users, by construction: a full line turns both away, so both pass
+    /// through it.
     #[tokio::test]
     async fn a_full_line_turns_everybody_away_at_once() {
         let hasher = Hasher::with_limits(1, 0).unwrap();

@@ -1,9 +1,10 @@
 //! The one rule for text that people type.
 
-/// Trims `raw` and accepts it when it has `min` to `max` characters and no control characters, of which `multiline`
-/// allows line breaks and tabs.
+/// Trims `raw` and accepts it when it has `min` to `max` characters and no control characters, of
+/// which `multiline` allows line breaks and tabs.
 ///
-/// PostgreSQL cannot store NUL, and the other control characters forge lines in whatever prints the text.
+/// PostgreSQL cannot store NUL, and the other control characters forge lines in whatever prints the
+/// text.
 ///
 /// # Errors
 /// What is wrong, as the second half of a sentence that begins with the field's name.

@@ -1,9 +1,9 @@
 //! An instant, in the one precision and the one spelling that both databases keep.
 //!
 //! # Why
-//! A type of its own, because sqlx's SQLite text has as many digits of fraction as the instant needs, and text of
-//! different widths does not sort by time. Here it always has six, PostgreSQL's precision, so a value read back equals
-//! the value written.
+//! A type of its own, because sqlx's SQLite text has as many digits of fraction as the instant
+//! needs, and text of different widths does not sort by time. Here it always has six, PostgreSQL's
+//! precision, so a value read back equals the value written.
 
 use std::time::SystemTime;
 
@@ -25,7 +25,8 @@ impl Timestamp {
     /// The instant now.
     #[must_use]
     pub fn now() -> Self {
-        // A clock outside the years that jiff knows (-9999 to 9999) is no clock; 1970 is as good an answer.
+        // A clock outside the years that jiff knows (-9999 to 9999) is no clock; 1970 is as good an
+        // answer.
         let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
         Self::from_microseconds(now.as_microsecond()).unwrap_or(Self(jiff::Timestamp::UNIX_EPOCH))
     }

@@ -1,7 +1,7 @@
 //! Access tokens: JWT, HS256, one hour.
 //!
-//! The algorithm is fixed at both ends, so a token cannot choose one (`none`, or a public key taken for a secret), and
-//! the time is an argument, so expiry is tested without waiting.
+//! The algorithm is fixed at both ends, so a token cannot choose one (`none`, or a public key taken
+//! for a secret), and the time is an argument, so expiry is tested without waiting.
 
 use std::fmt;
 use std::time::Duration;
@@ -65,7 +65,8 @@ impl Tokens {
         Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)?)
     }
 
-    /// Whose token this is, if it is one of ours and still good at `now`. Why not is nobody's business.
+    /// Whose token this is, if it is one of ours and still good at `now`. Why not is nobody's
+    /// business.
     #[must_use]
     pub fn user(&self, token: &str, now: Timestamp) -> Option<UserId> {
         let claims =

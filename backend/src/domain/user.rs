@@ -33,8 +33,9 @@ impl UserId {
 
 /// An e-mail address, trimmed and in lower case, at most 254 characters.
 ///
-/// The grammar is that of a browser's `<input type="email">`. It is ASCII only, so that lower case is one thing and two
-/// addresses cannot look alike; an internationalised domain passes in its `xn--` form.
+/// The grammar is that of a browser's `<input type="email">`. It is ASCII only, so that lower case
+/// is one thing and two addresses cannot look alike; an internationalised domain passes in its
+/// `xn--` form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(transparent)]
 #[sqlx(transparent)]

@@ -25,7 +25,7 @@ pub(super) struct RegisterRequest {
     #[schema(value_type = Email, required = true)]
     email: Field<String>,
     #[serde(default)]
-    #[schema(value_type = String, required = true, min_length = 8, max_length = 128, format = Password)]
+    #[schema(value_type = String, required, min_length = 8, max_length = 128, format = Password)]
     password: Field<String>,
     #[serde(default)]
     #[schema(value_type = Option<UserName>)]
@@ -57,7 +57,8 @@ pub(super) struct Session {
     post, path = "/api/auth/register", tag = "auth", request_body = RegisterRequest,
     responses(
         (status = 201, description = "Registered and logged in", body = Session),
-        (status = 409, description = "The address is taken", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The address is taken", body = Problem,
+         content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn register(
@@ -82,7 +83,8 @@ pub(super) async fn register(
     post, path = "/api/auth/login", tag = "auth", request_body = LoginRequest,
     responses(
         (status = 200, description = "Logged in", body = Session),
-        (status = 401, description = "No such address and password", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No such address and password", body = Problem,
+         content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn login(
@@ -115,7 +117,8 @@ fn session(app: &App, user: User) -> Result<Session, Problem> {
     Ok(Session { access_token: app.tokens.issue(user.id, Timestamp::now())?, user })
 }
 
-/// Whom the request's token names. Taken as an argument, it makes a handler answer 401 to everybody else.
+/// Whom the request's token names. Taken as an argument, it makes a handler answer 401 to everybody
+/// else.
 pub(super) struct CurrentUser(pub(super) UserId);
 
 impl FromRequestParts<Arc<App>> for CurrentUser {

@@ -1,8 +1,8 @@
 //! Reads a JSON object, field by field, so that one answer lists everything that is wrong with it.
 //!
-//! [`JsonObject`] is the extractor; its fields are [`Field`]s, which take any JSON value, so that a number where a text
-//! belongs is one fault among the others and not the end of reading. [`Reader`] turns fields into domain values and
-//! collects the faults.
+//! [`JsonObject`] is the extractor; its fields are [`Field`]s, which take any JSON value, so that a
+//! number where a text belongs is one fault among the others and not the end of reading. [`Reader`]
+//! turns fields into domain values and collects the faults.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -74,8 +74,8 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Field<T> {
 
 /// Turns fields of text into domain values and collects what is wrong with them.
 ///
-/// Each method gives `None` only after noting a fault, so `let (Some(a), Some(b)) = … else` is where
-/// [`Reader::problem`] belongs.
+/// Each method gives `None` only after noting a fault, so `let (Some(a), Some(b)) = … else` is
+/// where [`Reader::problem`] belongs.
 #[derive(Default)]
 pub(super) struct Reader {
     faults: Vec<FieldFault>,

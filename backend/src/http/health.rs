@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use super::App;
 use super::problem::{Causes, Problem};
 
-/// How long the database and the queue have to answer. A proxy that asks every few seconds wants a verdict, not patience.
+/// How long the database and the queue have to answer. A proxy that asks every few seconds wants a
+/// verdict, not patience.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Seconds after which it is worth asking again.
 const RETRY_SECONDS: u16 = 5;
@@ -28,7 +29,8 @@ pub(super) struct Health {
 
 /// The Redis server that the queue of executions lives on.
 ///
-/// One connection is kept and repaired in the background, so that asking often costs the server nothing.
+/// One connection is kept and repaired in the background, so that asking often costs the server
+/// nothing.
 #[derive(Clone)]
 pub struct Queue(ConnectionManager);
 
@@ -40,7 +42,8 @@ impl fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// A queue on `client`'s server, which need not be there yet. Must be called within a tokio runtime.
+    /// A queue on `client`'s server, which need not be there yet. Must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
     /// When the client's settings contradict each other.
@@ -72,7 +75,8 @@ pub(super) async fn alive() -> Json<Health> {
     get, path = "/health/ready", tag = "health",
     responses(
         (status = 200, description = "Ready", body = Health),
-        (status = 503, description = "Not ready", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Not ready", body = Problem,
+         content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, Problem> {

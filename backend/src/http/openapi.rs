@@ -1,4 +1,5 @@
-//! Every route, registered together with its documentation, and the OpenAPI document that this makes.
+//! Every route, registered together with its documentation, and the OpenAPI document that this
+//! makes.
 
 use std::sync::Arc;
 

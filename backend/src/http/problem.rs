@@ -1,7 +1,7 @@
 //! What a client is told when something goes wrong: `application/problem+json` (RFC 9457).
 //!
-//! A client learns a status and a fixed sentence. Causes go to the log, at the one place where a failure becomes a
-//! problem.
+//! A client learns a status and a fixed sentence. Causes go to the log, at the one place where a
+//! failure becomes a problem.
 
 use std::error::Error;
 
@@ -150,8 +150,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives an error that came from somewhere without a problem document (the router's 404 and 405, an extractor) one of
-/// its own, and keeps its other headers, such as `Allow`.
+/// Gives an error that came from somewhere without a problem document (the router's 404 and 405, an
+/// extractor) one of its own, and keeps its other headers, such as `Allow`.
 pub async fn ensure(response: Response) -> Response {
     let status = response.status();
     let is_problem = response.headers().get(CONTENT_TYPE).is_some_and(|t| t == MEDIA_TYPE);

@@ -53,7 +53,8 @@ pub(super) struct UpdateProject {
     description: Field<String>,
 }
 
-/// The key in the path. What is no key at all names no project: 404, like any other that is not there.
+/// The key in the path. What is no key at all names no project: 404, like any other that is not
+/// there.
 pub(super) struct InPath(ProjectId);
 
 impl FromRequestParts<Arc<App>> for InPath {
@@ -67,7 +68,8 @@ impl FromRequestParts<Arc<App>> for InPath {
 
 /// Lists the newest projects, newest first.
 #[utoipa::path(
-    get, path = "/api/projects", tag = "projects", params(ListQuery), security(("token" = [])),
+    get, path = "/api/projects", tag = "projects", params(ListQuery),
+    security(("token" = [])),
     responses((status = 200, description = "The projects", body = Vec<Project>)),
 )]
 pub(super) async fn list(
@@ -89,7 +91,8 @@ pub(super) async fn list(
 
 /// Creates a project.
 #[utoipa::path(
-    post, path = "/api/projects", tag = "projects", request_body = CreateProject, security(("token" = [])),
+    post, path = "/api/projects", tag = "projects", request_body = CreateProject,
+    security(("token" = [])),
     responses((
         status = 201, description = "Created", body = Project,
         headers(("Location" = String, description = "Where the project is")),
@@ -122,7 +125,8 @@ pub(super) async fn create(
 
 /// Reads a project.
 #[utoipa::path(
-    get, path = "/api/projects/{id}", tag = "projects", params(("id" = ProjectId, Path)), security(("token" = [])),
+    get, path = "/api/projects/{id}", tag = "projects", params(("id" = ProjectId, Path)),
+    security(("token" = [])),
     responses((status = 200, description = "The project", body = Project)),
 )]
 pub(super) async fn read(
@@ -136,7 +140,8 @@ pub(super) async fn read(
 /// Changes a project.
 #[utoipa::path(
     patch, path = "/api/projects/{id}", tag = "projects", params(("id" = ProjectId, Path)),
-    request_body = UpdateProject, security(("token" = [])),
+    request_body = UpdateProject,
+    security(("token" = [])),
     responses((status = 200, description = "The project as it is now", body = Project)),
 )]
 pub(super) async fn update(
@@ -158,7 +163,8 @@ pub(super) async fn update(
 
 /// Deletes a project and everything below it.
 #[utoipa::path(
-    delete, path = "/api/projects/{id}", tag = "projects", params(("id" = ProjectId, Path)), security(("token" = [])),
+    delete, path = "/api/projects/{id}", tag = "projects", params(("id" = ProjectId, Path)),
+    security(("token" = [])),
     responses((status = 204, description = "Deleted")),
 )]
 pub(super) async fn delete(

@@ -1,7 +1,7 @@
 //! The access record: one line per request, under the id that Gatehouse gave it.
 //!
-//! The line is written when the [`Record`] is dropped, so that a client that hangs up, which ends the handler in the
-//! middle, leaves one as well.
+//! The line is written when the [`Record`] is dropped, so that a client that hangs up, which ends
+//! the handler in the middle, leaves one as well.
 
 use std::time::Instant;
 

@@ -24,7 +24,8 @@ pub struct BindError {
 fn remedy(bind: &Bind, error: &io::Error) -> String {
     match (error.kind(), bind) {
         (io::ErrorKind::AddrInUse, Bind::Tcp(address)) => format!(
-            "stop what listens there (`ss -ltnp 'sport = :{}'` names it), or set BIND to another port",
+            "stop what listens there (`ss -ltnp 'sport = :{}'` names it), or set BIND to another \
+             port",
             address.port()
         ),
         (io::ErrorKind::AddrInUse, Bind::Unix(_)) => {

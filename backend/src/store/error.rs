@@ -2,7 +2,8 @@
 
 use sqlx::error::ErrorKind;
 
-/// A failure of the store. Its text and sources are for the log; a client gets a status and a fixed sentence.
+/// A failure of the store. Its text and sources are for the log; a client gets a status and a fixed
+/// sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another user has this e-mail address.
@@ -56,14 +57,16 @@ fn is_passing(error: &sqlx::Error) -> bool {
     )
 }
 
-/// PostgreSQL's classes 08 (connection), 28 and 3D (login and database, as during a restore), 40 (lost a race), 53 (out
-/// of resources), 57 (shutdown, statement timeout), 58 (I/O), and 25006, what a standby says to a writer.
+/// PostgreSQL's classes 08 (connection), 28 and 3D (login and database, as during a restore), 40
+/// (lost a race), 53 (out of resources), 57 (shutdown, statement timeout), 58 (I/O), and 25006,
+/// what a standby says to a writer.
 fn is_passing_sqlstate(code: &str) -> bool {
     code == "25006"
         || ["08", "28", "3D", "40", "53", "57", "58"].iter().any(|c| code.starts_with(c))
 }
 
-/// SQLite's primary codes (the low byte) BUSY 5, LOCKED 6, NOMEM 7, READONLY 8, IOERR 10, FULL 13, CANTOPEN 14.
+/// SQLite's primary codes (the low byte) BUSY 5, LOCKED 6, NOMEM 7, READONLY 8, IOERR 10, FULL 13,
+/// CANTOPEN 14.
 fn is_passing_sqlite(code: &str) -> bool {
     code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5..=8 | 10 | 13 | 14))
 }

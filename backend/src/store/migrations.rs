@@ -1,6 +1,7 @@
 //! The schema's history, embedded from `migrations/`: append-only, each step with its way back.
 //!
-//! They run on a connection of their own, because building an index may take longer than any statement of a request may.
+//! They run on a connection of their own, because building an index may take longer than any
+//! statement of a request may.
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::{Connection, PgConnection, SqliteConnection};
@@ -24,7 +25,8 @@ pub enum MigrationError {
 /// Applies what is pending and returns its names, in order.
 ///
 /// # Errors
-/// When the database cannot be reached, a step fails (it is rolled back), or an applied step is unknown or altered.
+/// When the database cannot be reached, a step fails (it is rolled back), or an applied step is
+/// unknown or altered.
 pub async fn run(database: &Database) -> Result<Vec<String>, MigrationError> {
     match database {
         Database::Sqlite(options) => {
@@ -80,8 +82,8 @@ async fn pending_on<C: Migrate>(
         .collect())
 }
 
-/// Whether the history's own table is not there yet. Creating it to look would need rights that a server in production
-/// should not have.
+/// Whether the history's own table is not there yet. Creating it to look would need rights that a
+/// server in production should not have.
 fn is_missing_table(error: &MigrateError) -> bool {
     let MigrateError::Execute(error) = error else { return false };
     error.as_database_error().is_some_and(|refusal| {

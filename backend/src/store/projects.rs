@@ -1,4 +1,5 @@
-//! Statements on `projects`. Every one names the owner, so that someone else's project is as absent as none.
+//! Statements on `projects`. Every one names the owner, so that someone else's project is as absent
+//! as none.
 
 use sqlx::error::ErrorKind;
 
@@ -11,9 +12,11 @@ impl Store {
     /// Adds a project.
     ///
     /// # Errors
-    /// [`StoreError::OwnerGone`] when the owner is not in the database, or a failure of the database.
+    /// [`StoreError::OwnerGone`] when the owner is not in the database, or a failure of the
+    /// database.
     pub async fn insert_project(&self, project: &Project) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO projects (id, user_id, name, description, created_at, updated_at) \
+        const SQL: &str = "INSERT INTO projects \
+                           (id, user_id, name, description, created_at, updated_at) \
                            VALUES ($1, $2, $3, $4, $5, $6)";
         on_pool!(self, pool => sqlx::query(SQL)
             .bind(project.id)
@@ -77,7 +80,8 @@ impl Store {
         change: &ProjectChange,
         now: Timestamp,
     ) -> Result<Option<Project>, StoreError> {
-        // A clock that was set back must not break the rule that a project is never older than its last change.
+        // A clock that was set back must not break the rule that a project is never older than its
+        // last change.
         const SQL: &str = "UPDATE projects SET name = COALESCE($3, name), \
                            description = COALESCE($4, description), \
                            updated_at = CASE WHEN $5 > updated_at THEN $5 ELSE updated_at END \

@@ -1,7 +1,7 @@
 //! The test client: one connection per request, and the checks that hold for every answer.
 //!
-//! No answer is a 500, every error is a problem document that repeats its status, a 503 says when to come back, and no
-//! answer speaks of SQL.
+//! No answer is a 500, every error is a problem document that repeats its status, a 503 says when
+//! to come back, and no answer speaks of SQL.
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -34,12 +34,11 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The pointers of all faults, in order.
+    /// Where all faults are, in order.
     pub(crate) fn faults(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array().unwrap();
-        let place = |error: &'static str| move |fault: &Value| fault[error].is_string();
-        assert!(errors.iter().all(|f| place("pointer")(f) || place("parameter")(f)), "{errors:?}");
-        errors.iter().filter_map(|f| f["pointer"].as_str().or(f["parameter"].as_str())).collect()
+        let place = errors.iter().map(|f| f.get("pointer").or_else(|| f.get("parameter")));
+        place.map(|place| place.and_then(Value::as_str).unwrap()).collect()
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::client::Client;
 
-/// How long a test waits for a line or an exit before it gives up. Generous: it only passes when a test fails.
+/// How long a test waits for a line or an exit before it gives up. Generous: it only passes when a
+/// test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {

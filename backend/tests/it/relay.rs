@@ -4,7 +4,8 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Passes connections on to a server while it is whole; while it is cut, it ends the old ones and refuses the new.
+/// Passes connections on to a server while it is whole; while it is cut, it ends the old ones and
+/// refuses the new.
 pub(crate) struct Relay {
     whole: watch::Sender<bool>,
 }
