@@ -40,6 +40,25 @@ const HEADERS: [(&str, &str); 10] = [
     ("x-xss-protection", "0"),
 ];
 
+/// The same in Gatehouse's words: it writes some of the values itself from their parts.
+const GATEHOUSE_HEADERS: &str = r#"
+[headers.bench]
+preset = "none"
+csp.default-src = ["'self'"]
+csp.style-src = ["'self'", "'unsafe-inline'"]
+csp.script-src = ["'self'"]
+csp.img-src = ["'self'", "data:", "https:"]
+hsts = { max_age = "365d", include_subdomains = true, preload = true, acknowledge_preload = true }
+x-frame-options = "DENY"
+x-content-type-options = "nosniff"
+referrer-policy = "strict-origin-when-cross-origin"
+cross-origin-opener-policy = "same-origin"
+cross-origin-resource-policy = "same-origin"
+x-dns-prefetch-control = "off"
+x-permitted-cross-domain-policies = "none"
+x-xss-protection = "0"
+"#;
+
 /// A started proxy.
 pub(super) struct Started {
     pub(super) running: Running,
@@ -89,11 +108,11 @@ impl Proxy {
     }
 }
 
+/// Names and blanks may be written as each proxy likes; the values may not.
 fn missing_headers(head: &str) -> Vec<&'static str> {
-    let head = head.to_lowercase();
-    let present = |name: &str, value: &str| {
-        head.lines().any(|line| line == format!("{name}: {}", value.to_lowercase()))
-    };
+    let plain = |text: &str| text.to_lowercase().replace(' ', "");
+    let lines: Vec<String> = head.lines().map(plain).collect();
+    let present = |name: &str, value: &str| lines.contains(&plain(&format!("{name}:{value}")));
     HEADERS.iter().filter(|(name, value)| !present(name, value)).map(|(name, _)| *name).collect()
 }
 
@@ -216,7 +235,6 @@ fn gatehouse(site: &Site<'_>) -> anyhow::Result<Command> {
 fn gatehouse_config(site: &Site<'_>) -> String {
     let [plain, tls, admin] = site.ports;
     let (limit, window) = if site.limited { (10, "60s") } else { (1_000_000, "1s") };
-    let headers = site.headers(|name, value| format!("{name} = \"{value}\""));
     format!(
         "[listen]
 http = [\"127.0.0.1:{plain}\"]
@@ -236,12 +254,7 @@ hosts = [\"localhost\", \"127.0.0.1\"]
 issuer = \"internal\"
 upstream = \"http://127.0.0.1:{upstream}\"
 headers = \"bench\"
-
-[headers.bench]
-preset = \"none\"
-
-[headers.bench.set]
-{headers}
+{GATEHOUSE_HEADERS}
 [[rate_limit]]
 name = \"bench\"
 limit = {limit}
@@ -264,8 +277,9 @@ mod tests {
     fn a_header_counts_only_with_its_value() {
         let head: String =
             HEADERS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = head.replace("; ", ";").replace("x-f", "X-F");
         assert!(missing_headers(&head).is_empty());
-        let other = head.replace("X-Frame", "x-frame").replace("DENY", "SAMEORIGIN");
+        let other = head.replace("DENY", "SAMEORIGIN");
         assert_eq!(missing_headers(&other), ["x-frame-options"]);
     }
 }
