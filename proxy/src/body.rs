@@ -1,6 +1,7 @@
 //! Request bodies on their way upstream: counted, bounded in size and in slowness, never buffered.
 //!
-//! Trailers are not passed on: a backend would merge them into the fields that decisions were made on.
+//! Trailers are not passed on: a backend would merge them into the fields that decisions were made
+//! on.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -29,8 +30,8 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Takes the body of a request that is about to be forwarded. A declared length over the bound is refused before a
-    /// byte of it is read.
+    /// Takes the body of a request that is about to be forwarded. A declared length over the bound
+    /// is refused before a byte of it is read.
     pub(crate) fn take(&self, body: &mut Option<Incoming>) -> Result<Incoming, Rejection> {
         match body
             .take_if(|body| body.size_hint().exact().is_none_or(|length| length <= self.bytes))
@@ -41,10 +42,11 @@ impl Bounds {
     }
 }
 
-/// Reads a small body that nobody wants to its end, for as long as a client that behaves needs to send it.
+/// Reads a small body that nobody wants to its end, for as long as a client that behaves needs to
+/// send it.
 ///
-/// A response that overtakes the request's body ends an HTTP/1.1 connection, and has an HTTP/2 stream reset, which some
-/// clients report as an error instead of reading the response.
+/// A response that overtakes the request's body ends an HTTP/1.1 connection, and has an HTTP/2
+/// stream reset, which some clients report as an error instead of reading the response.
 pub(crate) async fn settle(mut body: Incoming, deadlines: &Rc<Deadlines>) {
     const SMALL: u64 = 64 << 10;
     const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
 //! Who the client is: for now, the peer.
 //!
-//! What a client says of itself is not looked at here at all; [`crate::upstream::forward`] drops it. A client with IPv6
-//! counts as one per /64, since that is what a provider hands to one household; an IPv4 address mapped into IPv6 is the
-//! IPv4 address.
+//! What a client says of itself is not looked at here at all; [`crate::upstream::forward`] drops
+//! it. A client with IPv6 counts as one per /64, since that is what a provider hands to one
+//! household; an IPv4 address mapped into IPv6 is the IPv4 address.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -34,8 +34,8 @@ impl Client {
         Self { ip, bucket, forwarded_for: value(ip.to_string()) }
     }
 
-    /// The `Forwarded` element (RFC 7239) for a request of this client to `host`. `None` if the host cannot stand in a
-    /// quoted string.
+    /// The `Forwarded` element (RFC 7239) for a request of this client to `host`. `None` if the
+    /// host cannot stand in a quoted string.
     pub(crate) fn forwarded(&self, host: &[u8], secure: bool) -> Option<HeaderValue> {
         let host = std::str::from_utf8(host).ok()?;
         if host.contains(['"', '\\']) {

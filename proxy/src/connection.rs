@@ -1,18 +1,24 @@
 //! One client connection: its protocol, its time bounds, its end.
 //!
-//! Two deadlines watch a connection. The first follows what it is doing: waiting for a request's head, resting between
-//! requests, or nothing while requests are in flight (their own bounds hold then). The second is armed while a write makes
-//! no progress. Neither costs a system call or a timer per request.
+//! Two deadlines watch a connection. The first follows what it is doing: waiting for a request's
+//! head, resting between requests, or nothing while requests are in flight (their own bounds hold
+//! then). The second is armed while a write makes no progress. Neither costs a system call or a
+//! timer per request.
+//!
+//! An HTTP/1.1 connection that has rested for a second gives back everything but its socket and its
+//! TLS session; the next byte brings it back. Most connections rest most of the time.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -22,40 +28,34 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
 
-use crate::client::{Client, PeerAddr};
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, TICK};
 use crate::pipeline::{self, Origin};
-use crate::site::HostCache;
-use crate::tls;
+use crate::tls::{self, Secured};
 use crate::worker::Worker;
+
+/// How long an HTTP/1.1 connection rests before it gives its buffers back.
+const REST: Duration = Duration::from_secs(1);
 
 /// Serves an accepted socket to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: bool) {
     let Some(_admission) = worker.admit_connection(peer.ip()) else { return };
-    let client = Client::new(PeerAddr(peer));
-    let watch = Watch::new(&worker);
-    let origin = |tls| Origin {
-        worker: Rc::clone(&worker),
-        client,
-        hosts: HostCache::default(),
-        tls,
-        watch,
-    };
+    // What each step needs is boxed, so that it is freed when the step is over.
     if !secure {
-        return http1(stream, Rc::new(origin(None))).await;
+        return Box::pin(http1(stream, Origin::new(worker, peer, None))).await;
     }
-    let now = Instant::now();
     let deadline = worker.deadlines.deadline();
-    deadline.arm(now, worker.limits().handshake_timeout);
-    // Boxed, so that what the handshake needs is freed when it is over.
+    deadline.arm(Instant::now(), worker.limits().handshake_timeout);
     let secured = deadline.guard(Box::pin(tls::accept(stream, &worker.shared.tls))).await;
     drop(deadline);
     match secured {
-        Some(Ok(secured)) if secured.http2 => {
-            http2(secured.stream, Rc::new(origin(Some(secured.version)))).await;
+        Some(Ok(Secured { stream, http2: false, version })) => {
+            Box::pin(http1(*stream, Origin::new(worker, peer, Some(version)))).await;
         }
-        Some(Ok(secured)) => http1(secured.stream, Rc::new(origin(Some(secured.version)))).await,
+        Some(Ok(Secured { stream, http2: true, version })) => {
+            Box::pin(http2(*stream, Origin::new(worker, peer, Some(version)))).await;
+        }
         Some(Err(error)) => {
             worker.counters.handshakes_failed.add(1);
             tracing::debug!(%peer, %error, "TLS handshake failed");
@@ -64,7 +64,22 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     }
 }
 
-async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(stream: T, origin: Rc<Origin>) {
+async fn http1<T: Transport>(stream: T, origin: Rc<Origin>) {
+    let mut stream = Watched::new(stream, &origin);
+    origin.watch.deadline.arm(Instant::now(), origin.worker.limits().header_timeout);
+    while let Some(resting) = Box::pin(http1_active(stream, &origin)).await {
+        stream = resting;
+        if !rest(&mut stream, &origin).await {
+            let closing = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx));
+            origin.watch.deadline.arm(Instant::now(), TICK);
+            _ = origin.watch.deadline.guard(closing).await;
+            return;
+        }
+    }
+}
+
+/// Serves requests until the connection ends, or rests: then its stream comes back.
+async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> Option<Watched<T>> {
     let limits = origin.worker.limits();
     let mut builder = http1::Builder::new();
     builder
@@ -74,15 +89,35 @@ async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(stream: T, origin: R
     if limits.header_count != 100 {
         builder.max_headers(limits.header_count); // hyper keeps its default on the stack
     }
-    let service = service_fn({
-        let origin = Rc::clone(&origin);
-        move |request| answer(Rc::clone(&origin), request)
-    });
-    let connection = builder.serve_connection(Watched::new(stream, &origin), service);
-    drive(&origin, connection, http1::Connection::graceful_shutdown).await;
+    let service = service_fn(|request| answer(Rc::clone(origin), request));
+    let mut connection = builder.serve_connection(stream, service);
+    if !drive(origin, &mut connection, http1::Connection::graceful_shutdown).await {
+        return None;
+    }
+    let parts = connection.into_parts();
+    let mut stream = parts.io;
+    stream.unread = parts.read_buf;
+    Some(stream)
 }
 
-async fn http2<T: AsyncRead + AsyncWrite + Unpin + 'static>(stream: T, origin: Rc<Origin>) {
+/// Waits for the next request with nothing but the socket. False when the connection is to be
+/// closed.
+async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> bool {
+    let (worker, watch) = (&origin.worker, &origin.watch);
+    watch.deadline.arm(Instant::now(), worker.limits().idle_timeout.saturating_sub(REST));
+    poll_fn(|cx| {
+        if worker.draining.get() || watch.deadline.poll(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        if !stream.unread.is_empty() {
+            return Poll::Ready(true);
+        }
+        stream.stream.inner().socket().poll_read_ready(cx).map(|_| true)
+    })
+    .await
+}
+
+async fn http2<T: Transport>(stream: T, origin: Rc<Origin>) {
     let limits = origin.worker.limits();
     let header_bytes = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(Spawner);
@@ -91,13 +126,14 @@ async fn http2<T: AsyncRead + AsyncWrite + Unpin + 'static>(stream: T, origin: R
         .max_header_list_size(header_bytes)
         .max_send_buf_size(Worker::BUFFER)
         .max_local_error_reset_streams(64);
+    origin.watch.multiplexed.set(true);
+    origin.watch.deadline.arm(Instant::now(), limits.header_timeout);
     let service = service_fn({
         let origin = Rc::clone(&origin);
         move |request| answer(Rc::clone(&origin), request)
     });
-    origin.watch.multiplexed.set(true);
-    let connection = builder.serve_connection(Watched::new(stream, &origin), service);
-    drive(&origin, connection, http2::Connection::graceful_shutdown).await;
+    let mut connection = builder.serve_connection(Watched::new(stream, &origin), service);
+    drive(&origin, &mut connection, http2::Connection::graceful_shutdown).await;
 }
 
 async fn answer(
@@ -107,48 +143,60 @@ async fn answer(
     Ok(pipeline::handle(&origin, request).await)
 }
 
-/// Drives a connection until it ends, its time is up, or the worker drains.
-async fn drive<C: Future<Output = hyper::Result<()>>>(
-    origin: &Rc<Origin>,
-    connection: C,
+/// Drives a connection until it ends, its time is up, the worker drains, or it rests: true then.
+async fn drive<C: Future<Output = hyper::Result<()>> + Unpin>(
+    origin: &Origin,
+    mut connection: &mut C,
     shut_down: impl Fn(Pin<&mut C>),
-) {
-    let mut connection = pin!(connection);
+) -> bool {
     let (worker, watch) = (&origin.worker, &origin.watch);
-    watch.deadline.arm(Instant::now(), worker.limits().header_timeout);
     let mut shutting_down = false;
     let ended = poll_fn(|cx| {
         loop {
             if worker.draining.get() && !shutting_down {
                 shutting_down = true;
-                shut_down(connection.as_mut());
+                shut_down(Pin::new(connection));
             }
-            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(Some(result));
+            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(End::Closed(result));
             }
             let expired = watch.deadline.poll(cx).is_ready();
-            if watch.stalled.poll(cx).is_ready() || (expired && (shutting_down || !watch.is_idle()))
-            {
-                return Poll::Ready(None);
+            if watch.stalled.poll(cx).is_ready() {
+                return Poll::Ready(End::TimedOut);
             }
             if !expired {
                 return Poll::Pending;
             }
+            if shutting_down || !watch.resting.get() {
+                return Poll::Ready(End::TimedOut);
+            }
+            if !watch.multiplexed.get() && !watch.stalled.is_armed() {
+                return Poll::Ready(End::Resting);
+            }
             // It rested for too long: close it in the protocol's own way, and give that a moment.
             shutting_down = true;
-            shut_down(connection.as_mut());
-            watch.deadline.arm(Instant::now(), crate::deadline::TICK * 4);
+            shut_down(Pin::new(connection));
+            watch.deadline.arm(Instant::now(), TICK * 4);
         }
     })
     .await;
     match ended {
-        Some(Ok(())) => {}
-        Some(Err(error)) => {
+        End::Resting => return true,
+        End::Closed(Ok(())) => {}
+        End::Closed(Err(error)) => {
             worker.counters.connections_broken.add(1);
             tracing::debug!(client = %origin.client.ip, %error, "connection broken");
         }
-        None => worker.counters.connections_timed_out.add(1),
+        End::TimedOut => worker.counters.connections_timed_out.add(1),
     }
+    false
+}
+
+/// How driving a connection ends.
+enum End {
+    Closed(hyper::Result<()>),
+    TimedOut,
+    Resting,
 }
 
 /// What a connection is doing, and until when it may.
@@ -156,12 +204,13 @@ pub(crate) struct Watch {
     deadline: Deadline,
     stalled: Deadline,
     in_flight: Cell<u32>,
+    /// No request is in flight, and not a byte of the next has come.
     resting: Cell<bool>,
     multiplexed: Cell<bool>,
 }
 
 impl Watch {
-    fn new(worker: &Worker) -> Self {
+    pub(crate) fn new(worker: &Worker) -> Self {
         Self {
             deadline: worker.deadlines.deadline(),
             stalled: worker.deadlines.deadline(),
@@ -179,31 +228,47 @@ impl Watch {
     }
 
     /// A response has been handed over or given up.
-    pub(crate) fn end(&self, now: Instant, idle_timeout: std::time::Duration) {
+    pub(crate) fn end(&self, now: Instant, idle_timeout: Duration) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
         if self.in_flight.get() == 0 {
             self.resting.set(true);
-            self.deadline.arm(now, idle_timeout);
+            let rest = if self.multiplexed.get() { idle_timeout } else { REST.min(idle_timeout) };
+            self.deadline.arm(now, rest);
         }
     }
+}
 
-    fn is_idle(&self) -> bool {
-        self.resting.get()
+/// A stream over a socket that can be asked whether something has arrived.
+trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Transport for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
     }
 }
 
 /// The socket, watched: the first byte after a rest begins a head, and a write that waits is timed.
 struct Watched<T> {
     stream: TokioIo<T>,
+    /// What the protocol had read but not used when the connection came to rest.
+    unread: Bytes,
     origin: Rc<Origin>,
 }
 
 impl<T> Watched<T> {
     fn new(stream: T, origin: &Rc<Origin>) -> Self {
-        Self { stream: TokioIo::new(stream), origin: Rc::clone(origin) }
+        Self { stream: TokioIo::new(stream), unread: Bytes::new(), origin: Rc::clone(origin) }
     }
 
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote<R>(&self, written: Poll<R>) -> Poll<R> {
         let stalled = &self.origin.watch.stalled;
         if written.is_ready() {
             stalled.disarm();
@@ -218,9 +283,15 @@ impl<T: AsyncRead + Unpin> Read for Watched<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let read = if self.unread.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
+        } else {
+            let length = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(length));
+            Poll::Ready(Ok(()))
+        };
         let watch = &self.origin.watch;
         if read.is_ready() && watch.resting.get() && !watch.multiplexed.get() {
             watch.resting.set(false);
@@ -254,7 +325,8 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.wrote(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

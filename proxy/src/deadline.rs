@@ -1,8 +1,9 @@
-//! Time bounds without a timer each: a worker keeps the deadlines of its connections in one table and looks at all of
-//! them four times a second.
+//! Time bounds without a timer each: a worker keeps the deadlines of its connections in one table
+//! and looks at all of them four times a second.
 //!
-//! Arming a deadline is a store into a cell, which a request does several times; a timer wheel would take a lock and
-//! move an entry each time. A deadline therefore fires up to [`TICK`] late, and never early.
+//! Arming a deadline is a store into a cell, which a request does several times; a timer wheel
+//! would take a lock and move an entry each time. A deadline therefore fires up to [`TICK`] late,
+//! and never early.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

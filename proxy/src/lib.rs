@@ -1,4 +1,5 @@
-//! Gatehouse: a reverse proxy that terminates TLS, sets the security headers and holds the rate limits of one application.
+//! Gatehouse: a reverse proxy that terminates TLS, sets the security headers and holds the rate
+//! limits of one application.
 //!
 //! # Map
 //!
@@ -19,20 +20,24 @@
 //! - [`response`]: the headers that every response carries
 //! - [`record`]: the access log
 //!
-//! Off the path: [`config`], [`server`] (start and stop), [`admin`] (the control thread), [`deadline`] (time bounds
-//! without timers), [`telemetry`], [`cli`].
+//! Off the path: [`config`], [`server`] (start and stop), [`admin`] (the control thread),
+//! [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
 //!
 //! # Invariants
 //!
-//! 1. Every response that Gatehouse sends carries the site's security headers and leaves exactly one record; bytes that
-//!    hyper refuses as unparsable before there is a request are counted by the connection. By construction, see
-//!    [`response`]; the integration tests' client checks it on every response it reads.
+//! 1. Every response that Gatehouse sends carries the site's security headers and leaves exactly
+//!    one record; bytes that hyper refuses as unparsable before there is a request are counted by
+//!    the connection. By construction, see [`response`]; the integration tests' client checks it on
+//!    every response it reads.
 //! 2. HSTS never goes out over plain HTTP (`plain_http_is_redirected_without_hsts`).
-//! 3. What a client says of itself never reaches the upstream (`claims_of_the_client_do_not_reach_the_upstream`).
+//! 3. What a client says of itself never reaches the upstream
+//!    (`claims_of_the_client_do_not_reach_the_upstream`).
 //! 4. Everything has a limit: see [`config::Limits`] and the tests in `tests/it/limits.rs`.
 //! 5. No lock or map guard is held across an `.await` (a lint).
-//! 6. A failure of anything optional is logged once, counted always, and never becomes a 500 by accident.
-//! 7. Certificates and keys are written atomically with mode 0600 in a directory of mode 0700, and never logged.
+//! 6. A failure of anything optional is logged once, counted always, and never becomes a 500 by
+//!    accident.
+//! 7. Certificates and keys are written atomically with mode 0600 in a directory of mode 0700, and
+//!    never logged.
 //! 8. Secrets never appear in a log, an error or `Debug`.
 
 mod listener;

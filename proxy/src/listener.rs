@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connections that may wait to be accepted, per socket; the kernel caps it at `net.core.somaxconn`.
+/// Connections that may wait to be accepted, per socket; the kernel caps it at
+/// `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
 
 /// An address cannot be listened on.
@@ -40,7 +41,8 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>
         }
         _ => address,
     };
-    // Without this, a second Gatehouse would silently share the port and take half of the connections.
+    // Without this, a second Gatehouse would silently share the port and take half of the
+    // connections.
     let probe = socket(address).map_err(fail)?;
     probe.bind(&address.into()).and_then(|()| probe.listen(1)).map_err(fail)?;
     let local = probe.local_addr().map_err(fail)?.as_socket().unwrap_or(address);

@@ -1,8 +1,10 @@
 //! The way of a request, whole.
 //!
-//! [`handle`] cannot fail: it opens the record, and whatever [`decide`] says becomes a finished response. [`decide`] reads
-//! top to bottom, one call per stage, and leaves by `?` at the first that rejects.
+//! [`handle`] cannot fail: it opens the record, and whatever [`decide`] says becomes a finished
+//! response. [`decide`] reads top to bottom, one call per stage, and leaves by `?` at the first
+//! that rejects.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::request::Parts;
@@ -12,7 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::body;
-use crate::client::Client;
+use crate::client::{Client, PeerAddr};
 use crate::connection::Watch;
 use crate::policy::admit;
 use crate::policy::rate_limit::{Facts, Quoted};
@@ -32,6 +34,13 @@ pub(crate) struct Origin {
     /// The TLS version, `None` for plain HTTP.
     pub(crate) tls: Option<&'static str>,
     pub(crate) watch: Watch,
+}
+
+impl Origin {
+    pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr, tls: Option<&'static str>) -> Rc<Self> {
+        let (client, watch) = (Client::new(PeerAddr(peer)), Watch::new(&worker));
+        Rc::new(Self { worker, client, hosts: HostCache::default(), tls, watch })
+    }
 }
 
 /// Answers one request.
@@ -98,8 +107,8 @@ async fn decide(
     Ok(Answer::Upstream(response?))
 }
 
-/// What no backend may see. The framing itself is hyper's to parse; a `Transfer-Encoding` that is not exactly `chunked` is
-/// accepted by it and refused here.
+/// What no backend may see. The framing itself is hyper's to parse; a `Transfer-Encoding` that is
+/// not exactly `chunked` is accepted by it and refused here.
 fn integrity(head: &Parts) -> Result<(), Rejection> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Rejection::MethodRefused);

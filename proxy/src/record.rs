@@ -1,10 +1,12 @@
 //! The record of a request: one JSON line, whatever became of it.
 //!
-//! A [`Record`] is opened before anything is decided and written when it is dropped, which is when the response's body
-//! has been handed to the connection or given up. No way out of the pipeline can miss it.
+//! A [`Record`] is opened before anything is decided and written when it is dropped, which is when
+//! the response's body has been handed to the connection or given up. No way out of the pipeline
+//! can miss it.
 //!
-//! Workers format into a buffer of their own and hand full buffers, or those of the last second, to one writer thread
-//! over a bounded queue. A sink that cannot keep up costs records, which are counted, and never a request.
+//! Workers format into a buffer of their own and hand full buffers, or those of the last second, to
+//! one writer thread over a bounded queue. A sink that cannot keep up costs records, which are
+//! counted, and never a request.
 //!
 //! Query values are not logged, since they carry tokens; the names of the parameters are.
 
@@ -298,7 +300,8 @@ impl RecordSink {
     /// Buffers that may wait for the writer: 4 MiB.
     const QUEUE: usize = 64;
 
-    /// Opens the sink and starts its writer; `None` when records are off. The handle ends when every clone is gone.
+    /// Opens the sink and starts its writer; `None` when records are off. The handle ends when
+    /// every clone is gone.
     pub(crate) fn open(
         log: &AccessLog,
         dropped: Arc<AtomicU64>,

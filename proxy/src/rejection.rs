@@ -1,7 +1,8 @@
-//! Requests that Gatehouse answers itself because something is wrong: one enum, from the cause to the answer.
+//! Requests that Gatehouse answers itself because something is wrong: one enum, from the cause to
+//! the answer.
 //!
-//! A client gets the status and one fixed sentence, as RFC 9457 problem+json or as a small HTML page; whatever led to
-//! it goes to the log only.
+//! A client gets the status and one fixed sentence, as RFC 9457 problem+json or as a small HTML
+//! page; whatever led to it goes to the log only.
 
 use std::sync::Arc;
 
@@ -110,7 +111,8 @@ impl Rejection {
         }
     }
 
-    /// What the client reads. Never anything that came from the request, the upstream or the configuration.
+    /// What the client reads. Never anything that came from the request, the upstream or the
+    /// configuration.
     fn detail(&self) -> &'static str {
         match self {
             Self::HostInvalid => "The request must name exactly one valid host.",
@@ -190,8 +192,8 @@ pub(crate) fn html(status: u16, title: &str, detail: &str) -> String {
     )
 }
 
-/// Whether the client would rather have a page than problem+json (RFC 9110, 12.5.1): `text/html` is named, and with no
-/// less weight than JSON. A wildcard alone is what programs send.
+/// Whether the client would rather have a page than problem+json (RFC 9110, 12.5.1): `text/html` is
+/// named, and with no less weight than JSON. A wildcard alone is what programs send.
 pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
     let (mut html, mut json) = (0, 0);
     for field in headers.get_all(header::ACCEPT) {

@@ -1,7 +1,7 @@
 //! The last stage: every response that Gatehouse sends is finished here.
 //!
-//! Only [`finish`] makes a [`FinishedBody`] and hyper is handed nothing else: a response without the security headers,
-//! or without a record, cannot be sent.
+//! Only [`finish`] makes a [`FinishedBody`] and hyper is handed nothing else: a response without
+//! the security headers, or without a record, cannot be sent.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -35,7 +35,8 @@ pub(crate) struct Finish<'a> {
     pub(crate) head_only: bool,
 }
 
-/// Makes the response: fields, security headers, quota, request id; and hands the record to the body.
+/// Makes the response: fields, security headers, quota, request id; and hands the record to the
+/// body.
 pub(crate) fn finish(
     answer: Result<Answer, Rejection>,
     with: Finish<'_>,
@@ -101,8 +102,8 @@ enum Source {
 }
 
 impl Source {
-    /// The answer to a HEAD: the length is told, the body is not sent (RFC 9110, 9.3.2). An upstream's answer has none
-    /// already.
+    /// The answer to a HEAD: the length is told, the body is not sent (RFC 9110, 9.3.2). An
+    /// upstream's answer has none already.
     fn without_body(self, fields: &mut HeaderMap) -> Self {
         match self {
             Self::Own(body) => {
@@ -114,7 +115,8 @@ impl Source {
     }
 }
 
-/// The body of a finished response. It carries the record, which is written when the body is done with.
+/// The body of a finished response. It carries the record, which is written when the body is done
+/// with.
 pub(crate) struct FinishedBody {
     source: Source,
     record: Box<Record>,

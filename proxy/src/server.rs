@@ -1,7 +1,7 @@
 //! Starting and stopping: sockets, workers, the control thread.
 //!
-//! Everything that can fail fails in [`Server::start`], in the order of what an operator would want to hear first, and
-//! before the first connection is accepted.
+//! Everything that can fail fails in [`Server::start`], in the order of what an operator would want
+//! to hear first, and before the first connection is accepted.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -52,7 +52,8 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// The addresses that a server listens on; where the configuration says port 0, the port that was found.
+/// The addresses that a server listens on; where the configuration says port 0, the port that was
+/// found.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses {
     /// Plain HTTP.
@@ -72,7 +73,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the store and the sockets and starts the threads. When it returns, connections are accepted.
+    /// Opens the store and the sockets and starts the threads. When it returns, connections are
+    /// accepted.
     ///
     /// # Errors
     ///
@@ -153,7 +155,8 @@ impl Server {
         &self.addresses
     }
 
-    /// Stops accepting, lets requests in flight finish within `drain_timeout`, writes what is left of the records.
+    /// Stops accepting, lets requests in flight finish within `drain_timeout`, writes what is left
+    /// of the records.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Counters of each worker and the messages on standard error.
 //!
-//! A worker writes its own counters only, so counting shares no cache line between cores; whoever reads adds them up.
+//! A worker writes its own counters only, so counting shares no cache line between cores; whoever
+//! reads adds them up.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,7 +77,8 @@ impl Counters {
     }
 }
 
-/// Sends messages to standard error, coloured on a terminal. Does nothing when something else already takes them.
+/// Sends messages to standard error, coloured on a terminal. Does nothing when something else
+/// already takes them.
 pub(crate) fn init(level: tracing::Level) {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let messages = tracing_subscriber::fmt()

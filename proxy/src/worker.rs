@@ -1,7 +1,8 @@
-//! A worker: one thread, one current-thread runtime, its own listeners, upstream links, deadlines and records.
+//! A worker: one thread, one current-thread runtime, its own listeners, upstream links, deadlines
+//! and records.
 //!
-//! Whatever a request touches is either here or in [`Shared`], which holds what has to be one for the whole process: the
-//! limiter, the certificates, the connection counts.
+//! Whatever a request touches is either here or in [`Shared`], which holds what has to be one for
+//! the whole process: the limiter, the certificates, the connection counts.
 
 use std::cell::Cell;
 use std::io;
@@ -195,7 +196,8 @@ async fn work(
     Ok(())
 }
 
-/// The chores of a worker: deadlines four times a second; records and idle links as often, which costs next to nothing.
+/// The chores of a worker: deadlines four times a second; records and idle links as often, which
+/// costs next to nothing.
 fn tick(worker: &Worker) {
     let now = Instant::now();
     worker.deadlines.tick(now);
@@ -207,7 +209,8 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => spawn(Rc::clone(&worker), stream, peer, secure),
-            // The client has gone already, or there are no descriptors left: neither may end the listener.
+            // The client has gone already, or there are no descriptors left: neither may end the
+            // listener.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::error!(%error, "cannot accept a connection");

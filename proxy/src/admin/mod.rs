@@ -1,7 +1,8 @@
 //! The control thread: the admin listener and the chores that no request waits for.
 //!
-//! `GET /healthz` · `GET /readyz` · `GET /metrics` (Prometheus text) · `GET /api/status` (JSON). A token, where one is
-//! configured, is required on every path but the first two, which say nothing about the configuration.
+//! `GET /healthz` · `GET /readyz` · `GET /metrics` (Prometheus text) · `GET /api/status` (JSON). A
+//! token, where one is configured, is required on every path but the first two, which say nothing
+//! about the configuration.
 
 mod metrics;
 
@@ -65,7 +66,8 @@ pub(crate) fn run(control: Control, listener: Option<std::net::TcpListener>) -> 
     })
 }
 
-/// Sweeps a sixteenth of the limiter's table, so that a round takes four seconds; and renews what is due.
+/// Sweeps a sixteenth of the limiter's table, so that a round takes four seconds; and renews what
+/// is due.
 fn chores(control: &Control, turn: usize) {
     let shared = &control.shared;
     let now = Instant::now().saturating_duration_since(shared.started);

@@ -10,8 +10,8 @@ use crate::rejection::Rejection;
 
 /// A request that every limit has admitted.
 ///
-/// Only [`admit`] makes one and [`crate::upstream`] takes nothing else: forwarding a request that no limit has seen does
-/// not compile.
+/// Only [`admit`] makes one and [`crate::upstream`] takes nothing else: forwarding a request that
+/// no limit has seen does not compile.
 pub(crate) struct Admitted(Parts);
 
 impl Admitted {
@@ -20,7 +20,8 @@ impl Admitted {
     }
 }
 
-/// Holds a request against all rules. What the client is to be told about its quota is left in `quoted` either way.
+/// Holds a request against all rules. What the client is to be told about its quota is left in
+/// `quoted` either way.
 pub(crate) fn admit(
     head: Parts,
     limiter: &Limiter,

@@ -1,8 +1,8 @@
 //! Which site and which route a request belongs to.
 //!
-//! The host is taken from the authority (HTTP/2, absolute-form) or from `Host`; a request that names none, several, or
-//! two that differ is refused (RFC 9112, 3.2; RFC 9113, 8.3.1). A connection remembers the last host it saw, since
-//! nearly every request on it names the same.
+//! The host is taken from the authority (HTTP/2, absolute-form) or from `Host`; a request that
+//! names none, several, or two that differ is refused (RFC 9112, 3.2; RFC 9113, 8.3.1). A
+//! connection remembers the last host it saw, since nearly every request on it names the same.
 
 pub(crate) mod path;
 pub mod pattern;
@@ -45,7 +45,8 @@ pub(crate) struct Route {
 }
 
 impl Sites {
-    /// A copy of the configured sites that shares no counter with any other: each worker has its own.
+    /// A copy of the configured sites that shares no counter with any other: each worker has its
+    /// own.
     pub(crate) fn new(config: &Config) -> Self {
         let hosts = config.sites.iter().enumerate();
         let by_host = hosts
@@ -159,8 +160,8 @@ fn raw_host(head: &Parts) -> Result<&[u8], Rejection> {
     }
 }
 
-/// `Example.com:443` becomes `example.com`, `[::1]:8443` becomes `::1`. `None` for anything else than a name or an
-/// address with an optional port: userinfo, an empty label, a space, a path.
+/// `Example.com:443` becomes `example.com`, `[::1]:8443` becomes `::1`. `None` for anything else
+/// than a name or an address with an optional port: userinfo, an empty label, a space, a path.
 fn normalise(raw: &[u8]) -> Option<Box<str>> {
     let text = std::str::from_utf8(raw).ok()?;
     let (name, port) = if let Some(rest) = text.strip_prefix('[') {

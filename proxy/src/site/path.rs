@@ -1,7 +1,9 @@
-//! The path that patterns match: percent-decoded, free of dot segments and of doubled slashes (RFC 3986, 6.2.2).
+//! The path that patterns match: percent-decoded, free of dot segments and of doubled slashes (RFC
+//! 3986, 6.2.2).
 //!
-//! The original is what goes upstream. Cleaning more than a particular backend does can only make a rule hold more
-//! requests, never fewer; what two programs could read as different paths is refused.
+//! The original is what goes upstream. Cleaning more than a particular backend does can only make a
+//! rule hold more requests, never fewer; what two programs could read as different paths is
+//! refused.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,9 @@
-//! Which certificate a handshake gets: one lookup in an immutable snapshot that is swapped atomically.
+//! Which certificate a handshake gets: one lookup in an immutable snapshot that is swapped
+//! atomically.
 //!
-//! A name that no site has gets none, and the handshake ends with an alert: never another site's certificate. A client
-//! that names no host (it connected to an address) gets the first site that serves an address, else the first site.
+//! A name that no site has gets none, and the handshake ends with an alert: never another site's
+//! certificate. A client that names no host (it connected to an address) gets the first site that
+//! serves an address, else the first site.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,7 +1,8 @@
-//! The development CA: made once under the store directory, it signs a leaf per site, which lives in memory only.
+//! The development CA: made once under the store directory, it signs a leaf per site, which lives
+//! in memory only.
 //!
-//! Whoever trusts its root trusts whoever holds its key, so the key never leaves the store and the CA may sign end-entity
-//! certificates only (`pathLenConstraint` 0).
+//! Whoever trusts its root trusts whoever holds its key, so the key never leaves the store and the
+//! CA may sign end-entity certificates only (`pathLenConstraint` 0).
 
 use std::path::PathBuf;
 use std::sync::Arc;

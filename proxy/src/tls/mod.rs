@@ -1,7 +1,8 @@
-//! TLS 1.2 and 1.3 by rustls over aws-lc-rs: X25519MLKEM768 first, AEAD suites only, HTTP/2 or HTTP/1.1 by ALPN.
+//! TLS 1.2 and 1.3 by rustls over aws-lc-rs: X25519MLKEM768 first, AEAD suites only, HTTP/2 or
+//! HTTP/1.1 by ALPN.
 //!
-//! Sessions resume by encrypted tickets whose key rotates every six hours; nothing is kept per session. A TLS 1.3
-//! connection gets one ticket and, each time it is used, the next.
+//! Sessions resume by encrypted tickets whose key rotates every six hours; nothing is kept per
+//! session. A TLS 1.3 connection gets one ticket and, each time it is used, the next.
 
 pub(crate) mod certificates;
 pub(crate) mod internal;
@@ -46,13 +47,14 @@ pub(crate) fn config(
 
 /// A finished handshake.
 pub(crate) struct Secured {
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: Box<TlsStream<TcpStream>>,
     pub(crate) http2: bool,
     /// `1.2` or `1.3`.
     pub(crate) version: &'static str,
 }
 
-/// Reads the ClientHello first, so that what it asks for can choose the configuration, then completes the handshake.
+/// Reads the ClientHello first, so that what it asks for can choose the configuration, then
+/// completes the handshake.
 pub(crate) async fn accept(stream: TcpStream, config: &Arc<ServerConfig>) -> io::Result<Secured> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let stream = hello.into_stream(Arc::clone(config)).await?;
@@ -62,5 +64,5 @@ pub(crate) async fn accept(stream: TcpStream, config: &Arc<ServerConfig>) -> io:
         Some(ProtocolVersion::TLSv1_2) => "1.2",
         _ => "1.3",
     };
-    Ok(Secured { stream, http2, version })
+    Ok(Secured { stream: Box::new(stream), http2, version })
 }

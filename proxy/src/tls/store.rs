@@ -1,4 +1,5 @@
-//! The certificate store: a directory of mode 0700 whose files have mode 0600 and are never half written.
+//! The certificate store: a directory of mode 0700 whose files have mode 0600 and are never half
+//! written.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -1,8 +1,9 @@
-//! The head of a forwarded request, and of the response on its way back: what is dropped, what is set.
+//! The head of a forwarded request, and of the response on its way back: what is dropped, what is
+//! set.
 //!
-//! Hop-by-hop fields (RFC 9110, 7.6.1) end here. What a client says of itself ends here too, in every spelling: names
-//! are compared with `_` and `.` read as `-`, since a backend may do so. Gatehouse's own fields are set afterwards, so
-//! no `Connection` option can remove them.
+//! Hop-by-hop fields (RFC 9110, 7.6.1) end here. What a client says of itself ends here too, in
+//! every spelling: names are compared with `_` and `.` read as `-`, since a backend may do so.
+//! Gatehouse's own fields are set afterwards, so no `Connection` option can remove them.
 
 use http::header::{self, HeaderName};
 use http::request::Parts;

@@ -2,10 +2,11 @@
 //!
 //! # Why
 //!
-//! hyper's client connection is a future of its own. Spawned as a task, it would cost two task switches per request; here
-//! the request (and later its response's body) polls it in place, so that reading, writing and answering happen in the
-//! task of the client's connection. A link in the pool is polled by nobody; [`Link::is_usable`] asks it, without a system
-//! call unless the kernel has something to tell, whether the server has closed it.
+//! hyper's client connection is a future of its own. Spawned as a task, it would cost two task
+//! switches per request; here the request (and later its response's body) polls it in place, so
+//! that reading, writing and answering happen in the task of the client's connection. A link in the
+//! pool is polled by nobody; [`Link::is_usable`] asks it, without a system call unless the kernel
+//! has something to tell, whether the server has closed it.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -49,7 +50,8 @@ impl Link {
         self.connection.is_some() && self.sender.is_ready()
     }
 
-    /// Sends a request and waits for the head of its response. An error gives the request back if none of it was sent.
+    /// Sends a request and waits for the head of its response. An error gives the request back if
+    /// none of it was sent.
     pub(crate) async fn send(
         &mut self,
         request: Request<RequestBody>,
@@ -64,8 +66,8 @@ impl Link {
         .await
     }
 
-    /// Moves bytes in both directions. Ready when the connection has ended; how it ended, those learn that wait for an
-    /// answer on it.
+    /// Moves bytes in both directions. Ready when the connection has ended; how it ended, those
+    /// learn that wait for an answer on it.
     pub(crate) fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
         _ = ready!(Pin::new(connection).poll(cx));

@@ -1,7 +1,8 @@
 //! Upstreams: from an admitted request to the response of the application.
 //!
-//! Each worker has its own links. A request takes the youngest idle one or connects; the link goes back to the pool when
-//! the response's body has been read to its end, and is closed when anything else happens.
+//! Each worker has its own links. A request takes the youngest idle one or connects; the link goes
+//! back to the pool when the response's body has been read to its end, and is closed when anything
+//! else happens.
 
 pub(crate) mod forward;
 mod link;
@@ -120,7 +121,8 @@ impl Upstream {
         }
     }
 
-    /// Waits for the response. The upstream's time runs from the request's last byte; until then it is the client's.
+    /// Waits for the response. The upstream's time runs from the request's last byte; until then it
+    /// is the client's.
     async fn answer<F: Future>(
         &self,
         deadline: &Deadline,

@@ -20,7 +20,8 @@ pub(crate) struct Pool {
 impl Pool {
     /// Idle links that are kept.
     const KEPT: usize = 256;
-    /// How long a link may rest. Servers commonly close theirs after 5 to 75 s; a closed one is noticed before use.
+    /// How long a link may rest. Servers commonly close theirs after 5 to 75 s; a closed one is
+    /// noticed before use.
     const REST: Duration = Duration::from_secs(60);
 
     /// The youngest link that the server has not closed.

@@ -1,5 +1,5 @@
-//! The security headers on every class of response. The test client checks the whole set on each reply that it reads;
-//! these tests make each class appear.
+//! The security headers on every class of response. The test client checks the whole set on each
+//! reply that it reads; these tests make each class appear.
 
 use bytes::Bytes;
 use http::Method;

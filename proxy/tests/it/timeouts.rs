@@ -1,4 +1,5 @@
-//! Every bound of `[limits]` that is a time, reached; the time itself is never asserted, only that the end comes.
+//! Every bound of `[limits]` that is a time, reached; the time itself is never asserted, only that
+//! the end comes.
 
 use std::time::Duration;
 

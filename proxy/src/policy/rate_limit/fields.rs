@@ -1,8 +1,8 @@
 //! What a client reads about its quota: `RateLimit` and `RateLimit-Policy` as in
 //! draft-ietf-httpapi-ratelimit-headers-11, and the bodies of a 429 (RFC 9457).
 //!
-//! The draft is still moving (a successor may rename `r` and `t`): nothing outside this file knows its syntax. No field
-//! ever carries an address or a key.
+//! The draft is still moving (a successor may rename `r` and `t`): nothing outside this file knows
+//! its syntax. No field ever carries an address or a key.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use http::HeaderValue;
 
 use crate::rejection;
 
-/// `"name";q=100;w=60`. A window that is not whole seconds has no `w`, which the draft leaves optional.
+/// `"name";q=100;w=60`. A window that is not whole seconds has no `w`, which the draft leaves
+/// optional.
 pub(super) fn policy(name: &str, limit: u64, window: Duration) -> HeaderValue {
     let mut text = format!("\"{name}\";q={limit}");
     if window.subsec_nanos() == 0 {

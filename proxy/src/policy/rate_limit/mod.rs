@@ -1,13 +1,14 @@
 //! Rate limits: which rules a request falls under, and whether all of them admit it.
 //!
-//! All matching rules are decided together, under the locks of all their windows: a request that any of them rejects
-//! consumes quota in none. Shadow rules are evaluated beside the others and never reject.
+//! All matching rules are decided together, under the locks of all their windows: a request that
+//! any of them rejects consumes quota in none. Shadow rules are evaluated beside the others and
+//! never reject.
 //!
 //! # Why
 //!
-//! Sliding windows, not token buckets or fixed windows: `limit` per `window` then means what an operator reads into it,
-//! in every interval, and a `Retry-After` can be exact. The counts live in this process; sharing them between
-//! instances will use the same keys and the same arithmetic.
+//! Sliding windows, not token buckets or fixed windows: `limit` per `window` then means what an
+//! operator reads into it, in every interval, and a `Retry-After` can be exact. The counts live in
+//! this process; sharing them between instances will use the same keys and the same arithmetic.
 
 mod fields;
 mod table;
@@ -66,12 +67,14 @@ pub(crate) enum Decision {
     Reject(Quoted, Arc<Rule>),
 }
 
-/// What the client is told about its quota: the rule that is closest to rejecting, and every policy that applied.
+/// What the client is told about its quota: the rule that is closest to rejecting, and every policy
+/// that applied.
 #[derive(Debug, Clone)]
 pub(crate) struct Quoted {
     pub(crate) rate_limit: HeaderValue,
     pub(crate) policy: HeaderValue,
-    /// Whole seconds until the next request would pass; for an admitted one, until quota comes back.
+    /// Whole seconds until the next request would pass; for an admitted one, until quota comes
+    /// back.
     pub(crate) retry_after: u64,
 }
 
@@ -150,7 +153,8 @@ impl Rule {
 }
 
 impl Limiter {
-    /// Keys that are remembered at a time. A key costs about 250 bytes and 8 more for each request in its window.
+    /// Keys that are remembered at a time. A key costs about 250 bytes and 8 more for each request
+    /// in its window.
     pub(crate) const CAPACITY: usize = 1_000_000;
 
     pub(crate) fn new(capacity: usize, secret: [u8; 16]) -> Self {
@@ -185,7 +189,8 @@ impl Limiter {
         }
     }
 
-    /// Looks a window up anew if the sweep has removed it. False when the table has no room for it any more.
+    /// Looks a window up anew if the sweep has removed it. False when the table has no room for it
+    /// any more.
     fn renew(&self, rules: &Rules, held: &mut Held, now: u64) -> bool {
         if !held.slot.lock().removed {
             return true;
@@ -200,8 +205,8 @@ impl Limiter {
         true
     }
 
-    /// Decides under the locks of all windows, taken in the order of their keys. `None` when the sweep has removed one
-    /// of them in the meantime.
+    /// Decides under the locks of all windows, taken in the order of their keys. `None` when the
+    /// sweep has removed one of them in the meantime.
     fn decide_held(&self, rules: &Rules, held: &[Held], now: u64) -> Option<Decision> {
         let mut nearest: Option<Nearest<'_>> = None;
         let mut locked: SmallVec<[_; 4]> = SmallVec::new();
@@ -238,7 +243,8 @@ impl Limiter {
         })
     }
 
-    /// Removes expired keys; `turn` goes 0, 1, 2, …, and [`Self::turns`] of them go once round the table.
+    /// Removes expired keys; `turn` goes 0, 1, 2, …, and [`Self::turns`] of them go once round the
+    /// table.
     pub(crate) fn sweep(&self, turn: usize, now: u64) {
         self.table.sweep(turn, now);
     }
@@ -276,7 +282,8 @@ struct Nearest<'a> {
 }
 
 impl Nearest<'_> {
-    /// Of two rejecting rules the one that takes longer, else the one with the smaller share of its limit left.
+    /// Of two rejecting rules the one that takes longer, else the one with the smaller share of its
+    /// limit left.
     fn nearer(self, other: Self) -> Self {
         let takes_other = if self.rejects || other.rejects {
             (other.rejects, other.until_next) > (self.rejects, self.until_next)

@@ -138,7 +138,8 @@ fn threads_on_one_key_admit_exactly_the_limit_while_the_table_is_swept() {
                 })
             })
             .collect();
-        // Later than every window: the sweep removes keys that nobody has counted in yet, again and again.
+        // Later than every window: the sweep removes keys that nobody has counted in yet, again and
+        // again.
         (0..20_000).for_each(|turn| limiter.sweep(turn, 1));
         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
     });

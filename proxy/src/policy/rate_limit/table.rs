@@ -1,15 +1,17 @@
 //! The local store: every live window of every rule, sharded, bounded, swept.
 //!
-//! Keys are fixed-size keyed hashes, so what a client sends neither grows the table nor steers where it lands. The
-//! table is cut into partitions, each a small dashmap with its own count: sweeping takes one partition at a time, and
-//! making room looks at the partition of the new key only.
+//! Keys are fixed-size keyed hashes, so what a client sends neither grows the table nor steers
+//! where it lands. The table is cut into partitions, each a small dashmap with its own count:
+//! sweeping takes one partition at a time, and making room looks at the partition of the new key
+//! only.
 //!
 //! # Locks
 //!
-//! A window lives behind its own lock, outside the map's. A request first collects the windows of all its rules (the
-//! map's guards are gone by then), then locks them in the order of their keys, decides, and counts. All rules are thus
-//! decided together, and no two requests can wait for each other. A window that the sweep removes between the two
-//! steps is marked, and the request looks it up anew.
+//! A window lives behind its own lock, outside the map's. A request first collects the windows of
+//! all its rules (the map's guards are gone by then), then locks them in the order of their keys,
+//! decides, and counts. All rules are thus decided together, and no two requests can wait for each
+//! other. A window that the sweep removes between the two steps is marked, and the request looks it
+//! up anew.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +39,8 @@ pub(crate) struct State {
 }
 
 impl Slot {
-    /// Takes the window's lock. No code panics while it holds one; a poisoned lock would still be usable.
+    /// Takes the window's lock. No code panics while it holds one; a poisoned lock would still be
+    /// usable.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +94,8 @@ impl Table {
         }
     }
 
-    /// The window of `key`, made if there is none. `None` when the table is full of keys that are being limited.
+    /// The window of `key`, made if there is none. `None` when the table is full of keys that are
+    /// being limited.
     pub(crate) fn slot(&self, key: Key, quota: Quota, now: u64) -> Option<Arc<Slot>> {
         let (map, len) = self.partition(key)?;
         if let Some(slot) = map.get(&key) {
@@ -142,8 +146,9 @@ impl Table {
     }
 }
 
-/// Gives up one key of a full partition: an expired one, else the one that has used the least of its limit. Keys hash
-/// to random places, so the first few are a fair sample. A key that is being limited is never given up.
+/// Gives up one key of a full partition: an expired one, else the one that has used the least of
+/// its limit. Keys hash to random places, so the first few are a fair sample. A key that is being
+/// limited is never given up.
 fn make_room(map: &Partition, len: &AtomicUsize, now: u64) -> bool {
     let victim = map
         .iter()

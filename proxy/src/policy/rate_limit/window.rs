@@ -1,17 +1,18 @@
 //! The sliding window of one key: exact, and small.
 //!
-//! A window remembers when requests were admitted, oldest first, as *stamps*. Up to a limit of 1,000 a stamp is one
-//! request and the window is exact. Above, a stamp stands for up to 1 % of the limit (its *grain*) and carries the
-//! time of the first of them, so that a key never costs more than about 1,000 stamps. Expiring a stamp may then
-//! forget up to `grain - 1` younger requests early:
+//! A window remembers when requests were admitted, oldest first, as *stamps*. Up to a limit of
+//! 1,000 a stamp is one request and the window is exact. Above, a stamp stands for up to 1 % of the
+//! limit (its *grain*) and carries the time of the first of them, so that a key never costs more
+//! than about 1,000 stamps. Expiring a stamp may then forget up to `grain - 1` younger requests
+//! early:
 //!
-//! - in every interval of the window's length at most `limit + grain - 1` requests pass, that is `limit` up to
-//!   1,000 and less than `limit * 1.01` above;
-//! - what is counted is never more than what really passed in the last window, so a client that keeps to the limit
-//!   is never rejected.
+//! - in every interval of the window's length at most `limit + grain - 1` requests pass, that is
+//!   `limit` up to 1,000 and less than `limit * 1.01` above;
+//! - what is counted is never more than what really passed in the last window, so a client that
+//!   keeps to the limit is never rejected.
 //!
-//! Time is an argument, in nanoseconds of a monotonic clock. Workers take it before they take the lock, so it may
-//! arrive out of order by that much; a stamp is never older than the one before it.
+//! Time is an argument, in nanoseconds of a monotonic clock. Workers take it before they take the
+//! lock, so it may arrive out of order by that much; a stamp is never older than the one before it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -71,8 +72,8 @@ impl Window {
         }
     }
 
-    /// Nanoseconds from `now` until quota comes back: for a full window, until the next request would pass. An empty
-    /// window has all its quota, for the whole window's length.
+    /// Nanoseconds from `now` until quota comes back: for a full window, until the next request
+    /// would pass. An empty window has all its quota, for the whole window's length.
     pub(crate) fn until_next(&self, quota: Quota, now: u64) -> u64 {
         self.stamps
             .front()

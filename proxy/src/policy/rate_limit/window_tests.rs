@@ -15,7 +15,8 @@ fn request(window: &mut Window, quota: Quota, now: u64) -> bool {
     pass
 }
 
-/// How many of `times` (ascending) lie in the interval of `length` that ends with `now`, open at its start.
+/// How many of `times` (ascending) lie in the interval of `length` that ends with `now`, open at
+/// its start.
 fn within(times: &[u64], now: u64, length: u64) -> u64 {
     times.iter().rev().take_while(|&&t| now - t < length).count() as u64
 }

@@ -1,7 +1,9 @@
-//! The parts that a test is told with: an upstream, a Gatehouse in front of it, a client that trusts nothing.
+//! The parts that a test is told with: an upstream, a Gatehouse in front of it, a client that
+//! trusts nothing.
 //!
-//! Everything is real: sockets on free ports, TLS, the configuration read from text. The client checks the invariants of
-//! `proxy/src/lib.rs` on every response it reads, and [`TestProxy::finish`] checks that each left exactly one record.
+//! Everything is real: sockets on free ports, TLS, the configuration read from text. The client
+//! checks the invariants of `proxy/src/lib.rs` on every response it reads, and
+//! [`TestProxy::finish`] checks that each left exactly one record.
 
 mod client;
 mod proxy;

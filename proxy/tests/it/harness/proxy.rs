@@ -1,4 +1,5 @@
-//! A Gatehouse in the test's own process, on free ports, with a store and a log in a temporary directory.
+//! A Gatehouse in the test's own process, on free ports, with a store and a log in a temporary
+//! directory.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,8 +22,8 @@ pub(crate) struct TestProxy {
 }
 
 impl TestProxy {
-    /// In front of `upstream`, with two workers and the default headers. `more` is TOML after the one `[[site]]`, so it may
-    /// begin with further keys of that site.
+    /// In front of `upstream`, with two workers and the default headers. `more` is TOML after the
+    /// one `[[site]]`, so it may begin with further keys of that site.
     pub(crate) fn start(upstream: &TestUpstream, more: &str) -> Self {
         Self::start_with(upstream, "", more)
     }
@@ -86,7 +87,8 @@ impl TestProxy {
         Raw::tls(self.https(), &self.root()).await
     }
 
-    /// Drains, then checks that every response that a client read left exactly one record, and returns all records.
+    /// Drains, then checks that every response that a client read left exactly one record, and
+    /// returns all records.
     pub(crate) async fn finish(self) -> Vec<Value> {
         let server = self.server;
         tokio::task::spawn_blocking(move || server.drain()).await.unwrap().unwrap();

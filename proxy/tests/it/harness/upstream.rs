@@ -1,4 +1,5 @@
-//! Upstreams: one that records what arrives and answers as the path says, and raw ones that misbehave.
+//! Upstreams: one that records what arrives and answers as the path says, and raw ones that
+//! misbehave.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -35,8 +36,9 @@ pub(crate) struct TestUpstream {
 }
 
 impl TestUpstream {
-    /// Answers `/status/CODE` with that status, `/wait/MS` after that long, `/bytes/N` with N bytes, `/stream/N` with N
-    /// bytes in chunks, `/early` without reading the body, and everything else with `method path`.
+    /// Answers `/status/CODE` with that status, `/wait/MS` after that long, `/bytes/N` with N
+    /// bytes, `/stream/N` with N bytes in chunks, `/early` without reading the body, and
+    /// everything else with `method path`.
     pub(crate) async fn start() -> Self {
         Self::serve(|upstream, stream| async move {
             let service = service_fn(move |request| {
