@@ -97,3 +97,29 @@ fn after_panic(panic: Box<dyn Any + Send>) -> Response {
     tracing::error!(panic = message, "a handler panicked");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::header::CONTENT_TYPE;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_to_the_log_and_not_to_the_client() {
+        let response = after_panic(Box::new("the invariant that broke"));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[CONTENT_TYPE], problem::MEDIA_TYPE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_trickles_is_ended() {
+        let never = async || std::future::pending::<()>().await;
+        let router = Router::new().fallback(never).layer(from_fn(deadline));
+        let started = tokio::time::Instant::now();
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(started.elapsed(), REQUEST_MAX);
+    }
+}

@@ -11,6 +11,9 @@ use super::{Database, StoreError, connect, sqlite_options};
 static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
 
+/// Where sqlx keeps the history, in the database itself.
+const HISTORY: &str = "_sqlx_migrations";
+
 /// The migrations cannot be read or applied.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
@@ -30,10 +33,18 @@ pub enum MigrationError {
 pub async fn run(database: &Database) -> Result<Vec<String>, MigrationError> {
     match database {
         Database::Sqlite(options) => {
-            run_on(&SQLITE, connect::<SqliteConnection>(&sqlite_options(options)?).await?).await
+            let mut connection: SqliteConnection = connect(&sqlite_options(options)?).await?;
+            let pending = pending_on(&SQLITE, &mut connection).await?;
+            SQLITE.run(&mut connection).await?;
+            connection.close().await.map_err(StoreError::from)?;
+            Ok(pending)
         }
         Database::Postgres(options) => {
-            run_on(&POSTGRES, connect::<PgConnection>(options).await?).await
+            let mut connection: PgConnection = connect(options.as_ref()).await?;
+            let pending = pending_on(&POSTGRES, &mut connection).await?;
+            POSTGRES.run(&mut connection).await?;
+            connection.close().await.map_err(StoreError::from)?;
+            Ok(pending)
         }
     }
 }
@@ -45,31 +56,21 @@ pub async fn run(database: &Database) -> Result<Vec<String>, MigrationError> {
 pub async fn pending(database: &Database) -> Result<Vec<String>, MigrationError> {
     match database {
         Database::Sqlite(options) => {
-            let mut connection = connect::<SqliteConnection>(&sqlite_options(options)?).await?;
+            let mut connection: SqliteConnection = connect(&sqlite_options(options)?).await?;
             pending_on(&SQLITE, &mut connection).await
         }
         Database::Postgres(options) => {
-            let mut connection = connect::<PgConnection>(options).await?;
+            let mut connection: PgConnection = connect(options.as_ref()).await?;
             pending_on(&POSTGRES, &mut connection).await
         }
     }
 }
 
-async fn run_on<C: Connection + Migrate>(
+async fn pending_on(
     migrator: &Migrator,
-    mut connection: C,
+    connection: &mut impl Migrate,
 ) -> Result<Vec<String>, MigrationError> {
-    let pending = pending_on(migrator, &mut connection).await?;
-    migrator.run_direct(None, &mut connection, false).await?;
-    connection.close().await.map_err(StoreError::from)?;
-    Ok(pending)
-}
-
-async fn pending_on<C: Migrate>(
-    migrator: &Migrator,
-    connection: &mut C,
-) -> Result<Vec<String>, MigrationError> {
-    let applied = match connection.list_applied_migrations(&migrator.table_name).await {
+    let applied = match connection.list_applied_migrations(HISTORY).await {
         Ok(applied) => applied,
         Err(error) if is_missing_table(&error) => Vec::new(),
         Err(error) => return Err(error.into()),

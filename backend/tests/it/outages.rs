@@ -61,6 +61,24 @@ async fn a_locked_sqlite_file_is_an_outage_for_writers_only() {
     database.remove().await;
 }
 
+/// PostgreSQL's: a statement waits for a lock for longer than a statement may take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_postgresql_table_is_an_outage_for_writers_only() {
+    let database = TestDatabase::create(Engine::Postgres).await;
+    let server = TestServer::start(&database.url, &[]).await;
+    let ada = server.client.registered("ada@example.com").await;
+    let options: sqlx::postgres::PgConnectOptions = database.url.parse().unwrap();
+    let mut other = options.connect().await.unwrap();
+
+    other.execute("BEGIN; LOCK TABLE projects IN EXCLUSIVE MODE").await.unwrap();
+    assert_eq!(ada.post("/api/projects", &json!({ "name": "x" })).await.status, 503);
+    assert_eq!(ada.get("/api/projects").await.status, 200);
+
+    other.execute("ROLLBACK").await.unwrap();
+    assert_eq!(ada.post("/api/projects", &json!({ "name": "x" })).await.status, 201);
+    database.remove().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_the_server_is_alive_and_not_ready() {
     let database = TestDatabase::create(Engine::Sqlite).await;

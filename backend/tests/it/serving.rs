@@ -40,6 +40,22 @@ async fn a_stop_finishes_what_is_in_flight_and_ends_with_0() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_up_leaves_a_record_and_no_harm() {
+    let database = TestDatabase::create(Engine::Sqlite).await;
+    let program = Program::serve(&[("DATABASE_URL", &database.url)]);
+    let mut stream = TcpStream::connect(&program.client.address).await.unwrap();
+    let head = "POST /api/auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                x-request-id: gone\r\ncontent-length: 100\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(program.client.get("/health").await.status, 200);
+    drop(stream);
+    assert!(program.line_with("gone").contains("/api/auth/login"));
+    assert_eq!(program.client.get("/health").await.status, 200);
+    drop(program);
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn production_logs_json_under_the_id_that_the_proxy_gave() {
     let database = TestDatabase::create(Engine::Sqlite).await;
     assert_eq!(run(&["migrate"], &[("DATABASE_URL", &database.url)]).0, 0);
