@@ -5,7 +5,7 @@
 //! then). The second is armed while a write makes no progress. Neither costs a system call or a
 //! timer per request.
 //!
-//! An HTTP/1.1 connection that has rested for a second gives back everything but its socket and its
+//! An HTTP/1.1 connection that has rested for a moment gives back everything but its socket and its
 //! TLS session; the next byte brings it back. Most connections rest most of the time.
 
 use std::cell::Cell;
@@ -36,7 +36,7 @@ use crate::tls::{self, Secured};
 use crate::worker::Worker;
 
 /// How long an HTTP/1.1 connection rests before it gives its buffers back.
-const REST: Duration = Duration::from_secs(1);
+const REST: Duration = TICK;
 
 /// Serves an accepted socket to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: bool) {
@@ -51,10 +51,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     drop(deadline);
     match secured {
         Some(Ok(Secured { stream, http2: false, version })) => {
-            Box::pin(http1(*stream, Origin::new(worker, peer, Some(version)))).await;
+            Box::pin(http1(stream, Origin::new(worker, peer, Some(version)))).await;
         }
         Some(Ok(Secured { stream, http2: true, version })) => {
-            Box::pin(http2(*stream, Origin::new(worker, peer, Some(version)))).await;
+            Box::pin(http2(stream, Origin::new(worker, peer, Some(version)))).await;
         }
         Some(Err(error)) => {
             worker.counters.handshakes_failed.add(1);
@@ -249,7 +249,8 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for TlsStream<TcpStream> {
+/// Boxed, since it is large and moves whenever a connection comes to rest or back.
+impl Transport for Box<TlsStream<TcpStream>> {
     fn socket(&self) -> &TcpStream {
         self.get_ref().0
     }
