@@ -97,6 +97,14 @@ mod tests {
     use super::Timestamp;
 
     #[test]
+    fn now_is_no_finer_than_what_is_stored() {
+        for _ in 0..10 {
+            let now = Timestamp::now();
+            assert_eq!(now.to_text().parse(), Ok(now.0));
+        }
+    }
+
+    #[test]
     fn text_has_one_width_so_that_it_sorts_by_time() {
         let whole = Timestamp::from_microseconds(1_700_000_000_000_000).unwrap();
         let later = Timestamp::from_microseconds(1_700_000_000_500_000).unwrap();
