@@ -54,7 +54,7 @@ pub(crate) async fn settle(mut body: Incoming, deadlines: &Rc<Deadlines>) {
         return;
     }
     let deadline = deadlines.deadline();
-    deadline.arm(Instant::now(), PATIENCE);
+    deadline.arm(PATIENCE);
     let read =
         async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {} };
     _ = deadline.guard(read).await;
@@ -74,6 +74,8 @@ pub(crate) enum Fault {
 /// How far a body has come, for those who wait for what it causes.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
+    /// Bytes so far.
+    pub(crate) bytes: Cell<u64>,
     pub(crate) fault: Cell<Option<Fault>>,
     pub(crate) complete: Cell<bool>,
 }
@@ -87,7 +89,6 @@ pub(crate) enum RequestBody {
 pub(crate) struct Streaming {
     incoming: Incoming,
     bounds: Bounds,
-    bytes: Rc<Cell<u64>>,
     progress: Rc<Progress>,
     deadline: Deadline,
     /// How long the client may still keep us waiting.
@@ -96,26 +97,26 @@ pub(crate) struct Streaming {
 }
 
 impl RequestBody {
-    pub(crate) fn new(
-        incoming: Incoming,
-        bounds: Bounds,
-        bytes: Rc<Cell<u64>>,
-        progress: &Rc<Progress>,
-        deadline: impl FnOnce() -> Deadline,
-    ) -> Self {
+    pub(crate) fn new(incoming: Incoming, bounds: Bounds, deadlines: &Rc<Deadlines>) -> Self {
         if incoming.is_end_stream() {
-            progress.complete.set(true);
             return Self::Empty;
         }
         Self::Streaming(Box::new(Streaming {
             incoming,
             bounds,
-            bytes,
-            progress: Rc::clone(progress),
-            deadline: deadline(),
+            progress: Rc::default(),
+            deadline: deadlines.deadline(),
             patience: bounds.grace,
             waiting_since: None,
         }))
+    }
+
+    /// How far it has come; `None` if there is nothing to come.
+    pub(crate) fn progress(&self) -> Option<Rc<Progress>> {
+        match self {
+            Self::Empty => None,
+            Self::Streaming(streaming) => Some(Rc::clone(&streaming.progress)),
+        }
     }
 }
 
@@ -138,7 +139,7 @@ impl Streaming {
             if self.waiting_since.is_none() {
                 let now = Instant::now();
                 self.waiting_since = Some(now);
-                self.deadline.arm(now, self.patience);
+                self.deadline.arm(self.patience);
             }
         } else if let Some(since) = self.waiting_since.take() {
             self.deadline.disarm();
@@ -172,8 +173,9 @@ impl Streaming {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     let length = data.len() as u64;
-                    self.bytes.set(self.bytes.get() + length);
-                    if self.bytes.get() > self.bounds.bytes {
+                    let bytes = self.progress.bytes.get() + length;
+                    self.progress.bytes.set(bytes);
+                    if bytes > self.bounds.bytes {
                         return self.fail(Fault::TooLarge);
                     }
                     self.earn(length);

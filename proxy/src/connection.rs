@@ -27,11 +27,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
 use crate::deadline::{Deadline, TICK};
 use crate::pipeline::{self, Origin};
+use crate::socket::Socket;
 use crate::tls::{self, Secured};
 use crate::worker::Worker;
 
@@ -41,12 +41,13 @@ const REST: Duration = TICK;
 /// Serves an accepted socket to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: bool) {
     let Some(_admission) = worker.admit_connection(peer.ip()) else { return };
+    let stream = Socket(stream);
     // What each step needs is boxed, so that it is freed when the step is over.
     if !secure {
         return Box::pin(http1(stream, Origin::new(worker, peer, None))).await;
     }
     let deadline = worker.deadlines.deadline();
-    deadline.arm(Instant::now(), worker.limits().handshake_timeout);
+    deadline.arm(worker.limits().handshake_timeout);
     let secured = deadline.guard(Box::pin(tls::accept(stream, &worker.shared.tls))).await;
     drop(deadline);
     match secured {
@@ -66,12 +67,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
 
 async fn http1<T: Transport>(stream: T, origin: Rc<Origin>) {
     let mut stream = Watched::new(stream, &origin);
-    origin.watch.deadline.arm(Instant::now(), origin.worker.limits().header_timeout);
+    origin.watch.deadline.arm(origin.worker.limits().header_timeout);
     while let Some(resting) = Box::pin(http1_active(stream, &origin)).await {
         stream = resting;
         if !rest(&mut stream, &origin).await {
             let closing = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx));
-            origin.watch.deadline.arm(Instant::now(), TICK);
+            origin.watch.deadline.arm(TICK);
             _ = origin.watch.deadline.guard(closing).await;
             return;
         }
@@ -104,7 +105,7 @@ async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> 
 /// closed.
 async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> bool {
     let (worker, watch) = (&origin.worker, &origin.watch);
-    watch.deadline.arm(Instant::now(), worker.limits().idle_timeout.saturating_sub(REST));
+    watch.deadline.arm(worker.limits().idle_timeout.saturating_sub(REST));
     poll_fn(|cx| {
         if worker.draining.get() || watch.deadline.poll(cx).is_ready() {
             return Poll::Ready(false);
@@ -127,7 +128,7 @@ async fn http2<T: Transport>(stream: T, origin: Rc<Origin>) {
         .max_send_buf_size(Worker::BUFFER)
         .max_local_error_reset_streams(64);
     origin.watch.multiplexed.set(true);
-    origin.watch.deadline.arm(Instant::now(), limits.header_timeout);
+    origin.watch.deadline.arm(limits.header_timeout);
     let service = service_fn({
         let origin = Rc::clone(&origin);
         move |request| answer(Rc::clone(&origin), request)
@@ -176,7 +177,7 @@ async fn drive<C: Future<Output = hyper::Result<()>> + Unpin>(
             // It rested for too long: close it in the protocol's own way, and give that a moment.
             shutting_down = true;
             shut_down(Pin::new(connection));
-            watch.deadline.arm(Instant::now(), TICK * 4);
+            watch.deadline.arm(TICK * 4);
         }
     })
     .await;
@@ -228,12 +229,12 @@ impl Watch {
     }
 
     /// A response has been handed over or given up.
-    pub(crate) fn end(&self, now: Instant, idle_timeout: Duration) {
+    pub(crate) fn end(&self, idle_timeout: Duration) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
         if self.in_flight.get() == 0 {
             self.resting.set(true);
             let rest = if self.multiplexed.get() { idle_timeout } else { REST.min(idle_timeout) };
-            self.deadline.arm(now, rest);
+            self.deadline.arm(rest);
         }
     }
 }
@@ -243,16 +244,16 @@ trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
     fn socket(&self) -> &TcpStream;
 }
 
-impl Transport for TcpStream {
+impl Transport for Socket {
     fn socket(&self) -> &TcpStream {
-        self
+        &self.0
     }
 }
 
 /// Boxed, since it is large and moves whenever a connection comes to rest or back.
-impl Transport for Box<TlsStream<TcpStream>> {
+impl Transport for Box<TlsStream<Socket>> {
     fn socket(&self) -> &TcpStream {
-        self.get_ref().0
+        &self.get_ref().0.0
     }
 }
 
@@ -274,7 +275,7 @@ impl<T> Watched<T> {
         if written.is_ready() {
             stalled.disarm();
         } else if !stalled.is_armed() {
-            stalled.arm(Instant::now(), self.origin.worker.limits().response_write_timeout);
+            stalled.arm(self.origin.worker.limits().response_write_timeout);
         }
         written
     }
@@ -296,7 +297,7 @@ impl<T: AsyncRead + Unpin> Read for Watched<T> {
         let watch = &self.origin.watch;
         if read.is_ready() && watch.resting.get() && !watch.multiplexed.get() {
             watch.resting.set(false);
-            watch.deadline.arm(Instant::now(), self.origin.worker.limits().header_timeout);
+            watch.deadline.arm(self.origin.worker.limits().header_timeout);
         }
         read
     }

@@ -1,9 +1,10 @@
 //! Time bounds without a timer each: a worker keeps the deadlines of its connections in one table
 //! and looks at all of them four times a second.
 //!
-//! Arming a deadline is a store into a cell, which a request does several times; a timer wheel
-//! would take a lock and move an entry each time. A deadline therefore fires up to [`TICK`] late,
-//! and never early.
+//! Arming a deadline is a store into a cell, which a request does several times; a timer wheel would
+//! take a lock and move an entry each time. Nor does it read the clock: the moment of the last look
+//! stands for now, and the tick that it may be behind is added. A deadline therefore fires up to two
+//! [`TICK`]s late, and not early.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -22,6 +23,8 @@ pub(crate) const TICK: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     started: Instant,
+    /// Milliseconds since the worker started, at the last tick.
+    now: Cell<u64>,
     entries: RefCell<Slab<Entry>>,
 }
 
@@ -35,7 +38,7 @@ struct Entry {
 
 impl Deadlines {
     pub(crate) fn new(now: Instant) -> Rc<Self> {
-        Rc::new(Self { started: now, entries: RefCell::default() })
+        Rc::new(Self { started: now, now: Cell::new(0), entries: RefCell::default() })
     }
 
     /// A new deadline, disarmed.
@@ -45,8 +48,10 @@ impl Deadlines {
     }
 
     /// Fires what is due and wakes its task.
+    #[expect(clippy::cast_possible_truncation, reason = "584 million years of milliseconds")]
     pub(crate) fn tick(&self, now: Instant) {
-        let now = self.millis(now);
+        let now = now.saturating_duration_since(self.started).as_millis() as u64;
+        self.now.set(now);
         let mut due: Vec<Waker> = Vec::new();
         for (_, entry) in self.entries.borrow_mut().iter_mut() {
             if entry.at.is_some_and(|at| at <= now) {
@@ -64,11 +69,6 @@ impl Deadlines {
             self.entries.borrow().iter().filter_map(|(_, entry)| entry.waker.clone()).collect();
         wakers.into_iter().for_each(Waker::wake);
     }
-
-    #[expect(clippy::cast_possible_truncation, reason = "584 million years of milliseconds")]
-    fn millis(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.started).as_millis() as u64
-    }
 }
 
 /// One time bound; dropping it removes it.
@@ -82,8 +82,8 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// Fires `after` from now.
     #[expect(clippy::cast_possible_truncation, reason = "timeouts are far below 584 million years")]
-    pub(crate) fn arm(&self, now: Instant, after: Duration) {
-        let at = self.owner.millis(now).saturating_add(after.as_millis() as u64).saturating_add(1);
+    pub(crate) fn arm(&self, after: Duration) {
+        let at = self.owner.now.get().saturating_add((after + TICK).as_millis() as u64);
         self.entry(|entry| (entry.at, entry.fired) = (Some(at), false));
         self.armed.set(true);
     }
@@ -146,17 +146,23 @@ mod tests {
     #[test]
     fn a_deadline_fires_late_never_early_and_only_while_armed() {
         let start = Instant::now();
+        let second = Duration::from_secs(1);
         let deadlines = Deadlines::new(start);
         let (a, b) = (deadlines.deadline(), deadlines.deadline());
-        a.arm(start, Duration::from_secs(1));
-        b.arm(start, Duration::from_secs(1));
-        deadlines.tick(start + Duration::from_secs(1));
+        // Up to a tick after the last look, which is what `arm` goes by.
+        a.arm(second);
+        b.arm(second);
+        deadlines.tick(start + TICK + second - Duration::from_millis(1));
         assert!(!fired(&a));
         b.disarm();
-        deadlines.tick(start + Duration::from_millis(1_001));
+        deadlines.tick(start + TICK + second);
         assert!(fired(&a) && !fired(&b));
-        a.arm(start + Duration::from_secs(2), Duration::from_secs(1));
+        a.arm(second);
         assert!(!fired(&a));
+        deadlines.tick(start + TICK + second + second);
+        assert!(!fired(&a));
+        deadlines.tick(start + TICK + second + second + TICK);
+        assert!(fired(&a));
     }
 
     #[test]

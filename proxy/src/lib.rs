@@ -7,6 +7,7 @@
 //!
 //! - [`listener`]: sockets, one per address and worker
 //! - [`worker`]: one thread with its own runtime, and what a request touches there
+//! - [`socket`]: bytes in and out
 //! - [`tls`]: the handshake, certificates, the development CA
 //! - [`connection`]: HTTP/1.1 or HTTP/2, time bounds
 //! - [`pipeline`]: **the way of a request, on one screen; start here**
@@ -42,6 +43,7 @@
 
 mod listener;
 mod worker;
+mod socket;
 mod tls;
 mod connection;
 mod pipeline;

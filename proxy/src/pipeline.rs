@@ -11,9 +11,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
-use crate::body;
+use crate::body::{self, RequestBody};
 use crate::client::{Client, PeerAddr};
 use crate::connection::Watch;
 use crate::policy::admit;
@@ -56,7 +55,7 @@ pub(crate) async fn handle(
     let mut quoted = None;
     let answer = decide(origin, head, &mut body, &mut record, &mut quoted).await;
     if let Some(unread) = body {
-        body::settle(unread, &origin.worker.deadlines).await;
+        Box::pin(body::settle(unread, &origin.worker.deadlines)).await;
     }
     let route = record.route.clone();
     let policy =
@@ -91,7 +90,8 @@ async fn decide(
     let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));
     let admitted = admit(head, limiter, &worker.rules, &facts, now, quoted)?;
     let bounds = worker.bounds(route.body_bytes);
-    let body = bounds.take(body)?;
+    let body = RequestBody::new(bounds.take(body)?, bounds, &worker.deadlines);
+    record.upload = body.progress();
     let told = Told {
         host: &host.field,
         forwarded: &host.forwarded,
@@ -100,10 +100,8 @@ async fn decide(
         request_id: &record.id,
     };
     let upstream = worker.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
-    let bytes_in = Rc::clone(&record.bytes_in);
-    let asked = Instant::now();
-    let response = upstream.send(admitted, told, body, bounds, bytes_in).await;
-    record.upstream_time = Some(asked.elapsed());
+    let response = upstream.send(admitted, &told, body).await;
+    record.upstream_time = Some(record.started.elapsed());
     Ok(Answer::Upstream(response?))
 }
 

@@ -10,7 +10,7 @@
 //!
 //! Query values are not logged, since they carry tokens; the names of the parameters are.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::rc::Rc;
@@ -24,10 +24,10 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
 
+use crate::body::Progress;
 use crate::config::AccessLog;
 use crate::pipeline::Origin;
 use crate::site::{Host, Route};
-use crate::worker::wall_clock;
 
 /// Everything that is known of a request.
 pub(crate) struct Record {
@@ -46,10 +46,10 @@ pub(crate) struct Record {
     pub(crate) reason: Option<&'static str>,
     /// The rule that rejected.
     pub(crate) rule: Option<Arc<str>>,
-    /// From the request's first byte sent upstream to the response's head.
+    /// From the request's head to the response's, all but microseconds of it the upstream's.
     pub(crate) upstream_time: Option<Duration>,
-    /// Bytes of the request body that were read.
-    pub(crate) bytes_in: Rc<Cell<u64>>,
+    /// The request body that is being forwarded.
+    pub(crate) upload: Option<Rc<Progress>>,
     /// Bytes of the response body that were handed to the connection.
     pub(crate) bytes_out: u64,
     /// Whether the response is known to have been cut short.
@@ -59,11 +59,12 @@ pub(crate) struct Record {
 impl Record {
     /// Opens the record of a request that has just been read.
     pub(crate) fn open<B>(origin: &Rc<Origin>, request: &http::Request<B>) -> Box<Self> {
-        let wall = wall_clock();
+        let started = Instant::now();
+        let wall = origin.worker.wall_clock(started);
         origin.watch.begin();
         Box::new(Self {
             origin: Rc::clone(origin),
-            started: Instant::now(),
+            started,
             wall,
             id: request_id(wall),
             method: request.method().clone(),
@@ -75,10 +76,14 @@ impl Record {
             reason: None,
             rule: None,
             upstream_time: None,
-            bytes_in: Rc::default(),
+            upload: None,
             bytes_out: 0,
             aborted: false,
         })
+    }
+
+    fn bytes_in(&self) -> u64 {
+        self.upload.as_ref().map_or(0, |upload| upload.bytes.get())
     }
 
     fn write(&self, line: &mut Vec<u8>, clock: &mut ClockText, now: Instant) {
@@ -104,7 +109,7 @@ impl Record {
         }
         line.extend_from_slice(b"\",\"status\":");
         line.extend_from_slice(self.status.as_str().as_bytes());
-        number(line, "bytes_in", self.bytes_in.get());
+        number(line, "bytes_in", self.bytes_in());
         number(line, "bytes_out", self.bytes_out);
         millis(line, "duration_ms", now.saturating_duration_since(self.started));
         if let Some(time) = self.upstream_time {
@@ -131,9 +136,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let (worker, now) = (&self.origin.worker, Instant::now());
-        worker.counters.request(self.status, self.reason, self.bytes_in.get(), self.bytes_out);
+        worker.counters.request(self.status, self.reason, self.bytes_in(), self.bytes_out);
         worker.records.append(|line, clock| self.write(line, clock, now));
-        self.origin.watch.end(now, worker.limits().idle_timeout);
+        self.origin.watch.end(worker.limits().idle_timeout);
     }
 }
 
@@ -148,7 +153,9 @@ fn request_id(wall: SystemTime) -> HeaderValue {
         .into_uuid()
         .hyphenated()
         .encode_lower(&mut text);
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    let mut id = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    id.set_sensitive(true); // never the same twice: it must not push others out of HPACK's table
+    id
 }
 
 fn protocol(version: Version) -> &'static str {

@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     pub(crate) https_port: u16,
     pub(crate) draining: Cell<bool>,
     upstreams: Vec<Upstream>,
+    /// The same moment on both clocks, at the last tick.
+    clocks: Cell<(Instant, SystemTime)>,
 }
 
 impl Worker {
@@ -79,6 +81,7 @@ impl Worker {
             upstreams: config.upstreams.iter().map(upstream).collect(),
             records: RecordBuffer::new(sink),
             draining: Cell::new(false),
+            clocks: Cell::new((Instant::now(), wall_clock())),
             deadlines,
             counters,
             https_port,
@@ -104,6 +107,13 @@ impl Worker {
     #[expect(clippy::cast_possible_truncation, reason = "584 years of nanoseconds")]
     pub(crate) fn now(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.shared.started).as_nanos() as u64
+    }
+
+    /// The wall clock at a recent moment, for records: one clock is read per request, not two. A
+    /// clock that is set shows after a tick.
+    pub(crate) fn wall_clock(&self, at: Instant) -> SystemTime {
+        let (instant, wall) = self.clocks.get();
+        wall + at.saturating_duration_since(instant)
     }
 
     /// Counts a connection in, if there is room for it in all and for its peer.
@@ -200,9 +210,10 @@ async fn work(
 /// costs next to nothing.
 fn tick(worker: &Worker) {
     let now = Instant::now();
+    worker.clocks.set((now, wall_clock()));
     worker.deadlines.tick(now);
     worker.records.flush();
-    worker.upstreams.iter().for_each(|upstream| upstream.sweep(now));
+    worker.upstreams.iter().for_each(Upstream::tick);
 }
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{Acceptor, NoServerSessionStorage};
 use rustls::{ProtocolVersion, ServerConfig, SupportedProtocolVersion};
-use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use self::certificates::Certificates;
 use crate::config::TlsVersion;
+use crate::socket::Socket;
 
 /// Protocols offered by ALPN (RFC 7301), the preferred first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -47,7 +47,7 @@ pub(crate) fn config(
 
 /// A finished handshake.
 pub(crate) struct Secured {
-    pub(crate) stream: Box<TlsStream<TcpStream>>,
+    pub(crate) stream: Box<TlsStream<Socket>>,
     pub(crate) http2: bool,
     /// `1.2` or `1.3`.
     pub(crate) version: &'static str,
@@ -55,7 +55,7 @@ pub(crate) struct Secured {
 
 /// Reads the ClientHello first, so that what it asks for can choose the configuration, then
 /// completes the handshake.
-pub(crate) async fn accept(stream: TcpStream, config: &Arc<ServerConfig>) -> io::Result<Secured> {
+pub(crate) async fn accept(stream: Socket, config: &Arc<ServerConfig>) -> io::Result<Secured> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let stream = hello.into_stream(Arc::clone(config)).await?;
     let session = stream.get_ref().1;

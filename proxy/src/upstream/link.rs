@@ -16,19 +16,18 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use crate::body::RequestBody;
+use crate::socket::Socket;
 
-type Connection = http1::Connection<TokioIo<TcpStream>, RequestBody>;
+type Connection = http1::Connection<TokioIo<Socket>, RequestBody>;
 
 /// An HTTP/1.1 connection that serves one request at a time.
 pub(crate) struct Link {
     sender: http1::SendRequest<RequestBody>,
     connection: Option<Connection>,
-    /// When the last response on it was complete.
-    pub(crate) idle_since: Instant,
+    /// The pool's tick at which the last response on it was complete.
+    pub(crate) idle_ticks: u64,
 }
 
 impl Link {
@@ -36,12 +35,12 @@ impl Link {
     const BUFFER: usize = 256 << 10;
 
     /// Starts HTTP on a connected socket; nothing is sent yet.
-    pub(crate) async fn open(stream: TcpStream) -> Result<Self, hyper::Error> {
+    pub(crate) async fn open(socket: Socket) -> Result<Self, hyper::Error> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(Self::BUFFER)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(socket))
             .await?;
-        Ok(Self { sender, connection: Some(connection), idle_since: Instant::now() })
+        Ok(Self { sender, connection: Some(connection), idle_ticks: 0 })
     }
 
     /// Whether the server would still take a request.

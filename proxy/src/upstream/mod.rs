@@ -4,31 +4,30 @@
 //! back to the pool when the response's body has been read to its end, and is closed when anything
 //! else happens.
 
+mod answer;
 pub(crate) mod forward;
 mod link;
 mod pool;
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
 use self::link::Link;
 use self::pool::Pool;
-use crate::body::{Bounds, Fault, Progress, RequestBody};
+use crate::body::{Fault, Progress, RequestBody};
 use crate::config;
 use crate::deadline::{Deadline, Deadlines};
 use crate::policy::Admitted;
 use crate::rejection::Rejection;
+use crate::socket::Socket;
 
+pub(crate) use self::answer::{Cut, UpstreamBody};
 pub(crate) use self::forward::Told;
 
 /// A named upstream, as one worker sees it.
@@ -87,36 +86,30 @@ impl Upstream {
     pub(crate) async fn send(
         &self,
         admitted: Admitted,
-        told: Told<'_>,
-        incoming: Incoming,
-        bounds: Bounds,
-        bytes_in: Rc<Cell<u64>>,
+        told: &Told<'_>,
+        body: RequestBody,
     ) -> Result<Response<UpstreamBody>, Rejection> {
         let mut head = admitted.into_head();
-        forward::request(&mut head, &told);
-        let progress = Rc::new(Progress::default());
-        let deadline = || self.deadlines.deadline();
-        let body = RequestBody::new(incoming, bounds, bytes_in, &progress, deadline);
-        let bodiless = matches!(body, RequestBody::Empty);
+        forward::request(&mut head, told);
+        let upload = body.progress();
         let deadline = self.deadlines.deadline();
         let mut request = Request::from_parts(head, body);
         loop {
             let (mut lease, reused) = self.lease(&deadline).await?;
             let Some(link) = &mut lease.link else { return Err(Rejection::UpstreamSaturated) };
-            if bodiless {
-                deadline.arm(Instant::now(), self.answer_timeout);
-            }
-            let Some(sent) = self.answer(&deadline, &progress, link.send(request)).await else {
+            let sending = link.send(request);
+            let Some(sent) = self.answer(&deadline, upload.as_deref(), sending).await else {
                 return Err(Rejection::UpstreamTimeout);
             };
-            match sent {
-                Ok(response) => return Ok(self.respond(response, lease, deadline, progress)),
-                Err(mut error) => match (error.take_message(), progress.fault.get()) {
-                    (_, Some(fault)) => return Err(fault.into()),
-                    // Nothing was sent: the server closed an idle link as we took it.
-                    (Some(unsent), None) if reused => request = unsent,
-                    _ => return Err(Rejection::UpstreamInvalid(error.into_error())),
-                },
+            let mut error = match sent {
+                Ok(response) => return Ok(self.respond(response, lease, deadline, upload)),
+                Err(error) => error,
+            };
+            match (error.take_message(), upload.as_ref().and_then(|upload| upload.fault.get())) {
+                (_, Some(fault)) => return Err(fault.into()),
+                // Nothing was sent: the server closed an idle link as we took it.
+                (Some(unsent), None) if reused => request = unsent,
+                _ => return Err(Rejection::UpstreamInvalid(error.into_error())),
             }
         }
     }
@@ -126,7 +119,7 @@ impl Upstream {
     async fn answer<F: Future>(
         &self,
         deadline: &Deadline,
-        progress: &Progress,
+        upload: Option<&Progress>,
         sending: F,
     ) -> Option<F::Output> {
         let mut sending = std::pin::pin!(sending);
@@ -135,9 +128,9 @@ impl Upstream {
             if let Poll::Ready(output) = sending.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            if !running && progress.complete.get() {
+            if !running && upload.is_none_or(|upload| upload.complete.get()) {
                 running = true;
-                deadline.arm(Instant::now(), self.answer_timeout);
+                deadline.arm(self.answer_timeout);
             }
             deadline.poll(cx).map(|()| None)
         })
@@ -147,19 +140,15 @@ impl Upstream {
     fn respond(
         &self,
         response: Response<Incoming>,
-        mut lease: Lease,
+        lease: Lease,
         deadline: Deadline,
-        progress: Rc<Progress>,
+        upload: Option<Rc<Progress>>,
     ) -> Response<UpstreamBody> {
         let (mut head, incoming) = response.into_parts();
         forward::response(&mut head.headers);
         deadline.disarm();
-        if incoming.is_end_stream() && progress.complete.get() {
-            lease.give_back();
-        }
         let answer_timeout = self.answer_timeout;
-        let body =
-            UpstreamBody { incoming, lease, deadline, answer_timeout, progress, waiting: false };
+        let body = UpstreamBody::new(incoming, lease, deadline, answer_timeout, upload);
         Response::from_parts(head, body)
     }
 
@@ -180,7 +169,7 @@ impl Upstream {
             if lease.link.is_some() {
                 return Ok((lease, true));
             }
-            match self.connect(server, deadline).await {
+            match Box::pin(self.connect(server, deadline)).await {
                 Ok(link) => {
                     lease.link = Some(Box::new(link));
                     return Ok((lease, false));
@@ -196,7 +185,7 @@ impl Upstream {
         server: &config::Server,
         deadline: &Deadline,
     ) -> Result<Link, Rejection> {
-        deadline.arm(Instant::now(), self.connect_timeout);
+        deadline.arm(self.connect_timeout);
         let address = (server.host.as_str(), server.port);
         let connected = deadline.guard(TcpStream::connect(address)).await;
         deadline.disarm();
@@ -204,12 +193,12 @@ impl Upstream {
             .ok_or(Rejection::UpstreamConnectTimeout)?
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             .map_err(Rejection::UpstreamUnreachable)?;
-        Link::open(stream).await.map_err(Rejection::UpstreamInvalid)
+        Link::open(Socket(stream)).await.map_err(Rejection::UpstreamInvalid)
     }
 
     /// Closes links that have rested too long.
-    pub(crate) fn sweep(&self, now: Instant) {
-        self.servers.iter().for_each(|(_, pool)| pool.sweep(now));
+    pub(crate) fn tick(&self) {
+        self.servers.iter().for_each(|(_, pool)| pool.tick());
     }
 }
 
@@ -220,95 +209,5 @@ impl From<Fault> for Rejection {
             Fault::TooSlow => Self::BodyTimeout,
             Fault::Aborted => Self::BodyAborted,
         }
-    }
-}
-
-/// The body of an upstream's response; reading it drives the link that it comes from.
-pub(crate) struct UpstreamBody {
-    incoming: Incoming,
-    lease: Lease,
-    deadline: Deadline,
-    answer_timeout: Duration,
-    progress: Rc<Progress>,
-    waiting: bool,
-}
-
-/// Why a response had to be cut short.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Cut {
-    #[error("upstream broke its response off: {0}")]
-    Broken(hyper::Error),
-    #[error("upstream stopped sending")]
-    Stalled,
-}
-
-impl UpstreamBody {
-    /// Reads what is there, then lets the link bring more, then reads that.
-    fn poll_incoming(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        for turn in 0..2 {
-            let frame = Pin::new(&mut self.incoming).poll_frame(cx);
-            if frame.is_ready() || turn == 1 {
-                return frame;
-            }
-            if let Some(link) = &mut self.lease.link {
-                _ = link.poll_connection(cx);
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Gives the link back once nothing is left on it, in either direction.
-    fn finish(&mut self) {
-        if self.progress.complete.get() {
-            self.lease.give_back();
-        }
-    }
-}
-
-impl Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let this = self.get_mut();
-        loop {
-            return match this.poll_incoming(cx) {
-                Poll::Pending => {
-                    if !std::mem::replace(&mut this.waiting, true) {
-                        this.deadline.arm(Instant::now(), this.answer_timeout);
-                    }
-                    this.deadline.poll(cx).map(|()| Some(Err(Cut::Stalled)))
-                }
-                Poll::Ready(None) => {
-                    this.finish();
-                    Poll::Ready(None)
-                }
-                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Cut::Broken(error)))),
-                Poll::Ready(Some(Ok(frame))) => {
-                    if std::mem::take(&mut this.waiting) {
-                        this.deadline.disarm();
-                    }
-                    let Ok(data) = frame.into_data() else { continue };
-                    if this.incoming.is_end_stream() {
-                        this.finish();
-                    }
-                    Poll::Ready(Some(Ok(Frame::data(data))))
-                }
-            };
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }

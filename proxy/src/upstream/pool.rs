@@ -3,26 +3,27 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::link::Link;
+use crate::deadline::TICK;
 
 /// Idle links to one server.
 #[derive(Default)]
 pub(crate) struct Pool {
+    #[expect(clippy::vec_box, reason = "a link moves in and out with every request, and is large")]
     idle: RefCell<Vec<Box<Link>>>,
     /// Links in use.
     pub(crate) in_flight: Cell<usize>,
+    /// Ticks since the pool was made.
+    ticks: Cell<u64>,
 }
 
 impl Pool {
     /// Idle links that are kept.
     const KEPT: usize = 256;
-    /// How long a link may rest. Servers commonly close theirs after 5 to 75 s; a closed one is
-    /// noticed before use.
-    const REST: Duration = Duration::from_secs(60);
+    /// How long a link may rest, in ticks: 60 s. Servers commonly close theirs after 5 to 75 s; a
+    /// closed one is noticed before use.
+    const REST_TICKS: u64 = 60_000 / TICK.as_millis() as u64;
 
     /// The youngest link that the server has not closed.
     pub(crate) async fn take(&self) -> Option<Box<Link>> {
@@ -41,16 +42,18 @@ impl Pool {
     pub(crate) fn put(&self, mut link: Box<Link>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < Self::KEPT {
-            link.idle_since = Instant::now();
+            link.idle_ticks = self.ticks.get();
             idle.push(link);
         }
     }
 
-    /// Closes links that have rested too long; the oldest are at the front.
-    pub(crate) fn sweep(&self, now: Instant) {
+    /// Closes links that have rested too long, the oldest of which are at the front. Called every
+    /// [`TICK`]; that is the pool's clock.
+    pub(crate) fn tick(&self) {
+        let now = self.ticks.get() + 1;
+        self.ticks.set(now);
         let mut idle = self.idle.borrow_mut();
-        let stale = idle
-            .partition_point(|link| now.saturating_duration_since(link.idle_since) > Self::REST);
+        let stale = idle.partition_point(|link| now - link.idle_ticks > Self::REST_TICKS);
         idle.drain(..stale);
     }
 }

@@ -31,7 +31,9 @@ pub(super) fn rate_limit(name: &str, remaining: u64, seconds: u64) -> HeaderValu
     text.push_str(itoa::Buffer::new().format(remaining));
     text.push_str(";t=");
     text.push_str(itoa::Buffer::new().format(seconds));
-    value(text)
+    let mut value = value(text);
+    value.set_sensitive(true); // new each time: it must not push others out of HPACK's table
+    value
 }
 
 /// The items of a list field.
