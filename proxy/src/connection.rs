@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::{http1, http2};
@@ -31,6 +31,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::deadline::{Deadline, TICK};
 use crate::pipeline::{self, Origin};
+use crate::response::FinishedBody;
 use crate::socket::Socket;
 use crate::tls::{self, Secured};
 use crate::worker::Worker;
@@ -90,7 +91,7 @@ async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> 
     if limits.header_count != 100 {
         builder.max_headers(limits.header_count); // hyper keeps its default on the stack
     }
-    let service = service_fn(|request| answer(Rc::clone(origin), request));
+    let service = service_fn(|request| answer(origin, request));
     let mut connection = builder.serve_connection(stream, service);
     if !drive(origin, &mut connection, http1::Connection::graceful_shutdown).await {
         return None;
@@ -131,17 +132,19 @@ async fn http2<T: Transport>(stream: T, origin: Rc<Origin>) {
     origin.watch.deadline.arm(limits.header_timeout);
     let service = service_fn({
         let origin = Rc::clone(&origin);
-        move |request| answer(Rc::clone(&origin), request)
+        move |request| answer(&origin, request)
     });
     let mut connection = builder.serve_connection(Watched::new(stream, &origin), service);
     drive(&origin, &mut connection, http2::Connection::graceful_shutdown).await;
 }
 
-async fn answer(
-    origin: Rc<Origin>,
+/// hyper wants a `Result`; there is no error.
+fn answer(
+    origin: &Rc<Origin>,
     request: Request<Incoming>,
-) -> Result<http::Response<crate::response::FinishedBody>, Infallible> {
-    Ok(pipeline::handle(&origin, request).await)
+) -> impl Future<Output = Result<Response<FinishedBody>, Infallible>> + use<> {
+    let answer = pipeline::handle(Rc::clone(origin), request);
+    async { Ok(answer.await) }
 }
 
 /// Drives a connection until it ends, its time is up, the worker drains, or it rests: true then.

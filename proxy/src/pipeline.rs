@@ -2,7 +2,8 @@
 //!
 //! [`handle`] cannot fail: it opens the record, and whatever [`decide`] says becomes a finished
 //! response. [`decide`] reads top to bottom, one call per stage, and leaves by `?` at the first
-//! that rejects.
+//! that rejects. Nothing in it waits, so all that it works with is gone before the wait for the
+//! upstream, and a request in flight is small.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,15 +15,16 @@ use hyper::body::Incoming;
 
 use crate::body::{self, RequestBody};
 use crate::client::{Client, PeerAddr};
+use crate::config::UpstreamId;
 use crate::connection::Watch;
 use crate::policy::admit;
 use crate::policy::rate_limit::{Facts, Quoted};
 use crate::record::Record;
 use crate::redirect;
-use crate::rejection::{self, Rejection};
+use crate::rejection::Rejection;
 use crate::response::{self, Answer, Finish, FinishedBody};
 use crate::site::{self, HostCache};
-use crate::upstream::Told;
+use crate::upstream::{Outgoing, Told};
 use crate::worker::Worker;
 
 /// What all requests of a connection share.
@@ -43,45 +45,61 @@ impl Origin {
 }
 
 /// Answers one request.
-pub(crate) async fn handle(
-    origin: &Rc<Origin>,
+pub(crate) fn handle(
+    origin: Rc<Origin>,
     request: Request<Incoming>,
-) -> Response<FinishedBody> {
-    let mut record = Record::open(origin, &request);
-    let wants_html = rejection::wants_html(request.headers());
-    let head_only = request.method() == Method::HEAD;
+) -> impl Future<Output = Response<FinishedBody>> {
+    let mut record = Record::open(&origin, &request);
+    let mut finish = Finish::new(&request, origin.tls.is_some());
     let (head, body) = request.into_parts();
     let mut body = Some(body);
-    let mut quoted = None;
-    let answer = decide(origin, head, &mut body, &mut record, &mut quoted).await;
-    if let Some(unread) = body {
-        Box::pin(body::settle(unread, &origin.worker.deadlines)).await;
+    let decision = decide(&origin, head, &mut body, &mut record, &mut finish.quoted);
+    async move {
+        let answer = match decision {
+            Ok(Decision::Forward(id, outgoing)) => {
+                let upstream = origin.worker.upstream(id).ok_or(Rejection::UpstreamSaturated);
+                let sent = match upstream {
+                    Ok(upstream) => upstream.send(outgoing).await,
+                    Err(rejection) => Err(rejection),
+                };
+                record.upstream_time = Some(record.started.elapsed());
+                sent.map(Answer::Upstream)
+            }
+            Ok(Decision::Answer(answer)) => Ok(answer),
+            Err(rejection) => Err(rejection),
+        };
+        if let Some(unread) = body {
+            Box::pin(body::settle(unread, &origin.worker.deadlines)).await;
+        }
+        response::finish(answer, finish, record, origin.worker.sites.fallback())
     }
-    let route = record.route.clone();
-    let policy =
-        route.as_ref().or_else(|| origin.worker.sites.fallback()).map(|route| &route.headers);
-    let finish = Finish { policy, secure: origin.tls.is_some(), wants_html, quoted, head_only };
-    response::finish(answer, finish, record)
+}
+
+/// What is to be done with a request that nothing stands against.
+enum Decision {
+    Forward(UpstreamId, Outgoing),
+    Answer(Answer),
 }
 
 /// Takes the body only when the request is about to be forwarded.
-async fn decide(
+fn decide(
     origin: &Origin,
     head: Parts,
     body: &mut Option<Incoming>,
     record: &mut Record,
     quoted: &mut Option<Quoted>,
-) -> Result<Answer, Rejection> {
+) -> Result<Decision, Rejection> {
     let (worker, client, secure) = (&*origin.worker, &origin.client, origin.tls.is_some());
     integrity(&head)?;
     let host = origin.hosts.host(&head, &worker.sites, client, secure)?;
     record.host = Some(Rc::clone(&host));
     let site = host.site(&worker.sites)?;
     record.route = Some(Rc::clone(&site.default));
-    let target = head.uri.path_and_query().cloned();
     if !secure && site.redirect_http {
-        return Ok(redirect::to_https(&host, target.as_ref(), worker.https_port));
+        let path = head.uri.path_and_query();
+        return Ok(Decision::Answer(redirect::to_https(&host, path, worker.https_port)));
     }
+    let target = head.uri.path_and_query().cloned();
     let path = site::path::clean(target.as_ref().map_or("/", PathAndQuery::path))?;
     let route = Rc::clone(site.route(&path));
     record.route = Some(Rc::clone(&route));
@@ -99,10 +117,7 @@ async fn decide(
         secure,
         request_id: &record.id,
     };
-    let upstream = worker.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
-    let response = upstream.send(admitted, &told, body).await;
-    record.upstream_time = Some(record.started.elapsed());
-    Ok(Answer::Upstream(response?))
+    Ok(Decision::Forward(route.upstream, Outgoing::new(admitted, &told, body)))
 }
 
 /// What no backend may see. The framing itself is hyper's to parse; a `Transfer-Encoding` that is

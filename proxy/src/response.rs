@@ -4,16 +4,17 @@
 //! the security headers, or without a record, cannot be sent.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::policy::headers::HeaderPolicy;
 use crate::policy::rate_limit::Quoted;
 use crate::record::Record;
-use crate::rejection::{Blame, Rejection};
+use crate::rejection::{self, Blame, Rejection};
+use crate::site::Route;
 use crate::upstream::forward::X_REQUEST_ID;
 use crate::upstream::{Cut, UpstreamBody};
 
@@ -26,21 +27,29 @@ pub(crate) enum Answer {
 }
 
 /// What a response gets besides what the answer brought.
-pub(crate) struct Finish<'a> {
-    pub(crate) policy: Option<&'a HeaderPolicy>,
-    pub(crate) secure: bool,
-    pub(crate) wants_html: bool,
-    pub(crate) quoted: Option<Quoted>,
+pub(crate) struct Finish {
+    secure: bool,
+    wants_html: bool,
     /// The request was a HEAD.
-    pub(crate) head_only: bool,
+    head_only: bool,
+    pub(crate) quoted: Option<Quoted>,
 }
 
-/// Makes the response: fields, security headers, quota, request id; and hands the record to the
-/// body.
+impl Finish {
+    pub(crate) fn new<B>(request: &Request<B>, secure: bool) -> Self {
+        let wants_html = rejection::wants_html(request.headers());
+        let head_only = request.method() == Method::HEAD;
+        Self { secure, wants_html, head_only, quoted: None }
+    }
+}
+
+/// Makes the response: fields, security headers (of the site, or `fallback` where there is none),
+/// quota, request id; and hands the record to the body.
 pub(crate) fn finish(
     answer: Result<Answer, Rejection>,
-    with: Finish<'_>,
+    with: Finish,
     mut record: Box<Record>,
+    fallback: Option<&Rc<Route>>,
 ) -> Response<FinishedBody> {
     let (mut response, source) = match answer {
         Ok(Answer::Upstream(response)) => {
@@ -56,9 +65,8 @@ pub(crate) fn finish(
     };
     record.status = response.status();
     let fields = response.headers_mut();
-    fields.reserve(24);
-    if let Some(policy) = with.policy {
-        policy.apply(fields, with.secure);
+    if let Some(route) = record.route.as_ref().or(fallback) {
+        route.headers.apply(fields, with.secure);
     }
     if let Some(quoted) = with.quoted {
         fields.insert(RATE_LIMIT, quoted.rate_limit);
@@ -69,6 +77,8 @@ pub(crate) fn finish(
     response.map(|()| FinishedBody { source, record })
 }
 
+/// Fields that a response of our own usually has, at most: a flood of them must not grow a map each.
+const ROOM: usize = 28;
 const RATE_LIMIT: http::HeaderName = http::HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: http::HeaderName = http::HeaderName::from_static("ratelimit-policy");
 
@@ -83,6 +93,7 @@ fn reject(rejection: &Rejection, wants_html: bool, record: &mut Record) -> (Resp
         Blame::Upstream => tracing::warn!(request_id, %rejection, "upstream failed"),
     }
     let mut response = Response::new(());
+    *response.headers_mut() = HeaderMap::with_capacity(ROOM);
     *response.status_mut() = rejection.status();
     let body = rejection.answer(wants_html, response.headers_mut());
     // A body that was not read to its end cannot be told from the next request.

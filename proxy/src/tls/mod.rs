@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use self::certificates::Certificates;
 use crate::config::TlsVersion;
 use crate::socket::Socket;
+use crate::worker::Worker;
 
 /// Protocols offered by ALPN (RFC 7301), the preferred first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -57,7 +58,9 @@ pub(crate) struct Secured {
 /// completes the handshake.
 pub(crate) async fn accept(stream: Socket, config: &Arc<ServerConfig>) -> io::Result<Secured> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let stream = hello.into_stream(Arc::clone(config)).await?;
+    let mut stream = hello.into_stream(Arc::clone(config)).await?;
+    // A large response then takes a few large writes.
+    stream.get_mut().1.set_buffer_limit(Some(Worker::BUFFER));
     let session = stream.get_ref().1;
     let http2 = session.alpn_protocol() == Some(b"h2");
     let version = match session.protocol_version() {

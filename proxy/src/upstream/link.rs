@@ -51,18 +51,19 @@ impl Link {
 
     /// Sends a request and waits for the head of its response. An error gives the request back if
     /// none of it was sent.
-    pub(crate) async fn send(
+    pub(crate) fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-        let mut response = pin!(self.sender.try_send_request(request));
-        poll_fn(|cx| {
-            if self.poll_connection(cx).is_ready() {
-                return response.as_mut().poll(cx);
-            }
-            response.as_mut().poll(cx)
-        })
-        .await
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
+        let response = self.sender.try_send_request(request);
+        async {
+            let mut response = pin!(response);
+            poll_fn(|cx| {
+                _ = self.poll_connection(cx);
+                response.as_mut().poll(cx)
+            })
+            .await
+        }
     }
 
     /// Moves bytes in both directions. Ready when the connection has ended; how it ended, those

@@ -42,6 +42,21 @@ pub(crate) struct Upstream {
     deadlines: Rc<Deadlines>,
 }
 
+/// A request as it goes upstream. Only an admitted one becomes one.
+pub(crate) struct Outgoing {
+    request: Request<RequestBody>,
+    upload: Option<Rc<Progress>>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(admitted: Admitted, told: &Told<'_>, body: RequestBody) -> Self {
+        let mut head = admitted.into_head();
+        forward::request(&mut head, told);
+        let upload = body.progress();
+        Self { request: Request::from_parts(head, body), upload }
+    }
+}
+
 /// A link in use: counted, and given back or closed.
 struct Lease {
     pool: Rc<Pool>,
@@ -82,18 +97,13 @@ impl Upstream {
         }
     }
 
-    /// Sends an admitted request and returns the response, its body still to be read.
+    /// Sends a request and returns the response, its body still to be read.
     pub(crate) async fn send(
         &self,
-        admitted: Admitted,
-        told: &Told<'_>,
-        body: RequestBody,
+        outgoing: Outgoing,
     ) -> Result<Response<UpstreamBody>, Rejection> {
-        let mut head = admitted.into_head();
-        forward::request(&mut head, told);
-        let upload = body.progress();
+        let Outgoing { mut request, upload } = outgoing;
         let deadline = self.deadlines.deadline();
-        let mut request = Request::from_parts(head, body);
         loop {
             let (mut lease, reused) = self.lease(&deadline).await?;
             let Some(link) = &mut lease.link else { return Err(Rejection::UpstreamSaturated) };
