@@ -1,10 +1,10 @@
 //! Time bounds without a timer each: a worker keeps the deadlines of its connections in one table
 //! and looks at all of them four times a second.
 //!
-//! Arming a deadline is a store into a cell, which a request does several times; a timer wheel would
-//! take a lock and move an entry each time. Nor does it read the clock: the moment of the last look
-//! stands for now, and the tick that it may be behind is added. A deadline therefore fires up to two
-//! [`TICK`]s late, and not early.
+//! Arming a deadline is a store into a cell, which a request does several times; a timer wheel
+//! would take a lock and move an entry each time. Nor does it read the clock: the moment of the
+//! last look stands for now, and the tick that it may be behind is added. A deadline therefore
+//! fires up to two [`TICK`]s late, and not early.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

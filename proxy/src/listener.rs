@@ -17,6 +17,7 @@ pub struct ListenError {
     source: io::Error,
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "most kinds need no hint")]
 fn hint(error: &io::Error) -> String {
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => "; another program has it, `ss -ltnp` shows which",

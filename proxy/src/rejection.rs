@@ -177,7 +177,8 @@ impl Rejection {
         }
         let (status, detail) = (status.as_u16(), self.detail());
         format!(
-            "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"detail\":\"{detail}\"}}\n"
+            "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\
+             \"detail\":\"{detail}\"}}\n"
         )
         .into()
     }
@@ -187,7 +188,8 @@ impl Rejection {
 pub(crate) fn html(status: u16, title: &str, detail: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>{status} {title}</title></head>\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <title>{status} {title}</title></head>\n\
          <body><main><h1>{title}</h1><p>{detail}</p><p>Status {status}</p></main></body>\n</html>\n"
     )
 }

@@ -77,7 +77,7 @@ pub(crate) fn finish(
     response.map(|()| FinishedBody { source, record })
 }
 
-/// Fields that a response of our own usually has, at most: a flood of them must not grow a map each.
+/// Fields that a response of our own has, at most: in a flood, no map may have to grow.
 const ROOM: usize = 28;
 const RATE_LIMIT: http::HeaderName = http::HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: http::HeaderName = http::HeaderName::from_static("ratelimit-policy");

@@ -226,7 +226,8 @@ fn announce(config: &Config, authority: &Authority) {
     for site in config.sites.iter().filter(|site| site.issuer == Issuer::Acme) {
         let hosts = site.hosts.join(", ");
         tracing::warn!(
-            "{hosts}: this version does not speak ACME yet; the site is served with a certificate of the development CA"
+            "{hosts}: this version does not speak ACME yet; the site is served with a certificate \
+             of the development CA"
         );
     }
 }

@@ -27,86 +27,78 @@ fn rejections(control: &Control) -> std::collections::BTreeMap<&'static str, u64
     all
 }
 
+/// A family of samples: name, type, help, and the value of each set of labels.
+type Family = (&'static str, &'static str, &'static str, Vec<(String, u64)>);
+
 /// The text format of Prometheus, version 0.0.4.
 pub(super) fn prometheus(control: &Control) -> String {
     let mut out = String::new();
-    let mut metric = |name: &str, kind: &str, help: &str, samples: &[(String, u64)]| {
+    for (name, kind, help, samples) in totals(control).into_iter().chain(labelled(control)) {
         _ = writeln!(out, "# HELP gatehouse_{name} {help}\n# TYPE gatehouse_{name} {kind}");
         for (labels, value) in samples {
             _ = writeln!(out, "gatehouse_{name}{labels} {value}");
         }
-    };
-    let plain = |value: u64| vec![(String::new(), value)];
+    }
+    out
+}
+
+/// Families of one sample each.
+fn totals(control: &Control) -> Vec<Family> {
     let limiter = &control.shared.limiter;
-    metric(
-        "connections_open",
-        "gauge",
-        "Open client connections.",
-        &plain(sum(control, Counters::open)),
-    );
-    for (name, help, value) in [
-        (
-            "connections_total",
-            "Accepted client connections.",
-            sum(control, |c| c.connections.get()),
-        ),
-        (
+    let of = |counter: fn(&Counters) -> &Counter| sum(control, |c| counter(c).get());
+    let gauge = |name, help, value| (name, "gauge", help, vec![(String::new(), value)]);
+    let total = |name, help, value| (name, "counter", help, vec![(String::new(), value)]);
+    let dropped = control.dropped.load(Ordering::Relaxed);
+    vec![
+        gauge("connections_open", "Open client connections.", sum(control, Counters::open)),
+        gauge("rate_limit_keys", "Live rate-limit keys.", limiter.keys() as u64),
+        total("connections_total", "Accepted connections.", of(|c| &c.connections)),
+        total(
             "connections_refused_total",
             "Connections over a limit.",
-            sum(control, |c| c.connections_refused.get()),
+            of(|c| &c.connections_refused),
         ),
-        (
+        total(
             "connections_broken_total",
             "Connections ended by an error.",
-            sum(control, |c| c.connections_broken.get()),
+            of(|c| &c.connections_broken),
         ),
-        (
+        total(
             "connections_timed_out_total",
             "Connections ended by a deadline.",
-            sum(control, |c| c.connections_timed_out.get()),
+            of(|c| &c.connections_timed_out),
         ),
-        (
+        total(
             "tls_handshakes_failed_total",
             "Failed TLS handshakes.",
-            sum(control, |c| c.handshakes_failed.get()),
+            of(|c| &c.handshakes_failed),
         ),
-        (
-            "request_body_bytes_total",
-            "Bytes of request bodies.",
-            sum(control, |c| c.bytes_in.get()),
-        ),
-        (
-            "response_body_bytes_total",
-            "Bytes of response bodies.",
-            sum(control, |c| c.bytes_out.get()),
-        ),
-        (
-            "records_dropped_total",
-            "Records that the sink did not take.",
-            control.dropped.load(Ordering::Relaxed),
-        ),
-        (
+        total("request_body_bytes_total", "Bytes of request bodies.", of(|c| &c.bytes_in)),
+        total("response_body_bytes_total", "Bytes of response bodies.", of(|c| &c.bytes_out)),
+        total("records_dropped_total", "Records that the sink did not take.", dropped),
+        total(
             "rate_limit_untracked_total",
             "Requests uncounted because the table was full.",
             limiter.untracked(),
         ),
-        (
+        total(
             "rate_limit_shadow_rejections_total",
             "Requests that a shadow rule would reject.",
             limiter.shadowed(),
         ),
-    ] {
-        metric(name, "counter", help, &plain(value));
-    }
-    metric("rate_limit_keys", "gauge", "Live rate-limit keys.", &plain(limiter.keys() as u64));
-    let classes: Vec<_> = (1..=5)
+    ]
+}
+
+/// Families with a label.
+fn labelled(control: &Control) -> [Family; 3] {
+    let classes = (1..=5)
         .map(|class| (format!("{{status=\"{class}xx\"}}"), responses(control, class)))
         .collect();
-    metric("responses_total", "counter", "Responses by status class.", &classes);
-    let reasons: Vec<_> =
-        rejections(control).into_iter().map(|(r, n)| (format!("{{reason=\"{r}\"}}"), n)).collect();
-    metric("rejections_total", "counter", "Rejected requests by reason.", &reasons);
-    let expiries: Vec<_> = control
+    let reasons = rejections(control)
+        .into_iter()
+        .map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), count))
+        .collect();
+    let ends = control
         .certificates
         .lives()
         .into_iter()
@@ -115,13 +107,11 @@ pub(super) fn prometheus(control: &Control) -> String {
             (format!("{{hosts=\"{hosts}\"}}"), end)
         })
         .collect();
-    metric(
-        "certificate_not_after_seconds",
-        "gauge",
-        "When each certificate ends (Unix time).",
-        &expiries,
-    );
-    out
+    [
+        ("responses_total", "counter", "Responses by status class.", classes),
+        ("rejections_total", "counter", "Rejected requests by reason.", reasons),
+        ("certificate_not_after_seconds", "gauge", "When each certificate ends.", ends),
+    ]
 }
 
 /// `GET /api/status`.
@@ -135,7 +125,10 @@ pub(super) fn status(control: &Control) -> String {
         "workers": shared.config.listen.workers,
         "sites": shared.config.sites.iter().map(|site| site.hosts.clone()).collect::<Vec<_>>(),
         "draining": *control.draining.borrow(),
-        "connections": { "open": sum(control, Counters::open), "accepted": sum(control, |c| c.connections.get()) },
+        "connections": {
+            "open": sum(control, Counters::open),
+            "accepted": sum(control, |counters| counters.connections.get()),
+        },
         "responses": classes,
         "rejections": rejections(control),
         "rate_limit": { "rules": shared.config.rules.len(), "keys": shared.limiter.keys() },

@@ -76,7 +76,7 @@ fn chores(control: &Control, turn: usize) {
     (0..share)
         .for_each(|part| shared.limiter.sweep(turn.wrapping_mul(share).wrapping_add(part), now));
     let wall = worker::wall_clock();
-    if turn % 240 == 0 && control.certificates.is_due(wall) {
+    if turn.is_multiple_of(240) && control.certificates.is_due(wall) {
         match control.certificates.issue(&control.authority, &shared.config.sites, wall) {
             Ok(()) => tracing::info!("certificates renewed"),
             Err(error) => {

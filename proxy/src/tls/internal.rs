@@ -32,7 +32,11 @@ pub enum InternalError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file of the CA is damaged, or only one of the two is there.
-    #[error("{} and internal-ca.key beside it are not a certificate and its key ({reason}); remove both to make new ones", path.display())]
+    #[error(
+        "{} and internal-ca.key beside it are not a certificate and its key ({reason}); \
+         remove both to make new ones",
+        path.display()
+    )]
     Damaged {
         /// The certificate's path.
         path: PathBuf,

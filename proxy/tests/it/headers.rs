@@ -13,7 +13,8 @@ async fn every_class_of_response_carries_the_headers() {
     let first = "[upstream.down]\nservers = [\"http://127.0.0.1:1\"]";
     let more = "body_bytes = 10\n\
                 [[site.route]]\npath = \"/down\"\nupstream = \"down\"\n\
-                [[rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"1h\"\nmatch = { path = \"/once\" }";
+                [[rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"1h\"\n\
+                match = { path = \"/once\" }";
     let proxy = TestProxy::start_with(&upstream, first, more);
     for mut client in [proxy.client().await, proxy.client_h2().await] {
         for (path, status) in [
@@ -62,7 +63,8 @@ async fn a_browser_gets_a_page_and_a_program_a_problem() {
 #[tokio::test]
 async fn a_policy_replaces_what_the_upstream_sets() {
     let upstream = TestUpstream::raw(
-        b"HTTP/1.1 200 OK\r\nX-Frame-Options: ALLOWALL\r\nX-Frame-Options: again\r\nX-Powered-By: x\r\n\
+        b"HTTP/1.1 200 OK\r\nX-Frame-Options: ALLOWALL\r\nX-Frame-Options: again\r\n\
+          X-Powered-By: x\r\n\
           Strict-Transport-Security: max-age=0\r\nContent-Length: 2\r\n\r\nok",
     )
     .await;

@@ -3,7 +3,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::expect_used,
     reason = "a test that fails says so by panicking"
 )]
 

@@ -84,7 +84,8 @@ async fn the_sixth_login_and_the_fourth_registration_are_rejected() {
 #[tokio::test]
 async fn a_rejected_upload_leaves_the_connection_usable() {
     let upstream = TestUpstream::start().await;
-    let rule = "[[rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"1h\"\nmatch = { methods = [\"POST\"] }";
+    let rule = "[[rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"1h\"\n\
+                match = { methods = [\"POST\"] }";
     let proxy = TestProxy::start(&upstream, rule);
     for (mut client, first) in [(proxy.client().await, 200), (proxy.client_h2().await, 429)] {
         assert_eq!(client.post("/", vec![0; 60_000]).await.status, first);

@@ -8,7 +8,10 @@ use tokio::net::TcpStream;
 
 use crate::harness::{TestProxy, TestUpstream};
 
-const SHORT: &str = "[limits]\nhandshake_timeout = \"300ms\"\nheader_timeout = \"300ms\"\nidle_timeout = \"300ms\"\n\
+const SHORT: &str = "[limits]\n\
+                     handshake_timeout = \"300ms\"\n\
+                     header_timeout = \"300ms\"\n\
+                     idle_timeout = \"300ms\"\n\
                      body_min_rate = \"1KiB\"\nresponse_write_timeout = \"500ms\"";
 
 /// Whether the other end closes within ten seconds.

@@ -11,52 +11,20 @@
 //! this process; sharing them between instances will use the same keys and the same arithmetic.
 
 mod fields;
+mod rule;
 mod table;
 mod window;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{HeaderValue, Method};
-use siphasher::sip128::{Hasher128, SipHasher13};
+use http::HeaderValue;
 use smallvec::SmallVec;
 
 use self::table::{Key, Slot, Table};
-use self::window::Quota;
-use crate::config;
-use crate::config::{KeyPart, Mode};
 
-pub(crate) use self::fields::Page;
-
-/// What rules look at.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts<'a> {
-    /// The client, already cut to its prefix.
-    pub(crate) client: IpAddr,
-    pub(crate) method: &'a Method,
-    pub(crate) host: &'a str,
-    /// Decoded and free of dot segments.
-    pub(crate) path: &'a str,
-}
-
-/// A rule, ready to be evaluated.
-#[derive(Debug)]
-pub(crate) struct Rule {
-    pub(crate) name: Arc<str>,
-    quota: Quota,
-    matches: config::Match,
-    key: Vec<KeyPart>,
-    mode: Mode,
-    /// The rule's item in `RateLimit-Policy`.
-    policy: HeaderValue,
-    /// The bodies of a 429.
-    pub(crate) page: Page,
-}
-
-/// The rules of a configuration.
-#[derive(Debug, Default)]
-pub(crate) struct Rules(Vec<Arc<Rule>>);
+pub(crate) use self::rule::{Facts, Rule, Rules};
+use crate::config::Mode;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -94,62 +62,6 @@ struct Held {
     key: Key,
     rule: usize,
     slot: Arc<Slot>,
-}
-
-impl Rules {
-    pub(crate) fn new(rules: &[config::Rule]) -> Self {
-        Self(rules.iter().map(|rule| Arc::new(Rule::new(rule))).collect())
-    }
-}
-
-impl Rule {
-    fn new(rule: &config::Rule) -> Self {
-        Self {
-            name: rule.name.as_str().into(),
-            quota: Quota::new(rule.limit, rule.window),
-            matches: rule.matches.clone(),
-            key: rule.key.clone(),
-            mode: rule.mode,
-            policy: fields::policy(&rule.name, rule.limit, rule.window),
-            page: Page::new(&rule.name),
-        }
-    }
-
-    fn holds(&self, facts: &Facts<'_>) -> bool {
-        let m = &self.matches;
-        (m.methods.is_empty() || m.methods.contains(facts.method))
-            && !m.not_methods.contains(facts.method)
-            && (m.paths.is_empty() || m.paths.iter().any(|p| p.matches(facts.path)))
-            && !m.not_paths.iter().any(|p| p.matches(facts.path))
-            && (m.hosts.is_empty() || m.hosts.iter().any(|h| h == facts.host))
-            && !m.not_hosts.iter().any(|h| h == facts.host)
-    }
-
-    /// The name and the quota are part of the key: a rule that is changed starts afresh.
-    fn hash(&self, secret: &[u8; 16], facts: &Facts<'_>) -> Key {
-        use std::hash::Hasher as _;
-        let mut hasher = SipHasher13::new_with_key(secret);
-        let text = |hasher: &mut SipHasher13, text: &str| {
-            hasher.write_usize(text.len());
-            hasher.write(text.as_bytes());
-        };
-        text(&mut hasher, &self.name);
-        hasher.write_u64(self.quota.limit);
-        hasher.write_u64(self.quota.window);
-        for part in &self.key {
-            match part {
-                KeyPart::Ip => match facts.client {
-                    IpAddr::V4(ip) => hasher.write(&ip.octets()),
-                    IpAddr::V6(ip) => hasher.write(&ip.octets()),
-                },
-                KeyPart::Global => {}
-                KeyPart::Host => text(&mut hasher, facts.host),
-                KeyPart::Path => text(&mut hasher, facts.path),
-                KeyPart::Method => text(&mut hasher, facts.method.as_str()),
-            }
-        }
-        hasher.finish128().as_u128()
-    }
 }
 
 impl Limiter {

@@ -37,7 +37,7 @@ pub(crate) struct TestUpstream {
 
 impl TestUpstream {
     /// Answers `/status/CODE` with that status, `/wait/MS` after that long, `/bytes/N` with N
-    /// bytes, `/stream/N` with N bytes in chunks, `/early` without reading the body, and
+    /// bytes, `/stream/N` with N bytes in chunks, and
     /// everything else with `method path`.
     pub(crate) async fn start() -> Self {
         Self::serve(|upstream, stream| async move {
@@ -53,15 +53,19 @@ impl TestUpstream {
     /// Reads one head on each connection, writes `answer`, and closes.
     pub(crate) async fn raw(answer: &'static [u8]) -> Self {
         Self::serve(move |_, mut stream| async move {
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                match stream.read_u8().await {
-                    Ok(byte) => head.push(byte),
-                    Err(_) => return,
-                }
-            }
+            read_head(&mut stream).await;
             _ = stream.write_all(answer).await;
             _ = stream.shutdown().await;
+        })
+        .await
+    }
+
+    /// Answers as soon as it has read a head, and then reads on without saying more.
+    pub(crate) async fn early(answer: &'static [u8]) -> Self {
+        Self::serve(move |_, mut stream| async move {
+            read_head(&mut stream).await;
+            _ = stream.write_all(answer).await;
+            _ = stream.read_to_end(&mut Vec::new()).await;
         })
         .await
     }
@@ -112,8 +116,7 @@ impl TestUpstream {
         let (head, mut body) = request.into_parts();
         let path = head.uri.path().to_owned();
         let mut body_bytes = 0;
-        while path != "/early" {
-            let Some(Ok(frame)) = body.frame().await else { break };
+        while let Some(Ok(frame)) = body.frame().await {
             body_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
         }
         let text = format!("{} {}", head.method, head.uri);
@@ -150,6 +153,15 @@ impl TestUpstream {
         let response =
             fields.iter().fold(Response::builder(), |r, (name, value)| r.header(*name, *value));
         response.body(Either::Left(Full::from(text))).unwrap()
+    }
+}
+
+/// Reads up to the end of a request's head, or of the connection.
+async fn read_head(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let Ok(byte) = stream.read_u8().await else { return };
+        head.push(byte);
     }
 }
 

@@ -8,33 +8,32 @@
 //! An HTTP/1.1 connection that has rested for a moment gives back everything but its socket and its
 //! TLS session; the next byte brings it back. Most connections rest most of the time.
 
-use std::cell::Cell;
+mod watch;
+
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::Write;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
-use crate::deadline::{Deadline, TICK};
+use crate::deadline::TICK;
 use crate::pipeline::{self, Origin};
 use crate::response::FinishedBody;
 use crate::socket::Socket;
 use crate::tls::{self, Secured};
 use crate::worker::Worker;
+
+pub(crate) use self::watch::Watch;
+use self::watch::{Transport, Watched};
 
 /// How long an HTTP/1.1 connection rests before it gives its buffers back.
 const REST: Duration = TICK;
@@ -201,142 +200,6 @@ enum End {
     Closed(hyper::Result<()>),
     TimedOut,
     Resting,
-}
-
-/// What a connection is doing, and until when it may.
-pub(crate) struct Watch {
-    deadline: Deadline,
-    stalled: Deadline,
-    in_flight: Cell<u32>,
-    /// No request is in flight, and not a byte of the next has come.
-    resting: Cell<bool>,
-    multiplexed: Cell<bool>,
-}
-
-impl Watch {
-    pub(crate) fn new(worker: &Worker) -> Self {
-        Self {
-            deadline: worker.deadlines.deadline(),
-            stalled: worker.deadlines.deadline(),
-            in_flight: Cell::new(0),
-            resting: Cell::new(false),
-            multiplexed: Cell::new(false),
-        }
-    }
-
-    /// A request's head has been read.
-    pub(crate) fn begin(&self) {
-        self.in_flight.set(self.in_flight.get() + 1);
-        self.resting.set(false);
-        self.deadline.disarm();
-    }
-
-    /// A response has been handed over or given up.
-    pub(crate) fn end(&self, idle_timeout: Duration) {
-        self.in_flight.set(self.in_flight.get().saturating_sub(1));
-        if self.in_flight.get() == 0 {
-            self.resting.set(true);
-            let rest = if self.multiplexed.get() { idle_timeout } else { REST.min(idle_timeout) };
-            self.deadline.arm(rest);
-        }
-    }
-}
-
-/// A stream over a socket that can be asked whether something has arrived.
-trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
-    fn socket(&self) -> &TcpStream;
-}
-
-impl Transport for Socket {
-    fn socket(&self) -> &TcpStream {
-        &self.0
-    }
-}
-
-/// Boxed, since it is large and moves whenever a connection comes to rest or back.
-impl Transport for Box<TlsStream<Socket>> {
-    fn socket(&self) -> &TcpStream {
-        &self.get_ref().0.0
-    }
-}
-
-/// The socket, watched: the first byte after a rest begins a head, and a write that waits is timed.
-struct Watched<T> {
-    stream: TokioIo<T>,
-    /// What the protocol had read but not used when the connection came to rest.
-    unread: Bytes,
-    origin: Rc<Origin>,
-}
-
-impl<T> Watched<T> {
-    fn new(stream: T, origin: &Rc<Origin>) -> Self {
-        Self { stream: TokioIo::new(stream), unread: Bytes::new(), origin: Rc::clone(origin) }
-    }
-
-    fn wrote<R>(&self, written: Poll<R>) -> Poll<R> {
-        let stalled = &self.origin.watch.stalled;
-        if written.is_ready() {
-            stalled.disarm();
-        } else if !stalled.is_armed() {
-            stalled.arm(self.origin.worker.limits().response_write_timeout);
-        }
-        written
-    }
-}
-
-impl<T: AsyncRead + Unpin> Read for Watched<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = if self.unread.is_empty() {
-            Pin::new(&mut self.stream).poll_read(cx, buffer)
-        } else {
-            let length = self.unread.len().min(buffer.remaining());
-            buffer.put_slice(&self.unread.split_to(length));
-            Poll::Ready(Ok(()))
-        };
-        let watch = &self.origin.watch;
-        if read.is_ready() && watch.resting.get() && !watch.multiplexed.get() {
-            watch.resting.set(false);
-            watch.deadline.arm(self.origin.worker.limits().header_timeout);
-        }
-        read
-    }
-}
-
-impl<T: AsyncWrite + Unpin> Write for Watched<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.wrote(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.wrote(flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 /// Runs the streams of an HTTP/2 connection on the worker's own thread.

@@ -1,0 +1,191 @@
+//! A record as a line of JSON, written by hand into the worker's buffer.
+
+use std::io::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::Version;
+use tokio::time::Instant;
+
+use super::Record;
+
+impl Record {
+    /// Appends the line; `now` is the request's end.
+    pub(super) fn write(&self, line: &mut Vec<u8>, clock: &mut ClockText, now: Instant) {
+        line.extend_from_slice(b"{\"time\":\"");
+        clock.write(line, self.wall);
+        line.extend_from_slice(b"\",\"request_id\":\"");
+        line.extend_from_slice(self.id.as_bytes());
+        line.extend_from_slice(b"\",\"client\":\"");
+        line.extend_from_slice(self.origin.client.forwarded_for.as_bytes());
+        text(line, "method", self.method.as_str(), 32);
+        if let Some(host) = &self.host {
+            text(line, "host", &host.name, 255);
+        }
+        line.extend_from_slice(b"\",\"path\":\"");
+        if let Some(path) = &self.path {
+            escape(line, path.path(), 1_024);
+            parameter_names(line, path.query());
+        }
+        line.extend_from_slice(b"\",\"protocol\":\"");
+        line.extend_from_slice(protocol(self.version).as_bytes());
+        if let Some(tls) = self.origin.tls {
+            text(line, "tls", tls, 8);
+        }
+        line.extend_from_slice(b"\",\"status\":");
+        line.extend_from_slice(self.status.as_str().as_bytes());
+        number(line, "bytes_in", self.bytes_in());
+        number(line, "bytes_out", self.bytes_out);
+        millis(line, "duration_ms", now.saturating_duration_since(self.started));
+        if let Some(time) = self.upstream_time {
+            millis(line, "upstream_ms", time);
+        }
+        line.push(b',');
+        if let Some(route) = &self.route {
+            field(line, "route", &route.label);
+        }
+        if let Some(rule) = &self.rule {
+            field(line, "rule", rule);
+        }
+        if let Some(reason) = self.reason {
+            field(line, "reason", reason);
+        }
+        if self.aborted {
+            line.extend_from_slice(b"\"aborted\":true,");
+        }
+        line.pop();
+        line.extend_from_slice(b"}\n");
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+/// Ends the string before it and begins the next.
+fn text(line: &mut Vec<u8>, name: &str, value: &str, most: usize) {
+    line.extend_from_slice(b"\",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":\"");
+    escape(line, value, most);
+}
+
+fn field(line: &mut Vec<u8>, name: &str, value: &str) {
+    line.push(b'"');
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":\"");
+    escape(line, value, 256);
+    line.extend_from_slice(b"\",");
+}
+
+fn number(line: &mut Vec<u8>, name: &str, value: u64) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Milliseconds with microseconds behind the point.
+#[expect(clippy::cast_possible_truncation, reason = "584,000 years of microseconds")]
+fn millis(line: &mut Vec<u8>, name: &str, value: Duration) {
+    let micros = value.as_micros() as u64;
+    number(line, name, micros / 1_000);
+    let fraction = micros % 1_000 + 1_000;
+    line.push(b'.');
+    line.extend_from_slice(
+        itoa::Buffer::new().format(fraction).as_bytes().get(1..).unwrap_or_default(),
+    );
+}
+
+/// `?name&name`, the query without its values.
+fn parameter_names(line: &mut Vec<u8>, query: Option<&str>) {
+    let Some(query) = query else { return };
+    let mut separator = b'?';
+    for pair in query.split('&').take(32) {
+        line.push(separator);
+        separator = b'&';
+        escape(line, pair.split('=').next().unwrap_or_default(), 64);
+    }
+}
+
+/// The inside of a JSON string, at most `most` bytes of it.
+fn escape(line: &mut Vec<u8>, value: &str, most: usize) {
+    let cut = value.floor_char_boundary(most);
+    let kept = value.get(..cut).unwrap_or_default();
+    for &byte in kept.as_bytes() {
+        match byte {
+            b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
+            0..0x20 | 0x7f => {
+                _ = write!(line, "\\u{byte:04x}");
+            }
+            _ => line.push(byte),
+        }
+    }
+    if cut < value.len() {
+        line.extend_from_slice("…".as_bytes());
+    }
+}
+
+/// The text of a moment, with the second's part kept from one record to the next.
+#[derive(Debug, Default)]
+pub(crate) struct ClockText {
+    second: u64,
+    text: String,
+}
+
+impl ClockText {
+    fn write(&mut self, line: &mut Vec<u8>, wall: SystemTime) {
+        let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if since.as_secs() != self.second || self.text.is_empty() {
+            self.second = since.as_secs();
+            let second = i64::try_from(self.second).unwrap_or_default();
+            let time = jiff::Timestamp::from_second(second).unwrap_or_default();
+            self.text = time.strftime("%Y-%m-%dT%H:%M:%S.").to_string();
+        }
+        line.extend_from_slice(self.text.as_bytes());
+        let fraction = since.subsec_millis() + 1_000;
+        line.extend_from_slice(
+            itoa::Buffer::new().format(fraction).as_bytes().get(1..).unwrap_or_default(),
+        );
+        line.push(b'Z');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(value: &str, most: usize) -> String {
+        let mut line = Vec::new();
+        escape(&mut line, value, most);
+        String::from_utf8(line).unwrap()
+    }
+
+    #[test]
+    fn strings_are_escaped_and_cut_between_characters() {
+        assert_eq!(escaped("a\"b\\c\n\u{7f}é", 64), "a\\\"b\\\\c\\u000a\\u007fé");
+        assert_eq!(escaped("aéé", 2), "a…");
+        let line = format!("\"{}\"", escaped("\u{1}\"\\ü", 64));
+        assert_eq!(serde_json::from_str::<String>(&line).unwrap(), "\u{1}\"\\ü");
+    }
+
+    #[test]
+    fn a_query_keeps_its_names_and_loses_its_values() {
+        let mut line = Vec::new();
+        parameter_names(&mut line, Some("token=secret&page=2&flag"));
+        assert_eq!(line, b"?token&page&flag");
+    }
+
+    #[test]
+    fn times_are_rfc_3339_with_milliseconds() {
+        let (mut line, mut clock) = (Vec::new(), ClockText::default());
+        clock.write(&mut line, UNIX_EPOCH + Duration::from_millis(1_795_000_000_007));
+        assert_eq!(line, b"2026-11-18T11:06:40.007Z");
+        line.clear();
+        millis(&mut line, "d", Duration::from_micros(12_034));
+        assert_eq!(line, b",\"d\":12.034");
+    }
+}

@@ -1,0 +1,125 @@
+//! The record of a request: one JSON line, whatever became of it.
+//!
+//! A [`Record`] is opened before anything is decided and written when it is dropped, which is when
+//! the response's body has been handed to the connection or given up. No way out of the pipeline
+//! can miss it.
+//!
+//! Workers format into a buffer of their own and hand full buffers, or those of the last second, to
+//! one writer thread over a bounded queue. A sink that cannot keep up costs records, which are
+//! counted, and never a request.
+//!
+//! Query values are not logged, since they carry tokens; the names of the parameters are.
+
+mod line;
+mod sink;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode, Version};
+use tokio::time::Instant;
+
+use crate::body::Progress;
+use crate::pipeline::Origin;
+use crate::site::{Host, Route};
+
+pub(crate) use self::sink::{RecordBuffer, RecordSink};
+
+/// Everything that is known of a request.
+pub(crate) struct Record {
+    origin: Rc<Origin>,
+    pub(crate) started: Instant,
+    wall: SystemTime,
+    /// UUIDv7 (RFC 9562), also the `X-Request-Id` of both sides.
+    pub(crate) id: HeaderValue,
+    method: Method,
+    path: Option<PathAndQuery>,
+    version: Version,
+    pub(crate) host: Option<Rc<Host>>,
+    pub(crate) route: Option<Rc<Route>>,
+    pub(crate) status: StatusCode,
+    /// A rejection's stable label.
+    pub(crate) reason: Option<&'static str>,
+    /// The rule that rejected.
+    pub(crate) rule: Option<Arc<str>>,
+    /// From the request's head to the response's, all but microseconds of it the upstream's.
+    pub(crate) upstream_time: Option<Duration>,
+    /// The request body that is being forwarded.
+    pub(crate) upload: Option<Rc<Progress>>,
+    /// Bytes of the response body that were handed to the connection.
+    pub(crate) bytes_out: u64,
+    /// Whether the response is known to have been cut short.
+    pub(crate) aborted: bool,
+}
+
+impl Record {
+    /// Opens the record of a request that has just been read.
+    pub(crate) fn open<B>(origin: &Rc<Origin>, request: &http::Request<B>) -> Box<Self> {
+        let started = Instant::now();
+        let wall = origin.worker.wall_clock(started);
+        origin.watch.begin();
+        Box::new(Self {
+            origin: Rc::clone(origin),
+            started,
+            wall,
+            id: request_id(wall),
+            method: request.method().clone(),
+            path: request.uri().path_and_query().cloned(),
+            version: request.version(),
+            host: None,
+            route: None,
+            status: StatusCode::OK,
+            reason: None,
+            rule: None,
+            upstream_time: None,
+            upload: None,
+            bytes_out: 0,
+            aborted: false,
+        })
+    }
+
+    fn bytes_in(&self) -> u64 {
+        self.upload.as_ref().map_or(0, |upload| upload.bytes.get())
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let (worker, now) = (&self.origin.worker, Instant::now());
+        worker.counters.request(self.status, self.reason, self.bytes_in(), self.bytes_out);
+        worker.records.append(|line, clock| self.write(line, clock, now));
+        self.origin.watch.end(worker.limits().idle_timeout);
+    }
+}
+
+/// Time-ordered and unique; nothing secret hangs on it, so a fast generator will do.
+fn request_id(wall: SystemTime) -> HeaderValue {
+    let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or_default();
+    let mut random = [0; 10];
+    fastrand::fill(&mut random);
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    uuid::Builder::from_unix_timestamp_millis(millis, &random)
+        .into_uuid()
+        .hyphenated()
+        .encode_lower(&mut text);
+    let mut id = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    id.set_sensitive(true); // never the same twice: it must not push others out of HPACK's table
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_uuids_of_version_7_and_differ() {
+        let now = UNIX_EPOCH + Duration::from_millis(1_795_000_000_007);
+        let (a, b) = (request_id(now), request_id(now));
+        assert_ne!(a, b);
+        let id = uuid::Uuid::parse_str(a.to_str().unwrap()).unwrap();
+        assert_eq!(id.get_version_num(), 7);
+    }
+}

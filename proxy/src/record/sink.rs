@@ -1,0 +1,128 @@
+//! The way of the lines to where they are kept.
+
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use super::line::ClockText;
+use crate::config::AccessLog;
+
+/// The records of one worker that have not been handed to the writer yet.
+pub(crate) struct RecordBuffer {
+    sink: Option<RecordSink>,
+    lines: RefCell<(Vec<u8>, u64)>,
+    clock: RefCell<ClockText>,
+}
+
+impl RecordBuffer {
+    /// Bytes that are handed over at once.
+    const FULL: usize = 64 << 10;
+
+    pub(crate) fn new(sink: Option<RecordSink>) -> Self {
+        Self { sink, lines: RefCell::default(), clock: RefCell::default() }
+    }
+
+    pub(super) fn append(&self, write: impl FnOnce(&mut Vec<u8>, &mut ClockText)) {
+        if self.sink.is_none() {
+            return;
+        }
+        let mut lines = self.lines.borrow_mut();
+        if lines.0.capacity() == 0 {
+            lines.0.reserve(Self::FULL + 4_096);
+        }
+        write(&mut lines.0, &mut self.clock.borrow_mut());
+        lines.1 += 1;
+        if lines.0.len() >= Self::FULL {
+            drop(lines);
+            self.flush();
+        }
+    }
+
+    /// Hands over what is there.
+    pub(crate) fn flush(&self) {
+        let Some(sink) = &self.sink else { return };
+        let (bytes, count) = std::mem::take(&mut *self.lines.borrow_mut());
+        if count > 0 {
+            sink.send(bytes, count);
+        }
+    }
+}
+
+/// The way to the writer thread.
+#[derive(Clone)]
+pub(crate) struct RecordSink {
+    queue: SyncSender<Vec<u8>>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl RecordSink {
+    /// Buffers that may wait for the writer: 4 MiB.
+    const QUEUE: usize = 64;
+
+    /// Opens the sink and starts its writer; `None` when records are off. The handle ends when
+    /// every clone is gone.
+    pub(crate) fn open(
+        log: &AccessLog,
+        dropped: Arc<AtomicU64>,
+    ) -> io::Result<Option<(Self, JoinHandle<()>)>> {
+        let output: Box<dyn Write + Send> = match log {
+            AccessLog::Off => return Ok(None),
+            AccessLog::Stdout => Box::new(io::stdout()),
+            AccessLog::File(path) => {
+                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
+            }
+        };
+        let (queue, buffers) = sync_channel(Self::QUEUE);
+        let lost = Arc::clone(&dropped);
+        let writer = std::thread::Builder::new()
+            .name("records".to_owned())
+            .spawn(move || write_all(output, &buffers, &lost))?;
+        Ok(Some((Self { queue, dropped }, writer)))
+    }
+
+    fn send(&self, bytes: Vec<u8>, count: u64) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            self.queue.try_send(bytes)
+        {
+            self.dropped.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Writes until every worker is gone. A sink that fails is named once, until it works again.
+fn write_all(mut output: Box<dyn Write + Send>, buffers: &Receiver<Vec<u8>>, dropped: &AtomicU64) {
+    let mut failing = false;
+    while let Ok(bytes) = buffers.recv() {
+        match output.write_all(&bytes).and_then(|()| output.flush()) {
+            Ok(()) => failing = false,
+            Err(error) => {
+                let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+                dropped.fetch_add(lines, Ordering::Relaxed);
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(%error, "records cannot be written; dropped and counted");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_that_does_not_keep_up_costs_records_and_nothing_else() {
+        let (queue, buffers) = sync_channel(1);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let sink = RecordSink { queue, dropped: Arc::clone(&dropped) };
+        for _ in 0..5 {
+            sink.send(b"{}\n{}\n".to_vec(), 2);
+        }
+        assert_eq!(dropped.load(Ordering::Relaxed), 8);
+        assert_eq!(buffers.try_iter().count(), 1);
+    }
+}
