@@ -173,7 +173,11 @@ fn hsts(section: &mut Section<'_>, draft: &mut Draft) {
     draft.set_hsts(Some(hsts));
 }
 
+/// `set` takes whole values of any header, as they are copied from elsewhere; those with a grammar
+/// are held to it. A header cannot be said in two ways.
 fn set(section: &mut Section<'_>, draft: &mut Draft) {
+    let keys = ["csp", "hsts"].into_iter().chain(FIELDS.iter().map(|field| field.name));
+    let said: Vec<&str> = keys.filter(|key| section.node(key).is_some()).collect();
     let mut seen: Vec<HeaderName> = Vec::new();
     for Entry { key, key_place, node } in section.named("set") {
         let name = match header_name(key).and_then(|name| settable(&name).map(|()| name)) {
@@ -189,8 +193,20 @@ fn set(section: &mut Section<'_>, draft: &mut Draft) {
             section.error(key_place, message, "case makes no difference: keep one");
         }
         seen.push(name.clone());
+        let own = own_key(&name);
+        if said.contains(&own) {
+            let message = format!("`{name}` is set twice in {}", section.title);
+            section.error(key_place, message, format!("keep either `{own}` or this"));
+        }
         let Some(text) = section.text_at(key, node) else { continue };
-        match header_value(text.value) {
+        if own == "hsts" && text.value.to_ascii_lowercase().contains("preload") {
+            let message = "`preload` builds https for every subdomain into browsers";
+            let remedy = "write hsts = { …, preload = true, acknowledge_preload = true } instead";
+            section.error(&text.place, message, remedy);
+        }
+        let field = FIELDS.iter().find(|field| field.name == name.as_str());
+        let value = field.map_or_else(|| header_value(text.value), |field| field.parse(text.value));
+        match value {
             Ok(value) => draft.set(name, value),
             // The value may come from a file of secrets, so it is not repeated.
             Err(remedy) => {
@@ -208,16 +224,21 @@ fn remove(section: &mut Section<'_>, draft: &mut Draft) {
     for At { value: name, place } in names.map_or_else(Vec::new, |list| list.items) {
         if draft.sets(&name) {
             let message = format!("`{name}` is set and removed in {}", section.title);
-            let key = match name.as_str() {
-                "content-security-policy" => "csp",
-                "strict-transport-security" => "hsts",
-                other => other,
-            };
+            let key = own_key(&name);
             let remedy = format!("keep one of the two; `{key} = false` drops the preset's");
             section.error(&place, message, remedy);
         } else {
             draft.remove(name);
         }
+    }
+}
+
+/// The key that a header has in a section, beside `set`.
+fn own_key(name: &HeaderName) -> &str {
+    match name.as_str() {
+        "content-security-policy" => "csp",
+        "strict-transport-security" => "hsts",
+        other => other,
     }
 }
 

@@ -5,7 +5,6 @@ use http::{HeaderName, HeaderValue};
 
 use super::HeaderPolicy;
 use super::csp::{Csp, Directive};
-use super::field::FIELDS;
 use super::hsts::Hsts;
 use super::preset::Preset;
 
@@ -14,6 +13,9 @@ use super::preset::Preset;
 pub(crate) struct Draft {
     csp: Csp,
     hsts: Option<Hsts>,
+    /// The two above, where the operator wrote the whole value.
+    verbatim_csp: Option<HeaderValue>,
+    verbatim_hsts: Option<HeaderValue>,
     set: Vec<(HeaderName, HeaderValue)>,
     remove: Vec<HeaderName>,
 }
@@ -25,6 +27,8 @@ impl Draft {
         Self {
             csp: Csp::new(preset),
             hsts: preset.hsts(),
+            verbatim_csp: None,
+            verbatim_hsts: None,
             set: fields
                 .map(|(name, value)| {
                     (HeaderName::from_static(name), HeaderValue::from_static(value))
@@ -59,11 +63,15 @@ impl Draft {
         self.hsts = hsts;
     }
 
-    /// Sets a header, in the place of the preset's if it sets it too.
+    /// Sets a header to a whole value, in the place of the preset's if it sets it too.
     pub(crate) fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        match self.set.iter_mut().find(|(set, _)| *set == name) {
-            Some((_, old)) => *old = value,
-            None => self.set.push((name, value)),
+        match name {
+            CONTENT_SECURITY_POLICY => self.verbatim_csp = Some(value),
+            STRICT_TRANSPORT_SECURITY => self.verbatim_hsts = Some(value),
+            name => match self.set.iter_mut().find(|(set, _)| *set == name) {
+                Some((_, old)) => *old = value,
+                None => self.set.push((name, value)),
+            },
         }
     }
 
@@ -82,8 +90,8 @@ impl Draft {
     /// Whether the policy sets this header.
     pub(crate) fn sets(&self, name: &HeaderName) -> bool {
         match *name {
-            CONTENT_SECURITY_POLICY => self.csp.value().is_some(),
-            STRICT_TRANSPORT_SECURITY => self.hsts.is_some(),
+            CONTENT_SECURITY_POLICY => self.verbatim_csp.is_some() || self.csp.value().is_some(),
+            STRICT_TRANSPORT_SECURITY => self.verbatim_hsts.is_some() || self.hsts.is_some(),
             _ => self.set.iter().any(|(set, _)| set == name),
         }
     }
@@ -92,11 +100,13 @@ impl Draft {
     pub(crate) fn compile(self) -> HeaderPolicy {
         let mut set = self.set;
         // Every directive was checked to be printable ASCII, so the value is always one.
-        let csp = self.csp.value().and_then(|value| HeaderValue::try_from(value).ok());
+        let csp = || self.csp.value().and_then(|value| HeaderValue::try_from(value).ok());
+        let csp = self.verbatim_csp.or_else(csp);
         set.extend(csp.map(|value| (CONTENT_SECURITY_POLICY, value)));
         let mut remove = self.remove;
         remove.retain(|name| set.iter().all(|(set, _)| set != name));
-        HeaderPolicy { set, hsts: self.hsts.map(|hsts| hsts.value()), remove }
+        let hsts = self.verbatim_hsts.or_else(|| self.hsts.map(|hsts| hsts.value()));
+        HeaderPolicy { set, hsts, remove }
     }
 }
 
@@ -121,17 +131,11 @@ pub(crate) fn removable(name: &HeaderName) -> Result<(), String> {
     }
 }
 
-/// Refuses to set a header by `set` that is not the policy's business or has a key of its own;
-/// the error is the remedy.
+/// Refuses to set a header by `set` that is not the policy's business; the error is the remedy.
 pub(crate) fn settable(name: &HeaderName) -> Result<(), String> {
     removable(name)?;
     match name.as_str() {
         "set-cookie" => Err("it would replace every cookie of the upstream".to_owned()),
-        "content-security-policy" => Err("write csp.DIRECTIVE = [...] instead".to_owned()),
-        "strict-transport-security" => Err("write hsts = { … } instead".to_owned()),
-        name if FIELDS.iter().any(|field| field.name == name) => {
-            Err(format!("write {name} = \"…\" beside `set` instead"))
-        }
         _ => Ok(()),
     }
 }

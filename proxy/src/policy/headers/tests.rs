@@ -157,6 +157,25 @@ fn a_section_changes_what_it_names() {
 }
 
 #[test]
+fn set_takes_whole_values_and_hsts_stays_off_plain_http() {
+    let policy = configured(
+        "preset = \"helmet\"\nset = { content-security-policy = \"default-src 'none'; img-src *\", \
+         Strict-Transport-Security = \"max-age=60\", x-frame-options = \"deny\" }",
+    );
+    let found = headers(&policy);
+    for (name, value) in [
+        ("content-security-policy", "default-src 'none'; img-src *"),
+        ("strict-transport-security", "max-age=60"),
+        ("x-frame-options", "DENY"),
+    ] {
+        assert!(found.contains(&(name.to_owned(), value.to_owned())), "{name} in {found:?}");
+    }
+    let mut plain = HeaderMap::new();
+    policy.apply(&mut plain, false);
+    assert!(!plain.contains_key(STRICT_TRANSPORT_SECURITY));
+}
+
+#[test]
 fn false_leaves_a_header_to_the_upstream() {
     let fields: String = FIELDS.iter().map(|field| format!("{} = false\n", field.name)).collect();
     let policy = configured(&format!("{fields}csp = false\nhsts = false"));
