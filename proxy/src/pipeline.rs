@@ -53,6 +53,7 @@ pub(crate) fn handle(
     let mut finish = Finish::new(&request, origin.tls.is_some());
     let (head, body) = request.into_parts();
     let mut body = Some(body);
+    let waits = head.headers.contains_key(header::EXPECT);
     let decision = decide(&origin, head, &mut body, &mut record, &mut finish.quoted);
     async move {
         let answer = match decision {
@@ -68,7 +69,8 @@ pub(crate) fn handle(
             Ok(Decision::Answer(answer)) => Ok(answer),
             Err(rejection) => Err(rejection),
         };
-        if let Some(unread) = body {
+        // A client that waits for `100 Continue` sends no body if it is told something else.
+        if let Some(unread) = body.filter(|_| !waits) {
             Box::pin(body::settle(unread, &origin.worker.deadlines)).await;
         }
         response::finish(answer, finish, record, origin.worker.sites.fallback())

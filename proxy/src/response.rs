@@ -54,16 +54,17 @@ pub(crate) fn finish(
     let (mut response, source) = match answer {
         Ok(Answer::Upstream(response)) => {
             let (head, body) = response.into_parts();
+            record.answered(head.status, None);
             (Response::from_parts(head, ()), Source::Upstream(body))
         }
         Ok(Answer::Own(status, fields)) => {
+            record.answered(status, None);
             let mut response = Response::new(());
             (*response.status_mut(), *response.headers_mut()) = (status, fields);
             (response, Source::Own(Bytes::new()))
         }
         Err(rejection) => reject(&rejection, with.wants_html, &mut record),
     };
-    record.status = response.status();
     let fields = response.headers_mut();
     if let Some(route) = record.route.as_ref().or(fallback) {
         route.headers.apply(fields, with.secure);
@@ -83,7 +84,7 @@ const RATE_LIMIT: http::HeaderName = http::HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: http::HeaderName = http::HeaderName::from_static("ratelimit-policy");
 
 fn reject(rejection: &Rejection, wants_html: bool, record: &mut Record) -> (Response<()>, Source) {
-    record.reason = Some(rejection.reason());
+    record.answered(rejection.status(), Some(rejection.reason()));
     if let Rejection::RateLimited(rule, _) = rejection {
         record.rule = Some(std::sync::Arc::clone(&rule.name));
     }

@@ -64,11 +64,31 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
 }
 
+/// What all threads follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Serving,
+    /// Nothing new is accepted; what is in flight may finish.
+    Draining,
+    /// The workers are done.
+    Stopped,
+}
+
+type Thread = JoinHandle<io::Result<()>>;
+
+fn spawn(
+    name: String,
+    run: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<Thread> {
+    std::thread::Builder::new().name(name).spawn(run)
+}
+
 /// A running Gatehouse.
 pub struct Server {
     addresses: Addresses,
-    drain: watch::Sender<bool>,
-    threads: Vec<JoinHandle<io::Result<()>>>,
+    phase: watch::Sender<Phase>,
+    workers: Vec<Thread>,
+    control: Option<Thread>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -118,7 +138,7 @@ impl Server {
             peers: DashMap::new(),
             config,
         });
-        let (drain, draining) = watch::channel(false);
+        let (phase, phases) = watch::channel(Phase::Serving);
         let counters: Vec<Arc<Counters>> =
             std::iter::repeat_with(Arc::default).take(workers).collect();
         let https_port = addresses.https.first().map_or(443, SocketAddr::port);
@@ -128,25 +148,16 @@ impl Server {
             certificates,
             authority,
             dropped,
-            draining: draining.clone(),
+            phase: phases.clone(),
         };
-        let mut server = Self { addresses, drain, threads: Vec::new(), writer };
+        let mut server = Self { addresses, phase, workers: Vec::new(), control: None, writer };
         for (index, (listeners, counters)) in listeners.into_iter().zip(counters).enumerate() {
-            let (shared, sink, draining) = (Arc::clone(&shared), sink.clone(), draining.clone());
-            let run = move || worker::run(shared, listeners, counters, sink, https_port, draining);
-            server.spawn(format!("worker-{index}"), run)?;
+            let (shared, sink, phases) = (Arc::clone(&shared), sink.clone(), phases.clone());
+            let run = move || worker::run(shared, listeners, counters, sink, https_port, phases);
+            server.workers.push(spawn(format!("worker-{index}"), run)?);
         }
-        server.spawn("control".to_owned(), move || admin::run(control, admin))?;
+        server.control = Some(spawn("control".to_owned(), move || admin::run(control, admin))?);
         Ok(server)
-    }
-
-    fn spawn(
-        &mut self,
-        name: String,
-        run: impl FnOnce() -> io::Result<()> + Send + 'static,
-    ) -> io::Result<()> {
-        self.threads.push(std::thread::Builder::new().name(name).spawn(run)?);
-        Ok(())
     }
 
     /// Where it listens.
@@ -162,13 +173,13 @@ impl Server {
     ///
     /// When a thread had failed.
     pub fn drain(mut self) -> io::Result<()> {
-        self.drain.send_replace(true);
-        let mut outcome = Ok(());
-        for thread in self.threads.drain(..) {
-            let ended =
-                thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
-            outcome = outcome.and(ended);
-        }
+        self.phase.send_replace(Phase::Draining);
+        let ended = |thread: Thread| {
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
+        };
+        let mut outcome = self.workers.drain(..).map(ended).fold(Ok(()), Result::and);
+        self.phase.send_replace(Phase::Stopped);
+        outcome = self.control.take().map_or(Ok(()), ended).and(outcome);
         if let Some(writer) = self.writer.take() {
             _ = writer.join();
         }
@@ -179,7 +190,7 @@ impl Server {
 impl Drop for Server {
     /// A server that is dropped drains in the background.
     fn drop(&mut self) {
-        self.drain.send_replace(true);
+        self.phase.send_replace(Phase::Stopped);
     }
 }
 

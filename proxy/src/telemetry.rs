@@ -21,7 +21,7 @@ pub(crate) struct Counters {
     pub(crate) connections_broken: Counter,
     /// Connections ended by a deadline.
     pub(crate) connections_timed_out: Counter,
-    /// Responses by the first digit of their status.
+    /// Responses by the first digit of their status; those that were never made at 0.
     pub(crate) responses: [Counter; 6],
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
@@ -46,12 +46,13 @@ impl Counters {
     /// Counts a finished request.
     pub(crate) fn request(
         &self,
-        status: StatusCode,
+        status: Option<StatusCode>,
         reason: Option<&'static str>,
         bytes_in: u64,
         bytes_out: u64,
     ) {
-        if let Some(class) = self.responses.get(usize::from(status.as_u16() / 100)) {
+        let class = status.map_or(0, |status| usize::from(status.as_u16() / 100));
+        if let Some(class) = self.responses.get(class) {
             class.add(1);
         }
         self.bytes_in.add(bytes_in);

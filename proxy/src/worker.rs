@@ -25,6 +25,7 @@ use crate::connection;
 use crate::deadline::{Deadlines, TICK};
 use crate::policy::rate_limit::{Limiter, Rules};
 use crate::record::{RecordBuffer, RecordSink};
+use crate::server::Phase;
 use crate::site::Sites;
 use crate::telemetry::Counters;
 use crate::upstream::Upstream;
@@ -151,24 +152,24 @@ impl Drop for Admission {
     }
 }
 
-/// Runs a worker until `drain` says so and its connections are done.
+/// Runs a worker until the drain begins and its connections are done.
 pub(crate) fn run(
     shared: Arc<Shared>,
     listeners: Listeners,
     counters: Arc<Counters>,
     sink: Option<RecordSink>,
     https_port: u16,
-    drain: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let worker = Rc::new(Worker::new(shared, counters, sink, https_port));
-    runtime.block_on(work(worker, listeners, drain))
+    runtime.block_on(work(worker, listeners, phase))
 }
 
 async fn work(
     worker: Rc<Worker>,
     listeners: Listeners,
-    mut drain: watch::Receiver<bool>,
+    mut phase: watch::Receiver<Phase>,
 ) -> io::Result<()> {
     let mut accepting = Vec::new();
     let plain = listeners.http.into_iter().map(|listener| (listener, false));
@@ -183,7 +184,7 @@ async fn work(
     loop {
         tokio::select! {
             _ = ticks.tick() => tick(&worker),
-            _ = drain.wait_for(|drain| *drain) => break,
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
         }
     }
     for task in accepting {
@@ -217,14 +218,20 @@ fn tick(worker: &Worker) {
 }
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {
+    let mut failing = false;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => spawn(Rc::clone(&worker), stream, peer, secure),
-            // The client has gone already, or there are no descriptors left: neither may end the
-            // listener.
+            Ok((stream, peer)) => {
+                failing = false;
+                spawn(Rc::clone(&worker), stream, peer, secure);
+            }
+            // The client has gone already.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            // There are no descriptors left, most likely: that may not end the listener.
             Err(error) => {
-                tracing::error!(%error, "cannot accept a connection");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::error!(%error, "cannot accept connections; trying on");
+                }
                 sleep(Duration::from_millis(50)).await;
             }
         }

@@ -124,7 +124,7 @@ pub(super) fn status(control: &Control) -> String {
         "uptime_seconds": shared.started.elapsed().as_secs(),
         "workers": shared.config.listen.workers,
         "sites": shared.config.sites.iter().map(|site| site.hosts.clone()).collect::<Vec<_>>(),
-        "draining": *control.draining.borrow(),
+        "draining": control.is_draining(),
         "connections": {
             "open": sum(control, Counters::open),
             "accepted": sum(control, |counters| counters.connections.get()),

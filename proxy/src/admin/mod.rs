@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::policy::rate_limit::Limiter;
+use crate::server::Phase;
 use crate::telemetry::Counters;
 use crate::tls::certificates::Certificates;
 use crate::tls::internal::Authority;
@@ -39,13 +40,19 @@ pub(crate) struct Control {
     pub(crate) authority: Authority,
     /// Records that the sink did not take.
     pub(crate) dropped: Arc<AtomicU64>,
-    pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+impl Control {
+    fn is_draining(&self) -> bool {
+        *self.phase.borrow() != Phase::Serving
+    }
 }
 
 /// Connections to the admin listener that are served at a time.
 const CONNECTIONS: usize = 64;
 
-/// Runs until the drain begins.
+/// Runs until the workers are done: while they drain, `/readyz` says so.
 pub(crate) fn run(control: Control, listener: Option<std::net::TcpListener>) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
@@ -53,13 +60,13 @@ pub(crate) fn run(control: Control, listener: Option<std::net::TcpListener>) -> 
         if let Some(listener) = listener {
             tokio::task::spawn_local(listen(Rc::clone(&control), TcpListener::from_std(listener)?));
         }
-        let mut draining = control.draining.clone();
+        let mut phase = control.phase.clone();
         let mut ticks = interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for turn in 0_usize.. {
             tokio::select! {
                 _ = ticks.tick() => chores(&control, turn),
-                _ = draining.wait_for(|draining| *draining) => break,
+                _ = phase.wait_for(|phase| *phase == Phase::Stopped) => break,
             }
         }
         Ok(())
@@ -131,7 +138,7 @@ fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full<Bytes
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".to_owned());
     }
-    let draining = *control.draining.borrow();
+    let draining = control.is_draining();
     match path {
         "/healthz" => text(StatusCode::OK, "text/plain", "ok\n".to_owned()),
         "/readyz" if draining => {

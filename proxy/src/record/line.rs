@@ -32,7 +32,7 @@ impl Record {
             text(line, "tls", tls, 8);
         }
         line.extend_from_slice(b"\",\"status\":");
-        line.extend_from_slice(self.status.as_str().as_bytes());
+        line.extend_from_slice(self.status.as_ref().map_or("null", |s| s.as_str()).as_bytes());
         number(line, "bytes_in", self.bytes_in());
         number(line, "bytes_out", self.bytes_out);
         millis(line, "duration_ms", now.saturating_duration_since(self.started));

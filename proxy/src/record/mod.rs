@@ -39,8 +39,9 @@ pub(crate) struct Record {
     version: Version,
     pub(crate) host: Option<Rc<Host>>,
     pub(crate) route: Option<Rc<Route>>,
-    pub(crate) status: StatusCode,
-    /// A rejection's stable label.
+    /// `None` while there is no answer.
+    pub(crate) status: Option<StatusCode>,
+    /// A rejection's stable label; `client_gone` while there is no answer.
     pub(crate) reason: Option<&'static str>,
     /// The rule that rejected.
     pub(crate) rule: Option<Arc<str>>,
@@ -50,7 +51,7 @@ pub(crate) struct Record {
     pub(crate) upload: Option<Rc<Progress>>,
     /// Bytes of the response body that were handed to the connection.
     pub(crate) bytes_out: u64,
-    /// Whether the response is known to have been cut short.
+    /// Whether the response was cut short, or never made.
     pub(crate) aborted: bool,
 }
 
@@ -70,18 +71,23 @@ impl Record {
             version: request.version(),
             host: None,
             route: None,
-            status: StatusCode::OK,
-            reason: None,
+            status: None,
+            reason: Some("client_gone"),
             rule: None,
             upstream_time: None,
             upload: None,
             bytes_out: 0,
-            aborted: false,
+            aborted: true,
         })
     }
 
     fn bytes_in(&self) -> u64 {
         self.upload.as_ref().map_or(0, |upload| upload.bytes.get())
+    }
+
+    /// There is an answer, with this status.
+    pub(crate) fn answered(&mut self, status: StatusCode, reason: Option<&'static str>) {
+        (self.status, self.reason, self.aborted) = (Some(status), reason, false);
     }
 }
 

@@ -52,6 +52,13 @@ impl RecordBuffer {
     }
 }
 
+impl Drop for RecordBuffer {
+    /// The last records are those of the connections that a drain had to cut off.
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 /// The way to the writer thread.
 #[derive(Clone)]
 pub(crate) struct RecordSink {

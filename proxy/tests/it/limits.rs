@@ -22,6 +22,28 @@ async fn a_body_over_the_bound_is_refused_at_once_or_when_it_gets_there() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_first_is_told_before_it_sends() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, "body_bytes = 10");
+    let post = |length: u32| {
+        format!(
+            "POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
+             Content-Length: {length}\r\n\r\n"
+        )
+    };
+    let mut raw = proxy.raw().await;
+    raw.write(post(11).as_bytes()).await;
+    assert!(raw.read_head().await.starts_with("HTTP/1.1 413 "));
+    let mut raw = proxy.raw().await;
+    raw.write(post(10).as_bytes()).await;
+    assert!(raw.read_head().await.starts_with("HTTP/1.1 100 "));
+    raw.write(b"ten bytes.").await;
+    assert!(raw.read_head().await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(upstream.only().body_bytes, 10);
+    proxy.finish().await;
+}
+
+#[tokio::test]
 async fn a_route_may_take_larger_bodies_than_its_site() {
     let upstream = TestUpstream::start().await;
     let more = "body_bytes = 10\n[[site.route]]\npath = \"/upload\"\nbody_bytes = \"1MiB\"";

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 struct Process {
     child: Child,
     http: SocketAddr,
+    admin: SocketAddr,
     directory: TempDir,
 }
 
@@ -29,7 +30,7 @@ impl Process {
             assert_ne!(messages.read_line(&mut line).unwrap(), 0, "it ended before it served");
         }
         std::thread::spawn(move || std::io::copy(&mut messages, &mut std::io::sink()));
-        Self { child, http, directory }
+        Self { child, http, admin, directory }
     }
 
     fn signal(&self, name: &str) {
@@ -183,6 +184,12 @@ fn a_signal_lets_requests_in_flight_finish_and_ends_with_zero() {
         process.signal(signal);
         std::thread::sleep(Duration::from_millis(300));
         assert!(TcpStream::connect(process.http).is_err(), "it still accepts");
+        let mut admin = TcpStream::connect(process.admin).unwrap();
+        admin.write_all(b"GET /readyz HTTP/1.1\r\nHost: admin\r\n\r\n").unwrap();
+        assert!(
+            read_head(&mut admin).starts_with("HTTP/1.1 503 "),
+            "it still says that it is ready"
+        );
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");

@@ -144,4 +144,8 @@ async fn a_client_that_vanishes_harms_nobody() {
     }
     let records = proxy.finish().await;
     assert_eq!(records.len(), 6, "{records:#?}");
+    let gone = |record: &&serde_json::Value| {
+        record["status"].is_null() && record["reason"] == "client_gone" && record["aborted"] == true
+    };
+    assert_eq!(records.iter().filter(gone).count(), 1, "{records:#?}");
 }

@@ -210,9 +210,12 @@ impl Nearest<'_> {
     fn quoted(&self, rules: &Rules, held: &[Held]) -> Quoted {
         let remaining = self.remaining.saturating_sub(u64::from(!self.rejects));
         let retry_after = self.until_next.div_ceil(1_000_000_000).max(1);
-        let mut policies = held
+        // In the order of the file, not of the keys.
+        let mut named: SmallVec<[usize; 4]> = held.iter().map(|held| held.rule).collect();
+        named.sort_unstable();
+        let mut policies = named
             .iter()
-            .filter_map(|held| rules.0.get(held.rule))
+            .filter_map(|rule| rules.0.get(*rule))
             .filter(|rule| rule.mode == Mode::Enforce)
             .map(|rule| &rule.policy);
         let policy = match (policies.next(), policies.next()) {
