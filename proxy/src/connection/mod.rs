@@ -131,7 +131,8 @@ async fn http2<T: Transport>(stream: T, origin: Rc<Origin>) {
     origin.watch.deadline.arm(limits.header_timeout);
     let service = service_fn({
         let origin = Rc::clone(&origin);
-        move |request| answer(&origin, request)
+        // A stream is a task of its own, which moves what it holds several times: keep that small.
+        move |request| Box::pin(answer(&origin, request))
     });
     let mut connection = builder.serve_connection(Watched::new(stream, &origin), service);
     drive(&origin, &mut connection, http2::Connection::graceful_shutdown).await;
