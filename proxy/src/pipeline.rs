@@ -15,7 +15,6 @@ use hyper::body::Incoming;
 
 use crate::body::{self, RequestBody};
 use crate::client::{Client, PeerAddr};
-use crate::config::UpstreamId;
 use crate::connection::Watch;
 use crate::policy::admit;
 use crate::policy::rate_limit::{Facts, Quoted};
@@ -24,7 +23,7 @@ use crate::redirect;
 use crate::rejection::Rejection;
 use crate::response::{self, Answer, Finish, FinishedBody};
 use crate::site::{self, HostCache};
-use crate::upstream::{Outgoing, Told};
+use crate::upstream::{Outgoing, Told, Upstream};
 use crate::worker::Worker;
 
 /// What all requests of a connection share.
@@ -55,19 +54,20 @@ pub(crate) fn handle(
     let mut body = Some(body);
     let waits = head.headers.contains_key(header::EXPECT);
     let decision = decide(&origin, head, &mut body, &mut record, &mut finish.quoted);
+    // What is forwarded is under way before the wait for it begins; all else is settled.
+    let under_way = match decision {
+        Ok(Decision::Forward(upstream, outgoing)) => Ok(upstream.send(outgoing)),
+        Ok(Decision::Answer(answer)) => Err(Ok(answer)),
+        Err(rejection) => Err(Err(rejection)),
+    };
     async move {
-        let answer = match decision {
-            Ok(Decision::Forward(id, outgoing)) => {
-                let upstream = origin.worker.upstream(id).ok_or(Rejection::UpstreamSaturated);
-                let sent = match upstream {
-                    Ok(upstream) => upstream.send(outgoing).await,
-                    Err(rejection) => Err(rejection),
-                };
+        let answer = match under_way {
+            Ok(response) => {
+                let response = response.await;
                 record.upstream_time = Some(record.started.elapsed());
-                sent.map(Answer::Upstream)
+                response.map(Answer::Upstream)
             }
-            Ok(Decision::Answer(answer)) => Ok(answer),
-            Err(rejection) => Err(rejection),
+            Err(settled) => settled,
         };
         // A client that waits for `100 Continue` sends no body if it is told something else.
         if let Some(unread) = body.filter(|_| !waits) {
@@ -79,7 +79,7 @@ pub(crate) fn handle(
 
 /// What is to be done with a request that nothing stands against.
 enum Decision {
-    Forward(UpstreamId, Outgoing),
+    Forward(Rc<Upstream>, Outgoing),
     Answer(Answer),
 }
 
@@ -119,7 +119,8 @@ fn decide(
         secure,
         request_id: &record.id,
     };
-    Ok(Decision::Forward(route.upstream, Outgoing::new(admitted, &told, body)))
+    let upstream = worker.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
+    Ok(Decision::Forward(Rc::clone(upstream), Outgoing::new(admitted, &told, body)))
 }
 
 /// What no backend may see. The framing itself is hyper's to parse; a `Transfer-Encoding` that is

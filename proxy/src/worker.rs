@@ -58,7 +58,7 @@ pub(crate) struct Worker {
     /// Where plain HTTP is redirected to.
     pub(crate) https_port: u16,
     pub(crate) draining: Cell<bool>,
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Rc<Upstream>>,
     /// The same moment on both clocks, at the last tick.
     clocks: Cell<(Instant, SystemTime)>,
 }
@@ -75,7 +75,8 @@ impl Worker {
     ) -> Self {
         let deadlines = Deadlines::new(shared.started);
         let config = &shared.config;
-        let upstream = |upstream| Upstream::new(upstream, config.listen.workers, &deadlines);
+        let upstream =
+            |upstream| Rc::new(Upstream::new(upstream, config.listen.workers, &deadlines));
         Self {
             sites: Sites::new(config),
             rules: Rules::new(&config.rules),
@@ -94,7 +95,7 @@ impl Worker {
         &self.shared.config.limits
     }
 
-    pub(crate) fn upstream(&self, id: UpstreamId) -> Option<&Upstream> {
+    pub(crate) fn upstream(&self, id: UpstreamId) -> Option<&Rc<Upstream>> {
         self.upstreams.get(id.0)
     }
 
@@ -214,7 +215,7 @@ fn tick(worker: &Worker) {
     worker.clocks.set((now, wall_clock()));
     worker.deadlines.tick(now);
     worker.records.flush();
-    worker.upstreams.iter().for_each(Upstream::tick);
+    worker.upstreams.iter().for_each(|upstream| upstream.tick());
 }
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {

@@ -8,9 +8,9 @@
 //! pool is polled by nobody; [`Link::is_usable`] asks it, without a system call unless the kernel
 //! has something to tell, whether the server has closed it.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -21,6 +21,9 @@ use crate::body::RequestBody;
 use crate::socket::Socket;
 
 type Connection = http1::Connection<TokioIo<Socket>, RequestBody>;
+
+/// What became of a request that was handed over.
+pub(crate) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
 /// An HTTP/1.1 connection that serves one request at a time.
 pub(crate) struct Link {
@@ -44,26 +47,18 @@ impl Link {
     }
 
     /// Whether the server would still take a request.
-    pub(crate) fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
-        _ = self.poll_connection(cx);
+    pub(crate) fn is_usable(&mut self) -> bool {
+        _ = self.poll_connection(&mut Context::from_waker(Waker::noop()));
         self.connection.is_some() && self.sender.is_ready()
     }
 
-    /// Sends a request and waits for the head of its response. An error gives the request back if
-    /// none of it was sent.
+    /// Hands a request over. The future is the head of the response; whoever waits for it has to
+    /// poll the connection, too. An error gives the request back if none of it was sent.
     pub(crate) fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
-        let response = self.sender.try_send_request(request);
-        async {
-            let mut response = pin!(response);
-            poll_fn(|cx| {
-                _ = self.poll_connection(cx);
-                response.as_mut().poll(cx)
-            })
-            .await
-        }
+    ) -> impl Future<Output = Sent> + use<> {
+        self.sender.try_send_request(request)
     }
 
     /// Moves bytes in both directions. Ready when the connection has ended; how it ended, those

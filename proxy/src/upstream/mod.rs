@@ -18,7 +18,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 
-use self::link::Link;
+use self::link::{Link, Sent};
 use self::pool::Pool;
 use crate::body::{Fault, Progress, RequestBody};
 use crate::config;
@@ -57,7 +57,8 @@ impl Outgoing {
     }
 }
 
-/// A link in use: counted, and given back or closed.
+/// A request in flight, counted; and its link once the response is being read, to be given back or
+/// closed.
 struct Lease {
     pool: Rc<Pool>,
     link: Option<Box<Link>>,
@@ -70,6 +71,11 @@ impl Drop for Lease {
 }
 
 impl Lease {
+    fn new(pool: &Rc<Pool>) -> Self {
+        pool.in_flight.set(pool.in_flight.get() + 1);
+        Self { pool: Rc::clone(pool), link: None }
+    }
+
     fn give_back(&mut self) {
         if let Some(link) = self.link.take() {
             self.pool.put(link);
@@ -97,45 +103,72 @@ impl Upstream {
         }
     }
 
-    /// Sends a request and returns the response, its body still to be read.
-    pub(crate) async fn send(
-        &self,
+    /// Sends a request; the future is the response, its body still to be read.
+    ///
+    /// Over an idle link, which is the rule, the request has been handed over when this returns:
+    /// the future does not carry it.
+    pub(crate) fn send(
+        self: Rc<Self>,
         outgoing: Outgoing,
-    ) -> Result<Response<UpstreamBody>, Rejection> {
-        let Outgoing { mut request, upload } = outgoing;
+    ) -> impl Future<Output = Result<Response<UpstreamBody>, Rejection>> {
+        let Outgoing { request, upload } = outgoing;
         let deadline = self.deadlines.deadline();
-        loop {
-            let (mut lease, reused) = self.lease(&deadline).await?;
-            let Some(link) = &mut lease.link else { return Err(Rejection::UpstreamSaturated) };
-            let sending = link.send(request);
-            let Some(sent) = self.answer(&deadline, upload.as_deref(), sending).await else {
-                return Err(Rejection::UpstreamTimeout);
-            };
-            let mut error = match sent {
-                Ok(response) => return Ok(self.respond(response, lease, deadline, upload)),
-                Err(error) => error,
-            };
-            match (error.take_message(), upload.as_ref().and_then(|upload| upload.fault.get())) {
-                (_, Some(fault)) => return Err(fault.into()),
-                // Nothing was sent: the server closed an idle link as we took it.
-                (Some(unsent), None) if reused => request = unsent,
-                _ => return Err(Rejection::UpstreamInvalid(error.into_error())),
+        let begun = match self.idle() {
+            Some((lease, mut link)) => {
+                let sent = link.send(request);
+                Ok((lease, link, sent))
             }
+            None => Err(request),
+        };
+        async move {
+            let request = match begun {
+                Err(request) => request,
+                Ok((lease, mut link, sent)) => {
+                    let answer = self.answer(&deadline, upload.as_deref(), &mut link, sent).await;
+                    match outcome(answer, upload.as_deref()) {
+                        Ok(response) => {
+                            return Ok(self.respond(response, lease, link, deadline, upload));
+                        }
+                        // The server closed the idle link as we took it.
+                        Err((_, Some(unsent))) => unsent,
+                        Err((rejection, None)) => return Err(rejection),
+                    }
+                }
+            };
+            Box::pin(self.send_on_new(request, deadline, upload)).await
+        }
+    }
+
+    /// Sends a request on a link that is made for it.
+    async fn send_on_new(
+        &self,
+        request: Request<RequestBody>,
+        deadline: Deadline,
+        upload: Option<Rc<Progress>>,
+    ) -> Result<Response<UpstreamBody>, Rejection> {
+        let (lease, mut link) = self.connect_any(&deadline).await?;
+        let sent = link.send(request);
+        let answer = self.answer(&deadline, upload.as_deref(), &mut link, sent).await;
+        match outcome(answer, upload.as_deref()) {
+            Ok(response) => Ok(self.respond(response, lease, link, deadline, upload)),
+            Err((rejection, _)) => Err(rejection),
         }
     }
 
     /// Waits for the response. The upstream's time runs from the request's last byte; until then it
     /// is the client's.
-    async fn answer<F: Future>(
+    async fn answer(
         &self,
         deadline: &Deadline,
         upload: Option<&Progress>,
-        sending: F,
-    ) -> Option<F::Output> {
-        let mut sending = std::pin::pin!(sending);
+        link: &mut Link,
+        sent: impl Future<Output = Sent>,
+    ) -> Option<Sent> {
+        let mut sent = std::pin::pin!(sent);
         let mut running = false;
         std::future::poll_fn(|cx| {
-            if let Poll::Ready(output) = sending.as_mut().poll(cx) {
+            _ = link.poll_connection(cx);
+            if let Poll::Ready(output) = sent.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
             if !running && upload.is_none_or(|upload| upload.complete.get()) {
@@ -150,44 +183,56 @@ impl Upstream {
     fn respond(
         &self,
         response: Response<Incoming>,
-        lease: Lease,
+        mut lease: Lease,
+        link: Box<Link>,
         deadline: Deadline,
         upload: Option<Rc<Progress>>,
     ) -> Response<UpstreamBody> {
         let (mut head, incoming) = response.into_parts();
         forward::response(&mut head.headers);
         deadline.disarm();
+        lease.link = Some(link);
         let answer_timeout = self.answer_timeout;
         let body = UpstreamBody::new(incoming, lease, deadline, answer_timeout, upload);
         Response::from_parts(head, body)
     }
 
-    /// An idle link, or a new one to the first server that accepts; and whether it is an idle one.
-    async fn lease(&self, deadline: &Deadline) -> Result<(Lease, bool), Rejection> {
-        let in_flight: usize = self.servers.iter().map(|(_, pool)| pool.in_flight.get()).sum();
-        if in_flight >= self.max_in_flight {
-            return Err(Rejection::UpstreamSaturated);
+    /// An idle link, looked for at the servers in turn. None when as many requests are in flight as
+    /// may be.
+    fn idle(&self) -> Option<(Lease, Box<Link>)> {
+        if self.is_saturated() {
+            return None;
         }
-        let first = self.next.get();
-        self.next.set(first.wrapping_add(1));
+        let link = self.in_turn().find_map(|(_, pool)| pool.take().map(|link| (pool, link)));
+        link.map(|(pool, link)| (Lease::new(pool), link))
+    }
+
+    /// A new link to the first server, in turn, that accepts one.
+    async fn connect_any(&self, deadline: &Deadline) -> Result<(Lease, Box<Link>), Rejection> {
         let mut failure = Rejection::UpstreamSaturated;
-        for turn in 0..self.servers.len() {
-            let index = first.wrapping_add(turn) % self.servers.len();
-            let Some((server, pool)) = self.servers.get(index) else { break };
-            pool.in_flight.set(pool.in_flight.get() + 1);
-            let mut lease = Lease { pool: Rc::clone(pool), link: pool.take().await };
-            if lease.link.is_some() {
-                return Ok((lease, true));
-            }
-            match Box::pin(self.connect(server, deadline)).await {
-                Ok(link) => {
-                    lease.link = Some(Box::new(link));
-                    return Ok((lease, false));
-                }
+        if self.is_saturated() {
+            return Err(failure);
+        }
+        for (server, pool) in self.in_turn() {
+            let lease = Lease::new(pool);
+            match self.connect(server, deadline).await {
+                Ok(link) => return Ok((lease, Box::new(link))),
                 Err(rejection) => failure = rejection,
             }
         }
         Err(failure)
+    }
+
+    fn is_saturated(&self) -> bool {
+        let in_flight: usize = self.servers.iter().map(|(_, pool)| pool.in_flight.get()).sum();
+        in_flight >= self.max_in_flight
+    }
+
+    /// Every server once, each time from the next.
+    fn in_turn(&self) -> impl Iterator<Item = &(config::Server, Rc<Pool>)> {
+        let first = self.next.get();
+        self.next.set((first + 1) % self.servers.len().max(1));
+        self.servers.iter().cycle().skip(first).take(self.servers.len())
     }
 
     async fn connect(
@@ -209,6 +254,24 @@ impl Upstream {
     /// Closes links that have rested too long.
     pub(crate) fn tick(&self) {
         self.servers.iter().for_each(|(_, pool)| pool.tick());
+    }
+}
+
+/// Tells a response from a failure, and from a request of which nothing was sent.
+fn outcome(
+    answer: Option<Sent>,
+    upload: Option<&Progress>,
+) -> Result<Response<Incoming>, (Rejection, Option<Request<RequestBody>>)> {
+    match answer {
+        None => Err((Rejection::UpstreamTimeout, None)),
+        Some(Ok(response)) => Ok(response),
+        Some(Err(mut error)) => match upload.and_then(|upload| upload.fault.get()) {
+            Some(fault) => Err((fault.into(), None)),
+            None => {
+                let unsent = error.take_message();
+                Err((Rejection::UpstreamInvalid(error.into_error()), unsent))
+            }
+        },
     }
 }
 

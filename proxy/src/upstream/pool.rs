@@ -1,8 +1,6 @@
 //! The idle links of one worker to one server, youngest first.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::task::Poll;
 
 use super::link::Link;
 use crate::deadline::TICK;
@@ -26,16 +24,14 @@ impl Pool {
     const REST_TICKS: u64 = 60_000 / TICK.as_millis() as u64;
 
     /// The youngest link that the server has not closed.
-    pub(crate) async fn take(&self) -> Option<Box<Link>> {
-        poll_fn(|cx| {
-            loop {
-                let Some(mut link) = self.idle.borrow_mut().pop() else { return Poll::Ready(None) };
-                if link.is_usable(cx) {
-                    return Poll::Ready(Some(link));
-                }
+    pub(crate) fn take(&self) -> Option<Box<Link>> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(mut link) = idle.pop() {
+            if link.is_usable() {
+                return Some(link);
             }
-        })
-        .await
+        }
+        None
     }
 
     /// Keeps a link whose response is complete.
