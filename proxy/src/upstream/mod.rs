@@ -130,7 +130,7 @@ impl Upstream {
                             return Ok(self.respond(response, lease, link, deadline, upload));
                         }
                         // The server closed the idle link as we took it.
-                        Err((_, Some(unsent))) => unsent,
+                        Err((_, Some(unsent))) => *unsent,
                         Err((rejection, None)) => return Err(rejection),
                     }
                 }
@@ -257,18 +257,18 @@ impl Upstream {
     }
 }
 
-/// Tells a response from a failure, and from a request of which nothing was sent.
-fn outcome(
-    answer: Option<Sent>,
-    upload: Option<&Progress>,
-) -> Result<Response<Incoming>, (Rejection, Option<Request<RequestBody>>)> {
+/// Why there is no response; and the request, if none of it was sent.
+type Failure = (Rejection, Option<Box<Request<RequestBody>>>);
+
+/// Tells a response from a failure.
+fn outcome(answer: Option<Sent>, upload: Option<&Progress>) -> Result<Response<Incoming>, Failure> {
     match answer {
         None => Err((Rejection::UpstreamTimeout, None)),
         Some(Ok(response)) => Ok(response),
         Some(Err(mut error)) => match upload.and_then(|upload| upload.fault.get()) {
             Some(fault) => Err((fault.into(), None)),
             None => {
-                let unsent = error.take_message();
+                let unsent = error.take_message().map(Box::new);
                 Err((Rejection::UpstreamInvalid(error.into_error()), unsent))
             }
         },
