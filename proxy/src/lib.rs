@@ -27,9 +27,10 @@
 //! # Invariants
 //!
 //! 1. Every response that Gatehouse sends carries the site's security headers and leaves exactly
-//!    one record; bytes that hyper refuses as unparsable before there is a request are counted by
-//!    the connection. By construction, see [`response`]; the integration tests' client checks it on
-//!    every response it reads.
+//!    one record. By construction, see [`response`]; the integration tests' client checks it on
+//!    every response it reads. The exception is what hyper refuses before there is a request: bytes
+//!    that are not HTTP, and a head of more than twice `header_bytes` or, over HTTP/1.1, of more
+//!    than 100 fields.
 //! 2. HSTS never goes out over plain HTTP (`plain_http_is_redirected_without_hsts`).
 //! 3. What a client says of itself never reaches the upstream
 //!    (`claims_of_the_client_do_not_reach_the_upstream`).

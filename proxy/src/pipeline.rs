@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 
 use crate::body::{self, RequestBody};
 use crate::client::{Client, PeerAddr};
+use crate::config::Limits;
 use crate::connection::Watch;
 use crate::policy::admit;
 use crate::policy::rate_limit::{Facts, Quoted};
@@ -92,7 +93,7 @@ fn decide(
     quoted: &mut Option<Quoted>,
 ) -> Result<Decision, Rejection> {
     let (worker, client, secure) = (&*origin.worker, &origin.client, origin.tls.is_some());
-    integrity(&head)?;
+    integrity(&head, worker.limits())?;
     let host = origin.hosts.host(&head, &worker.sites, client, secure)?;
     record.host = Some(Rc::clone(&host));
     let site = host.site(&worker.sites)?;
@@ -125,7 +126,11 @@ fn decide(
 
 /// What no backend may see. The framing itself is hyper's to parse; a `Transfer-Encoding` that is
 /// not exactly `chunked` is accepted by it and refused here.
-fn integrity(head: &Parts) -> Result<(), Rejection> {
+fn integrity(head: &Parts, limits: &Limits) -> Result<(), Rejection> {
+    let bytes: usize = head.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+    if bytes > limits.header_bytes || head.headers.len() > limits.header_count {
+        return Err(Rejection::HeadTooLarge);
+    }
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Rejection::MethodRefused);
     }

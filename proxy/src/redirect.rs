@@ -13,8 +13,9 @@ pub(crate) fn to_https(host: &Host, path: Option<&PathAndQuery>, port: u16) -> A
     let bracket = if name.contains(':') { ("[", "]") } else { ("", "") };
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     let path = path.map_or("/", PathAndQuery::as_str);
-    let path = if path.starts_with('/') { path } else { "/" };
-    let location = format!("https://{}{name}{}{port}{path}", bracket.0, bracket.1);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let path = if path == "*" { "" } else { path };
+    let location = format!("https://{}{name}{}{port}{slash}{path}", bracket.0, bracket.1);
     let mut fields = HeaderMap::new();
     if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
         fields.insert(header::LOCATION, location);

@@ -46,6 +46,10 @@ pub(crate) enum Rejection {
     UpstreamTimeout,
     #[error("upstream's answer is not HTTP: {0}")]
     UpstreamInvalid(hyper::Error),
+    #[error("upstream's answer is a 1xx or a transfer coding that nobody asked for")]
+    UpstreamRefused,
+    #[error("the request's head is larger than it may be")]
+    HeadTooLarge,
 }
 
 /// Whose doing a rejection is; it decides the level of the message about it.
@@ -67,7 +71,10 @@ impl Rejection {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UpstreamSaturated => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UpstreamUnreachable(_) | Self::UpstreamInvalid(_) => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnreachable(_) | Self::UpstreamInvalid(_) | Self::UpstreamRefused => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UpstreamConnectTimeout | Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -88,7 +95,8 @@ impl Rejection {
             Self::UpstreamUnreachable(_) => "upstream_unreachable",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
             Self::UpstreamTimeout => "upstream_timeout",
-            Self::UpstreamInvalid(_) => "upstream_invalid",
+            Self::UpstreamInvalid(_) | Self::UpstreamRefused => "upstream_invalid",
+            Self::HeadTooLarge => "head_too_large",
         }
     }
 
@@ -102,12 +110,14 @@ impl Rejection {
             | Self::RateLimited(..)
             | Self::BodyTooLarge
             | Self::BodyTimeout
-            | Self::BodyAborted => Blame::Client,
+            | Self::BodyAborted
+            | Self::HeadTooLarge => Blame::Client,
             Self::UpstreamSaturated
             | Self::UpstreamUnreachable(_)
             | Self::UpstreamConnectTimeout
             | Self::UpstreamTimeout
-            | Self::UpstreamInvalid(_) => Blame::Upstream,
+            | Self::UpstreamInvalid(_)
+            | Self::UpstreamRefused => Blame::Upstream,
         }
     }
 
@@ -133,7 +143,8 @@ impl Rejection {
             Self::UpstreamConnectTimeout | Self::UpstreamTimeout => {
                 "The application behind this server did not answer in time."
             }
-            Self::UpstreamInvalid(_) => {
+            Self::HeadTooLarge => "The header fields of the request are too large.",
+            Self::UpstreamInvalid(_) | Self::UpstreamRefused => {
                 "The application behind this server sent an answer that is not valid."
             }
         }
@@ -169,7 +180,9 @@ impl Rejection {
             | Self::UpstreamUnreachable(_)
             | Self::UpstreamConnectTimeout
             | Self::UpstreamTimeout
-            | Self::UpstreamInvalid(_) => {}
+            | Self::UpstreamInvalid(_)
+            | Self::UpstreamRefused
+            | Self::HeadTooLarge => {}
         }
         let title = status.canonical_reason().unwrap_or("Error");
         if wants_html {

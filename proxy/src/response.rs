@@ -75,7 +75,7 @@ pub(crate) fn finish(
     }
     fields.insert(X_REQUEST_ID, record.id.clone());
     let source = if with.head_only { source.without_body(fields) } else { source };
-    response.map(|()| FinishedBody { source, record })
+    response.map(|()| FinishedBody { source, ended: false, record })
 }
 
 /// Fields that a response of our own has, at most: in a flood, no map may have to grow.
@@ -131,6 +131,8 @@ impl Source {
 /// with.
 pub(crate) struct FinishedBody {
     source: Source,
+    /// Its end has been handed over.
+    ended: bool,
     record: Box<Record>,
 }
 
@@ -157,7 +159,8 @@ impl Body for FinishedBody {
                 let request_id = this.record.id.to_str().unwrap_or_default();
                 tracing::warn!(request_id, %cut, "response cut short");
             }
-            Poll::Ready(None) | Poll::Pending => {}
+            Poll::Ready(None) => this.ended = true,
+            Poll::Pending => {}
         }
         frame
     }
@@ -180,7 +183,7 @@ impl Body for FinishedBody {
 impl Drop for FinishedBody {
     /// A body that is let go before its end was cut short by the client.
     fn drop(&mut self) {
-        if !self.is_end_stream() && matches!(self.source, Source::Upstream(_)) {
+        if !self.ended && !self.is_end_stream() && matches!(self.source, Source::Upstream(_)) {
             self.record.aborted = true;
         }
     }

@@ -85,10 +85,11 @@ async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> 
     let mut builder = http1::Builder::new();
     builder
         .header_read_timeout(None)
-        .max_header_size(limits.header_bytes)
-        .max_buf_size(Worker::BUFFER.max(limits.header_bytes));
-    if limits.header_count != 100 {
-        builder.max_headers(limits.header_count); // hyper keeps its default on the stack
+        // A head a little over the bound is read and refused by the pipeline, with a record.
+        .max_header_size(limits.header_bytes * 2)
+        .max_buf_size(Worker::BUFFER.max(limits.header_bytes * 2));
+    if limits.header_count > 100 {
+        builder.max_headers(limits.header_count); // hyper keeps its default, 100, on the stack
     }
     let service = service_fn(|request| answer(origin, request));
     let mut connection = builder.serve_connection(stream, service);
@@ -106,7 +107,7 @@ async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> 
 async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> bool {
     let (worker, watch) = (&origin.worker, &origin.watch);
     watch.deadline.arm(worker.limits().idle_timeout.saturating_sub(REST));
-    poll_fn(|cx| {
+    let awake = poll_fn(|cx| {
         if worker.draining.get() || watch.deadline.poll(cx).is_ready() {
             return Poll::Ready(false);
         }
@@ -115,12 +116,15 @@ async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> boo
         }
         stream.stream.inner().socket().poll_read_ready(cx).map(|_| true)
     })
-    .await
+    .await;
+    // The first byte on the wire begins a head, even if it is only a part of a TLS record.
+    watch.awake(worker.limits().header_timeout);
+    awake
 }
 
 async fn http2<T: Transport>(stream: T, origin: Rc<Origin>) {
     let limits = origin.worker.limits();
-    let header_bytes = u32::try_from(limits.header_bytes).unwrap_or(u32::MAX);
+    let header_bytes = u32::try_from(limits.header_bytes * 2).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(Spawner);
     builder
         .max_concurrent_streams(limits.http2_streams)

@@ -40,6 +40,12 @@ impl Watch {
         }
     }
 
+    /// The rest is over: a request's head begins.
+    pub(super) fn awake(&self, header_timeout: Duration) {
+        self.resting.set(false);
+        self.deadline.arm(header_timeout);
+    }
+
     /// A request's head has been read.
     pub(crate) fn begin(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
@@ -116,8 +122,7 @@ impl<T: AsyncRead + Unpin> Read for Watched<T> {
         };
         let watch = &self.origin.watch;
         if read.is_ready() && watch.resting.get() && !watch.multiplexed.get() {
-            watch.resting.set(false);
-            watch.deadline.arm(self.origin.worker.limits().header_timeout);
+            watch.awake(self.origin.worker.limits().header_timeout);
         }
         read
     }

@@ -75,9 +75,13 @@ impl Pattern {
         }
         let mut pattern = Self { text: text.to_owned(), segments: Vec::new(), open: false };
         let mut names = Vec::new();
+        let last = path.split('/').count() - 1;
         for part in path.split('/') {
             if pattern.open {
                 return Err("`{*rest}` can only stand at the end".to_owned());
+            }
+            if part.is_empty() && pattern.segments.len() < last {
+                return Err("doubled slashes are merged before a path is matched".to_owned());
             }
             let Some(name) = variable(part)? else {
                 pattern.segments.push(Segment::Literal(part.into()));

@@ -12,9 +12,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::store::{Store, StoreError};
 
@@ -74,6 +76,7 @@ impl Authority {
         let issuer = match (store.read(ROOT)?, store.read(KEY)?) {
             (Some(pem), Some(key)) => {
                 let key = KeyPair::from_pem(&key).map_err(|error| damaged(error.to_string()))?;
+                belong_together(&pem, &key).map_err(damaged)?;
                 Issuer::from_ca_cert_pem(&pem, key).map_err(|error| damaged(error.to_string()))?
             }
             // The key is written first: alone, it is what a crash in between leaves.
@@ -83,6 +86,7 @@ impl Authority {
         Ok(Self { issuer, root })
     }
 
+    /// Makes both files.
     fn create(store: &Store, now: SystemTime) -> Result<Issuer<'static, KeyPair>, InternalError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
@@ -117,6 +121,16 @@ impl Authority {
     }
 }
 
+/// Whether a certificate is that of a key.
+fn belong_together(pem: &str, key: &KeyPair) -> Result<(), String> {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes());
+    let certificate = certificate.map_err(|error| error.to_string())?;
+    let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    CertifiedKey::from_der(vec![certificate], private, &default_provider())
+        .map(|_| ())
+        .map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +158,10 @@ mod tests {
         store.write(KEY, b"-----BEGIN PRIVATE KEY-----\nnonsense").unwrap();
         let error = Authority::open(&store, now).err().unwrap().to_string();
         assert!(error.contains("internal-ca.pem") && error.contains("remove both"), "{error}");
+        let another = KeyPair::generate().unwrap().serialize_pem();
+        store.write(KEY, another.as_bytes()).unwrap();
+        let error = Authority::open(&store, now).err().unwrap().to_string();
+        assert!(error.contains("are not a certificate and its key"), "{error}");
         std::fs::remove_file(store.path(KEY)).unwrap();
         let error = Authority::open(&store, now).err().unwrap().to_string();
         assert!(error.contains("the key is missing"), "{error}");

@@ -38,6 +38,7 @@ pub(crate) fn request(head: &mut Parts, told: &Told<'_>) {
     }
     let fields = &mut head.headers;
     strip(fields, is_claim);
+    join_cookies(fields);
     fields.insert(header::HOST, told.host.clone());
     fields.insert(header::FORWARDED, told.forwarded.clone());
     fields.insert(X_FORWARDED_FOR, told.forwarded_for.clone());
@@ -48,9 +49,41 @@ pub(crate) fn request(head: &mut Parts, told: &Told<'_>) {
     fields.append(header::VIA, via);
 }
 
-/// Removes the hop-by-hop fields of an upstream's response.
-pub(crate) fn response(fields: &mut HeaderMap) {
-    strip(fields, |_| false);
+/// Turns an upstream's head into the one that goes to the client. False if it cannot be passed on:
+/// a switch of protocols that nobody asked for, or a body in a coding that is not understood here.
+pub(crate) fn response(head: &mut http::response::Parts) -> bool {
+    if head.status.is_informational() {
+        return false;
+    }
+    // The version is a matter of each connection (RFC 9110, 2.5).
+    head.version = Version::HTTP_11;
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let understood = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => {
+            let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+            // Overridden by the coding (RFC 9112, 6.3): passed on, it would cut the body.
+            head.headers.remove(header::CONTENT_LENGTH);
+            chunked
+        }
+        (Some(_), Some(_)) => false,
+    };
+    strip(&mut head.headers, |_| false);
+    understood
+}
+
+/// HTTP/2 may cut a cookie header into crumbs; HTTP/1.1 has one (RFC 9113, 8.2.3).
+fn join_cookies(fields: &mut HeaderMap) {
+    let mut crumbs = fields.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut whole = first.as_bytes().to_vec();
+    for crumb in std::iter::once(second).chain(crumbs) {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(whole) = HeaderValue::from_maybe_shared(bytes::Bytes::from(whole)) {
+        fields.insert(header::COOKIE, whole);
+    }
 }
 
 /// Removes hop-by-hop fields, those that `Connection` names, and those that `also` holds.

@@ -127,7 +127,7 @@ impl Upstream {
                     let answer = self.answer(&deadline, upload.as_deref(), &mut link, sent).await;
                     match outcome(answer, upload.as_deref()) {
                         Ok(response) => {
-                            return Ok(self.respond(response, lease, link, deadline, upload));
+                            return self.respond(response, lease, link, deadline, upload);
                         }
                         // The server closed the idle link as we took it.
                         Err((_, Some(unsent))) => *unsent,
@@ -150,7 +150,7 @@ impl Upstream {
         let sent = link.send(request);
         let answer = self.answer(&deadline, upload.as_deref(), &mut link, sent).await;
         match outcome(answer, upload.as_deref()) {
-            Ok(response) => Ok(self.respond(response, lease, link, deadline, upload)),
+            Ok(response) => self.respond(response, lease, link, deadline, upload),
             Err((rejection, _)) => Err(rejection),
         }
     }
@@ -187,14 +187,16 @@ impl Upstream {
         link: Box<Link>,
         deadline: Deadline,
         upload: Option<Rc<Progress>>,
-    ) -> Response<UpstreamBody> {
+    ) -> Result<Response<UpstreamBody>, Rejection> {
         let (mut head, incoming) = response.into_parts();
-        forward::response(&mut head.headers);
+        if !forward::response(&mut head) {
+            return Err(Rejection::UpstreamRefused);
+        }
         deadline.disarm();
         lease.link = Some(link);
         let answer_timeout = self.answer_timeout;
         let body = UpstreamBody::new(incoming, lease, deadline, answer_timeout, upload);
-        Response::from_parts(head, body)
+        Ok(Response::from_parts(head, body))
     }
 
     /// An idle link, looked for at the servers in turn. None when as many requests are in flight as

@@ -71,6 +71,17 @@ async fn claims_of_the_client_do_not_reach_the_upstream() {
 }
 
 #[tokio::test]
+async fn cookie_crumbs_become_one_cookie() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, "");
+    let mut client = proxy.client_h2().await;
+    let request = client.request(Method::GET, "/").header("cookie", "a=1").header("cookie", "b=2");
+    client.send(request.body(Full::default()).unwrap()).await;
+    assert_eq!(upstream.only().headers["cookie"], "a=1; b=2");
+    proxy.finish().await;
+}
+
+#[tokio::test]
 async fn routes_choose_the_upstream() {
     let (site, api) = (TestUpstream::start().await, TestUpstream::start().await);
     let first = format!("[upstream.api]\nservers = [\"http://{}\"]", api.address);
@@ -143,6 +154,10 @@ async fn plain_http_is_redirected_without_hsts() {
     let reply = client.get("/a%20b/c?d=e&f").await;
     let location = format!("https://localhost:{}/a%20b/c?d=e&f", proxy.https().port());
     assert_eq!((reply.status.as_u16(), reply.header("location")), (308, location.as_str()));
+    let bare = http::Request::get("http://localhost?x=1").header("host", "localhost");
+    let reply = client.send(bare.body(Full::default()).unwrap()).await;
+    let location = format!("https://localhost:{}/?x=1", proxy.https().port());
+    assert_eq!(reply.header("location"), location);
     assert!(upstream.seen().is_empty());
     proxy.finish().await;
 }

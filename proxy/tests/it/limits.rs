@@ -1,5 +1,8 @@
 //! Every bound of `[limits]` that is not a time, reached.
 
+use http::Method;
+use http_body_util::Full;
+
 use crate::harness::{TestProxy, TestUpstream};
 
 #[tokio::test]
@@ -59,7 +62,16 @@ async fn a_head_over_the_bounds_is_refused() {
     let upstream = TestUpstream::start().await;
     let limits = "[limits]\nheader_bytes = \"8KiB\"\nheader_count = 20";
     let proxy = TestProxy::start_with(&upstream, limits, "");
-    for fields in [format!("x: {}\r\n", "y".repeat(9_000)), "x: y\r\n".repeat(21)] {
+    for mut client in [proxy.client().await, proxy.client_h2().await] {
+        let large = client.request(Method::GET, "/").header("x", "y".repeat(9_000));
+        assert_eq!(client.send(large.body(Full::default()).unwrap()).await.status, 431);
+        let many = client.request(Method::GET, "/");
+        let many = (0..21).fold(many, |many, i| many.header("x", i));
+        let reply = client.send(many.body(Full::default()).unwrap()).await;
+        assert_eq!((reply.status.as_u16(), &reply.problem()["status"]), (431, &431.into()));
+    }
+    // What hyper refuses before there is a request.
+    for fields in [format!("x: {}\r\n", "y".repeat(20_000)), "x: y\r\n".repeat(101)] {
         let mut raw = proxy.raw().await;
         raw.write(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").as_bytes()).await;
         let head = raw.read_head().await;

@@ -57,6 +57,24 @@ async fn a_head_that_trickles_in_after_a_rest_is_ended() {
 }
 
 #[tokio::test]
+async fn a_tls_record_that_trickles_in_after_a_rest_is_ended() {
+    let upstream = TestUpstream::start().await;
+    let limits = "[limits]\nheader_timeout = \"500ms\"\nidle_timeout = \"2s\"";
+    let proxy = TestProxy::start_with(&upstream, limits, "");
+    let mut raw = proxy.raw().await;
+    raw.write(b"GET /status/304 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(raw.read_head().await.starts_with("HTTP/1.1 304 "));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let mut trickled = 0;
+    while trickled < 20 && raw.write_below_tls(&[[0x17, 3, 3, 0x20, 0][trickled.min(4)]]).await {
+        trickled += 1;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    assert!(trickled < 20, "it never gave up");
+    proxy.finish().await;
+}
+
+#[tokio::test]
 async fn a_resting_connection_is_closed() {
     let upstream = TestUpstream::start().await;
     let proxy = TestProxy::start_with(&upstream, SHORT, "");

@@ -53,6 +53,8 @@ async fn an_answer_that_is_not_http_is_a_502() {
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     ] {
         let upstream = TestUpstream::raw(answer).await;
         let proxy = TestProxy::start(&upstream, "");
@@ -86,6 +88,24 @@ async fn an_answer_that_ends_early_never_looks_complete() {
             records.len() == 2 && records.iter().all(|record| record["aborted"] == true),
             "{records:#?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_length_beside_a_transfer_coding_does_not_cut_the_body() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n\
+           5\r\nwhole\r\n0\r\n\r\n"[..],
+        b"HTTP/1.0 200 OK\r\n\r\nwhole",
+    ] {
+        let upstream = TestUpstream::raw(answer).await;
+        let proxy = TestProxy::start(&upstream, "");
+        for mut client in [proxy.client().await, proxy.client_h2().await] {
+            let reply = client.get("/").await;
+            assert_eq!((&reply.body[..], reply.header("content-length")), (&b"whole"[..], ""));
+        }
+        let records = proxy.finish().await;
+        assert!(records.iter().all(|record| record.get("aborted").is_none()), "{records:#?}");
     }
 }
 

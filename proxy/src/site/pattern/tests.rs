@@ -57,6 +57,9 @@ fn bad_patterns_are_refused() {
         "/{a}b",
         "/{}",
         "/{*}",
+        "/a//b",
+        "//",
+        "//{*rest}",
         "/{a b}",
         "/{**a}",
         "/{a}/{a}",
@@ -73,8 +76,8 @@ fn bad_patterns_are_refused() {
 
 /// Patterns of a small alphabet, so that two of them often have to do with each other.
 fn patterns() -> impl Strategy<Value = Pattern> {
-    let segment = prop_oneof![Just(""), Just("a"), Just("b"), Just("{}")];
-    let rest = prop_oneof![Just(""), Just("/{*rest}")];
+    let segment = prop_oneof![Just("a"), Just("b"), Just("{}")];
+    let rest = prop_oneof![Just(""), Just("/"), Just("/{*rest}")];
     (prop::collection::vec(segment, 0..4), rest).prop_map(|(segments, rest)| {
         let mut text = String::new();
         for (index, segment) in segments.iter().enumerate() {

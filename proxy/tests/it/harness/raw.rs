@@ -21,6 +21,12 @@ impl Raw {
         self.0.flush().await.unwrap();
     }
 
+    /// Writes bytes that TLS does not see; false when the connection has ended.
+    pub(crate) async fn write_below_tls(&mut self, bytes: &[u8]) -> bool {
+        let socket = self.0.get_mut().0;
+        socket.write_all(bytes).await.is_ok()
+    }
+
     /// What comes until the other end closes, or `None` if it does not within ten seconds.
     pub(crate) async fn read_to_end(&mut self) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
