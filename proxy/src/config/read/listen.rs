@@ -66,11 +66,20 @@ fn workers_or_cores(workers: u64) -> usize {
     }
 }
 
+/// Whether one socket would take what the other listens for. `[::]` is every address of the machine,
+/// `0.0.0.0` every one of IPv4.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let holds = |a: SocketAddr, b: SocketAddr| {
+        a.ip() == b.ip() || (a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4()))
+    };
+    one.port() == other.port() && (holds(one, other) || holds(other, one))
+}
+
 /// An address can be bound once; port 0 is a new port each time.
 fn note_duplicates(section: &Section<'_>, all: &[&At<SocketAddr>]) {
     for (index, later) in all.iter().enumerate() {
         let mut before = all.iter().take(index);
-        let Some(first) = before.find(|first| first.value == later.value) else { continue };
+        let Some(first) = before.find(|first| overlap(first.value, later.value)) else { continue };
         if later.value.port() != 0 {
             let message = format!("the address {} is listened on twice", later.value);
             let (place, other) = (&later.place, &first.place);
