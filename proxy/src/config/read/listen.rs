@@ -66,8 +66,8 @@ fn workers_or_cores(workers: u64) -> usize {
     }
 }
 
-/// Whether one socket would take what the other listens for. `[::]` is every address of the machine,
-/// `0.0.0.0` every one of IPv4.
+/// Whether one socket would take what the other listens for. `[::]` is every address of the
+/// machine, `0.0.0.0` every one of IPv4.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let holds = |a: SocketAddr, b: SocketAddr| {
         a.ip() == b.ip() || (a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4()))
