@@ -45,7 +45,8 @@ enum Command {
     Serve,
     /// Bring the database to this program's schema.
     ///
-    /// Needs DATABASE_URL only. Safe to run twice; on PostgreSQL also from several machines at once.
+    /// Needs DATABASE_URL only. Safe to run twice; on PostgreSQL also from several machines at
+    /// once.
     Migrate,
 }
 

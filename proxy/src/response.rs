@@ -79,7 +79,7 @@ pub(crate) fn finish(
 }
 
 /// Fields that a response of our own has, at most: in a flood, no map may have to grow.
-const ROOM: usize = 28;
+const ROOM: usize = 24;
 const RATE_LIMIT: http::HeaderName = http::HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: http::HeaderName = http::HeaderName::from_static("ratelimit-policy");
 

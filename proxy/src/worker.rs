@@ -196,7 +196,8 @@ async fn work(
     let deadline = Instant::now() + worker.shared.config.listen.drain_timeout;
     while worker.counters.open() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(5)).await;
-        tick(&worker);
+        worker.deadlines.tick(Instant::now());
+        worker.records.flush();
     }
     if worker.counters.open() > 0 {
         tracing::warn!(

@@ -170,9 +170,13 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let [http, admin] = port::free().unwrap();
         let faults = Ports { http, https: port, admin, backend: http }.taken();
-        let [https, backend] = faults.as_slice() else { panic!("{faults:?}") };
-        assert!(https.contains(&std::process::id().to_string()), "{https}");
-        assert!(https.ends_with("set HTTPS_PORT to another port"), "{https}");
-        assert!(backend.contains("HTTP_PORT, which has the same number"), "{backend}");
+        // Somebody else may take one of the free ports in the meantime: that is one fault more.
+        let of = |variable: &str| {
+            let remedy = format!("set {variable} to another port");
+            faults.iter().find(|fault| fault.ends_with(&remedy)).unwrap()
+        };
+        assert!(of("HTTPS_PORT").contains(&std::process::id().to_string()), "{faults:?}");
+        let twin = "HTTP_PORT, which has the same number";
+        assert!(of("BACKEND_PORT").contains(twin), "{faults:?}");
     }
 }
