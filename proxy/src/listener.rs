@@ -44,10 +44,11 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>
     };
     // Without this, a second Gatehouse would silently share the port and take half of the
     // connections.
-    let probe = socket(address).map_err(fail)?;
-    probe.bind(&address.into()).and_then(|()| probe.listen(1)).map_err(fail)?;
-    let local = probe.local_addr().map_err(fail)?.as_socket().unwrap_or(address);
-    drop(probe);
+    if address.port() != 0 {
+        let probe = socket(address).map_err(fail)?;
+        probe.bind(&address.into()).and_then(|()| probe.listen(1)).map_err(fail)?;
+    }
+    let mut local = address;
     let listen = || {
         let socket = socket(local)?;
         socket.set_reuse_port(true)?;
@@ -56,6 +57,7 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>
         socket.set_nonblocking(true)?;
         socket.bind(&local.into())?;
         socket.listen(BACKLOG)?;
+        local = socket.local_addr()?.as_socket().unwrap_or(local);
         Ok(socket.into())
     };
     std::iter::repeat_with(listen).take(count).collect::<io::Result<_>>().map_err(fail)

@@ -1,7 +1,7 @@
 //! The program itself: signals, exit codes, and what its memory does under a gibibyte.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 struct Process {
     child: Child,
     http: SocketAddr,
+    https: SocketAddr,
     admin: SocketAddr,
     directory: TempDir,
 }
@@ -20,8 +21,7 @@ impl Process {
     /// Starts it in front of `upstream`, over plain HTTP, and waits until it serves.
     fn start(upstream: SocketAddr) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let [http, https, admin] = free_ports();
-        let file = write(&directory, upstream, [http, https, admin]);
+        let file = write(&directory, upstream, [ANY; 3]);
         let mut child = command(&file).spawn().unwrap();
         let mut messages = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -30,7 +30,10 @@ impl Process {
             assert_ne!(messages.read_line(&mut line).unwrap(), 0, "it ended before it served");
         }
         std::thread::spawn(move || std::io::copy(&mut messages, &mut std::io::sink()));
-        Self { child, http, admin, directory }
+        // serving http=[127.0.0.1:1] https=[127.0.0.1:2] admin=Some(127.0.0.1:3)
+        let mut found = line.split(['[', ']', '(', ')']).filter_map(|part| part.parse().ok());
+        let [http, https, admin] = [(); 3].map(|()| found.next().unwrap());
+        Self { child, http, https, admin, directory }
     }
 
     fn signal(&self, name: &str) {
@@ -59,10 +62,11 @@ impl Drop for Process {
     }
 }
 
-fn free_ports() -> [SocketAddr; 3] {
-    let sockets = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    sockets.map(|socket| socket.local_addr().unwrap())
-}
+/// A port that the kernel chooses.
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Where no upstream listens.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 fn write(directory: &TempDir, upstream: SocketAddr, listen: [SocketAddr; 3]) -> std::path::PathBuf {
     let path = directory.path();
@@ -203,8 +207,7 @@ fn a_signal_lets_requests_in_flight_finish_and_ends_with_zero() {
 #[test]
 fn a_faulty_configuration_binds_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let ports = free_ports();
-    let file = write(&directory, ports[0], ports);
+    let file = write(&directory, NOWHERE, [ANY; 3]);
     std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "limt = 5\n").unwrap();
     let output = command(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -216,22 +219,21 @@ fn a_faulty_configuration_binds_nothing() {
 #[test]
 fn a_taken_port_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let mut ports = free_ports();
-    let holder = TcpListener::bind(ports[1]).unwrap();
-    ports[1] = holder.local_addr().unwrap();
-    let output = command(&write(&directory, ports[0], ports)).output().unwrap();
+    let holder = TcpListener::bind(ANY).unwrap();
+    let taken = holder.local_addr().unwrap();
+    let output = command(&write(&directory, NOWHERE, [ANY, taken, ANY])).output().unwrap();
     assert_eq!(output.status.code(), Some(70));
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(
-        message.contains(&ports[1].to_string()) && message.contains("another program"),
+        message.contains(&taken.to_string()) && message.contains("another program"),
         "{message}"
     );
 }
 
 #[test]
 fn a_second_gatehouse_does_not_share_the_ports_of_the_first() {
-    let first = Process::start("127.0.0.1:1".parse().unwrap());
-    let file = first.directory.path().join("gatehouse.toml");
+    let first = Process::start(NOWHERE);
+    let file = write(&first.directory, NOWHERE, [first.http, first.https, ANY]);
     let output = command(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(70));
 }
