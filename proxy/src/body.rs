@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -39,6 +40,20 @@ impl Bounds {
             Some(body) => Ok(body),
             None => Err(Rejection::BodyTooLarge),
         }
+    }
+}
+
+/// A `Transfer-Encoding` that is anything but one `chunked`.
+pub(crate) struct UnclearFraming;
+
+/// Whether a message is chunked, which overrides its length (RFC 9112, 6.3). hyper parses more
+/// codings than one would forward, in both directions.
+pub(crate) fn is_chunked(fields: &HeaderMap) -> Result<bool, UnclearFraming> {
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(false),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(UnclearFraming),
     }
 }
 

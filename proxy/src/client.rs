@@ -6,7 +6,6 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 /// The socket's other end, as the kernel tells it.
@@ -52,8 +51,7 @@ impl Client {
 
 /// Addresses and checked hosts are always valid field values.
 fn value(text: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text))
-        .unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]

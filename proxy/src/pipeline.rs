@@ -13,7 +13,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 
-use crate::body::{self, RequestBody};
+use crate::body::{self, RequestBody, UnclearFraming};
 use crate::client::{Client, PeerAddr};
 use crate::config::Limits;
 use crate::connection::Watch;
@@ -134,10 +134,8 @@ fn integrity(head: &Parts, limits: &Limits) -> Result<(), Rejection> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Rejection::MethodRefused);
     }
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Rejection::FramingInvalid),
+    match body::is_chunked(&head.headers) {
+        Ok(_) => Ok(()),
+        Err(UnclearFraming) => Err(Rejection::FramingInvalid),
     }
 }

@@ -1,6 +1,5 @@
 //! Plain HTTP: 308 to the same host, path and query over https (RFC 9110, 15.4.9).
 
-use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -17,7 +16,7 @@ pub(crate) fn to_https(host: &Host, path: Option<&PathAndQuery>, port: u16) -> A
     let path = if path == "*" { "" } else { path };
     let location = format!("https://{}{name}{}{port}{slash}{path}", bracket.0, bracket.1);
     let mut fields = HeaderMap::new();
-    if let Ok(location) = HeaderValue::from_maybe_shared(Bytes::from(location)) {
+    if let Ok(location) = HeaderValue::try_from(location) {
         fields.insert(header::LOCATION, location);
     }
     Answer::Own(StatusCode::PERMANENT_REDIRECT, fields)

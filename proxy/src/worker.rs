@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -205,7 +205,6 @@ async fn work(
             "drain_timeout is over; closing what is left"
         );
     }
-    worker.records.flush();
     Ok(())
 }
 
@@ -225,7 +224,8 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
-                spawn(Rc::clone(&worker), stream, peer, secure);
+                let serving = connection::serve(Rc::clone(&worker), stream, peer, secure);
+                tokio::task::spawn_local(serving);
             }
             // The client has gone already.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -238,10 +238,6 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {
             }
         }
     }
-}
-
-fn spawn(worker: Rc<Worker>, stream: tokio::net::TcpStream, peer: SocketAddr, secure: bool) {
-    tokio::task::spawn_local(connection::serve(worker, stream, peer, secure));
 }
 
 /// The wall clock, for records and certificates; decisions never look at it.

@@ -10,6 +10,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Uri, Version};
 use smallvec::SmallVec;
 
+use crate::body;
+
 /// What Gatehouse tells the upstream about the request.
 pub(crate) struct Told<'a> {
     pub(crate) host: &'a HeaderValue,
@@ -57,19 +59,13 @@ pub(crate) fn response(head: &mut http::response::Parts) -> bool {
     }
     // The version is a matter of each connection (RFC 9110, 2.5).
     head.version = Version::HTTP_11;
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    let understood = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => {
-            let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-            // Overridden by the coding (RFC 9112, 6.3): passed on, it would cut the body.
-            head.headers.remove(header::CONTENT_LENGTH);
-            chunked
-        }
-        (Some(_), Some(_)) => false,
-    };
+    let chunked = body::is_chunked(&head.headers);
+    if let Ok(true) = chunked {
+        // Passed on, it would cut the body.
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
     strip(&mut head.headers, |_| false);
-    understood
+    chunked.is_ok()
 }
 
 /// HTTP/2 may cut a cookie header into crumbs; HTTP/1.1 has one (RFC 9113, 8.2.3).
@@ -81,7 +77,7 @@ fn join_cookies(fields: &mut HeaderMap) {
         whole.extend_from_slice(b"; ");
         whole.extend_from_slice(crumb.as_bytes());
     }
-    if let Ok(whole) = HeaderValue::from_maybe_shared(bytes::Bytes::from(whole)) {
+    if let Ok(whole) = HeaderValue::try_from(whole) {
         fields.insert(header::COOKIE, whole);
     }
 }

@@ -113,7 +113,8 @@ impl Upstream {
     ) -> impl Future<Output = Result<Response<UpstreamBody>, Rejection>> {
         let Outgoing { request, upload } = outgoing;
         let deadline = self.deadlines.deadline();
-        let begun = match self.idle() {
+        let turn = self.turn();
+        let begun = match self.idle(turn) {
             Some((lease, mut link)) => {
                 let sent = link.send(request);
                 Ok((lease, link, sent))
@@ -124,8 +125,7 @@ impl Upstream {
             let request = match begun {
                 Err(request) => request,
                 Ok((lease, mut link, sent)) => {
-                    let answer = self.answer(&deadline, upload.as_deref(), &mut link, sent).await;
-                    match outcome(answer, upload.as_deref()) {
+                    match self.answer(&deadline, upload.as_deref(), &mut link, sent).await {
                         Ok(response) => {
                             return self.respond(response, lease, link, deadline, upload);
                         }
@@ -135,21 +135,21 @@ impl Upstream {
                     }
                 }
             };
-            Box::pin(self.send_on_new(request, deadline, upload)).await
+            Box::pin(self.send_on_new(turn, request, deadline, upload)).await
         }
     }
 
     /// Sends a request on a link that is made for it.
     async fn send_on_new(
         &self,
+        turn: usize,
         request: Request<RequestBody>,
         deadline: Deadline,
         upload: Option<Rc<Progress>>,
     ) -> Result<Response<UpstreamBody>, Rejection> {
-        let (lease, mut link) = self.connect_any(&deadline).await?;
+        let (lease, mut link) = self.connect_any(turn, &deadline).await?;
         let sent = link.send(request);
-        let answer = self.answer(&deadline, upload.as_deref(), &mut link, sent).await;
-        match outcome(answer, upload.as_deref()) {
+        match self.answer(&deadline, upload.as_deref(), &mut link, sent).await {
             Ok(response) => self.respond(response, lease, link, deadline, upload),
             Err((rejection, _)) => Err(rejection),
         }
@@ -163,10 +163,10 @@ impl Upstream {
         upload: Option<&Progress>,
         link: &mut Link,
         sent: impl Future<Output = Sent>,
-    ) -> Option<Sent> {
+    ) -> Result<Response<Incoming>, Failure> {
         let mut sent = std::pin::pin!(sent);
         let mut running = false;
-        std::future::poll_fn(|cx| {
+        let answer = std::future::poll_fn(|cx| {
             _ = link.poll_connection(cx);
             if let Poll::Ready(output) = sent.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
@@ -177,7 +177,16 @@ impl Upstream {
             }
             deadline.poll(cx).map(|()| None)
         })
-        .await
+        .await;
+        match (answer, upload.and_then(|upload| upload.fault.get())) {
+            (None, _) => Err((Rejection::UpstreamTimeout, None)),
+            (Some(Ok(response)), _) => Ok(response),
+            (Some(Err(_)), Some(fault)) => Err((fault.into(), None)),
+            (Some(Err(mut error)), None) => {
+                let unsent = error.take_message().map(Box::new);
+                Err((Rejection::UpstreamInvalid(error.into_error()), unsent))
+            }
+        }
     }
 
     fn respond(
@@ -201,21 +210,25 @@ impl Upstream {
 
     /// An idle link, looked for at the servers in turn. None when as many requests are in flight as
     /// may be.
-    fn idle(&self) -> Option<(Lease, Box<Link>)> {
+    fn idle(&self, turn: usize) -> Option<(Lease, Box<Link>)> {
         if self.is_saturated() {
             return None;
         }
-        let link = self.in_turn().find_map(|(_, pool)| pool.take().map(|link| (pool, link)));
+        let link = self.in_turn(turn).find_map(|(_, pool)| pool.take().map(|link| (pool, link)));
         link.map(|(pool, link)| (Lease::new(pool), link))
     }
 
     /// A new link to the first server, in turn, that accepts one.
-    async fn connect_any(&self, deadline: &Deadline) -> Result<(Lease, Box<Link>), Rejection> {
+    async fn connect_any(
+        &self,
+        turn: usize,
+        deadline: &Deadline,
+    ) -> Result<(Lease, Box<Link>), Rejection> {
         let mut failure = Rejection::UpstreamSaturated;
         if self.is_saturated() {
             return Err(failure);
         }
-        for (server, pool) in self.in_turn() {
+        for (server, pool) in self.in_turn(turn) {
             let lease = Lease::new(pool);
             match self.connect(server, deadline).await {
                 Ok(link) => return Ok((lease, Box::new(link))),
@@ -230,11 +243,16 @@ impl Upstream {
         in_flight >= self.max_in_flight
     }
 
-    /// Every server once, each time from the next.
-    fn in_turn(&self) -> impl Iterator<Item = &(config::Server, Rc<Pool>)> {
-        let first = self.next.get();
-        self.next.set((first + 1) % self.servers.len().max(1));
-        self.servers.iter().cycle().skip(first).take(self.servers.len())
+    /// Where this request's search for a server begins; the next one's, one further.
+    fn turn(&self) -> usize {
+        let turn = self.next.get();
+        self.next.set((turn + 1) % self.servers.len().max(1));
+        turn
+    }
+
+    /// Every server once.
+    fn in_turn(&self, turn: usize) -> impl Iterator<Item = &(config::Server, Rc<Pool>)> {
+        self.servers.iter().cycle().skip(turn).take(self.servers.len())
     }
 
     async fn connect(
@@ -261,21 +279,6 @@ impl Upstream {
 
 /// Why there is no response; and the request, if none of it was sent.
 type Failure = (Rejection, Option<Box<Request<RequestBody>>>);
-
-/// Tells a response from a failure.
-fn outcome(answer: Option<Sent>, upload: Option<&Progress>) -> Result<Response<Incoming>, Failure> {
-    match answer {
-        None => Err((Rejection::UpstreamTimeout, None)),
-        Some(Ok(response)) => Ok(response),
-        Some(Err(mut error)) => match upload.and_then(|upload| upload.fault.get()) {
-            Some(fault) => Err((fault.into(), None)),
-            None => {
-                let unsent = error.take_message().map(Box::new);
-                Err((Rejection::UpstreamInvalid(error.into_error()), unsent))
-            }
-        },
-    }
-}
 
 impl From<Fault> for Rejection {
     fn from(fault: Fault) -> Self {

@@ -46,6 +46,28 @@ async fn a_server_that_is_down_is_passed_over() {
 }
 
 #[tokio::test]
+async fn new_links_go_to_the_servers_in_turn() {
+    let (one, other) = (TestUpstream::start().await, TestUpstream::start().await);
+    let two = format!(
+        "[upstream.two]\nservers = [\"http://{}\", \"http://{}\"]",
+        one.address, other.address
+    );
+    let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"two\"";
+    let proxy = TestProxy::start_with(&one, &two, route);
+    // More at once than there are workers, so that one of them needs two links.
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let mut client = proxy.client().await;
+        waiting.push(tokio::spawn(async move { client.get("/wait/500").await.status }));
+    }
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), 200);
+    }
+    assert!(one.connections() > 0 && other.connections() > 0);
+    proxy.finish().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_http_is_a_502() {
     for answer in [
         &b"garbage\r\n\r\n"[..],

@@ -45,14 +45,12 @@ pub(super) fn join<'a>(items: impl Iterator<Item = &'a HeaderValue>) -> HeaderVa
         }
         text.extend_from_slice(item.as_bytes());
     }
-    HeaderValue::from_maybe_shared(Bytes::from(text))
-        .unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Rule names are printable ASCII without quotes, checked when the configuration is read.
 fn value(text: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text))
-        .unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// The two bodies of a rule's 429, made once: a flood of them must cost nothing.
