@@ -10,13 +10,12 @@ use std::rc::Rc;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, header};
-use hyper::body::Incoming;
+use http::{Method, Request, Response, Version, header};
+use hyper::body::{Body as _, Incoming};
 
 use crate::body::{self, RequestBody, UnclearFraming};
 use crate::client::{Client, PeerAddr};
-use crate::config::Limits;
-use crate::connection::Watch;
+use crate::connection::{Hidden, Watch};
 use crate::policy::admit;
 use crate::policy::rate_limit::{Facts, Quoted};
 use crate::record::Record;
@@ -24,6 +23,7 @@ use crate::redirect;
 use crate::rejection::Rejection;
 use crate::response::{self, Answer, Finish, FinishedBody};
 use crate::site::{self, HostCache};
+use crate::tls::Session;
 use crate::upstream::{Outgoing, Told, Upstream};
 use crate::worker::Worker;
 
@@ -32,13 +32,13 @@ pub(crate) struct Origin {
     pub(crate) worker: Rc<Worker>,
     pub(crate) client: Client,
     pub(crate) hosts: HostCache,
-    /// The TLS version, `None` for plain HTTP.
-    pub(crate) tls: Option<&'static str>,
+    /// `None` for plain HTTP.
+    pub(crate) tls: Option<Session>,
     pub(crate) watch: Watch,
 }
 
 impl Origin {
-    pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr, tls: Option<&'static str>) -> Rc<Self> {
+    pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr, tls: Option<Session>) -> Rc<Self> {
         let (client, watch) = (Client::new(PeerAddr(peer)), Watch::new(&worker));
         Rc::new(Self { worker, client, hosts: HostCache::default(), tls, watch })
     }
@@ -93,8 +93,8 @@ fn decide(
     quoted: &mut Option<Quoted>,
 ) -> Result<Decision, Rejection> {
     let (worker, client, secure) = (&*origin.worker, &origin.client, origin.tls.is_some());
-    integrity(&head, worker.limits())?;
-    let host = origin.hosts.host(&head, &worker.sites, client, secure)?;
+    integrity(&head, origin, body.as_ref())?;
+    let host = origin.hosts.host(&head, origin)?;
     record.host = Some(Rc::clone(&host));
     let site = host.site(&worker.sites)?;
     record.route = Some(Rc::clone(&site.default));
@@ -119,14 +119,21 @@ fn decide(
         forwarded_for: &client.forwarded_for,
         secure,
         request_id: &record.id,
+        dropped: &worker.counters.fields_dropped,
     };
     let upstream = worker.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
     Ok(Decision::Forward(Rc::clone(upstream), Outgoing::new(admitted, &told, body)))
 }
 
-/// What no backend may see. The framing itself is hyper's to parse; a `Transfer-Encoding` that is
-/// not exactly `chunked` is accepted by it and refused here.
-fn integrity(head: &Parts, limits: &Limits) -> Result<(), Rejection> {
+/// What no backend may see. The framing itself is hyper's to parse; what it accepts and should not,
+/// or no longer shows, is refused here.
+fn integrity(head: &Parts, origin: &Origin, body: Option<&Incoming>) -> Result<(), Rejection> {
+    let limits = origin.worker.limits();
+    let has_body = body.is_some_and(|body| !body.is_end_stream());
+    let hidden = match head.version {
+        Version::HTTP_2 => Some(Hidden::default()),
+        _ => origin.watch.head.take(&head.method, has_body),
+    };
     let bytes: usize = head.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
     if bytes > limits.header_bytes || head.headers.len() > limits.header_count {
         return Err(Rejection::HeadTooLarge);
@@ -134,8 +141,18 @@ fn integrity(head: &Parts, limits: &Limits) -> Result<(), Rejection> {
     if matches!(head.method, Method::CONNECT | Method::TRACE) {
         return Err(Rejection::MethodRefused);
     }
-    match body::is_chunked(&head.headers) {
-        Ok(_) => Ok(()),
-        Err(UnclearFraming) => Err(Rejection::FramingInvalid),
+    let chunked =
+        body::is_chunked(&head.headers).map_err(|UnclearFraming| Rejection::FramingInvalid)?;
+    let clear = match hidden {
+        Some(hidden) => !(hidden.bare_lf || chunked && hidden.content_length),
+        None => !chunked,
+    };
+    if !clear {
+        return Err(Rejection::FramingInvalid);
     }
+    let expectations = head.headers.get_all(header::EXPECT).iter();
+    if { expectations }.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Rejection::ExpectationUnknown);
+    }
+    Ok(())
 }

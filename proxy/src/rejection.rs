@@ -28,6 +28,10 @@ pub(crate) enum Rejection {
     MethodRefused,
     #[error("the message's framing is ambiguous")]
     FramingInvalid,
+    #[error("an expectation that is not 100-continue")]
+    ExpectationUnknown,
+    #[error("the host belongs to another site than the certificate that was asked for")]
+    HostMisdirected,
     #[error("rate limit `{}`", .0.name)]
     RateLimited(Arc<rate_limit::Rule>, u64),
     #[error("the request body is larger than this route takes")]
@@ -65,7 +69,8 @@ impl Rejection {
             Self::HostInvalid | Self::PathAmbiguous | Self::FramingInvalid | Self::BodyAborted => {
                 StatusCode::BAD_REQUEST
             }
-            Self::HostUnknown => StatusCode::MISDIRECTED_REQUEST,
+            Self::HostUnknown | Self::HostMisdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::ExpectationUnknown => StatusCode::EXPECTATION_FAILED,
             Self::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,
             Self::RateLimited(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -87,6 +92,8 @@ impl Rejection {
             Self::PathAmbiguous => "path_ambiguous",
             Self::MethodRefused => "method_refused",
             Self::FramingInvalid => "framing_invalid",
+            Self::ExpectationUnknown => "expectation_unknown",
+            Self::HostMisdirected => "host_misdirected",
             Self::RateLimited(..) => "rate_limited",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
@@ -107,6 +114,8 @@ impl Rejection {
             | Self::PathAmbiguous
             | Self::MethodRefused
             | Self::FramingInvalid
+            | Self::ExpectationUnknown
+            | Self::HostMisdirected
             | Self::RateLimited(..)
             | Self::BodyTooLarge
             | Self::BodyTimeout
@@ -133,6 +142,10 @@ impl Rejection {
             Self::MethodRefused => "This method is not allowed here.",
             Self::FramingInvalid => {
                 "The length of the request body is not stated in one clear way."
+            }
+            Self::ExpectationUnknown => "The only expectation served here is 100-continue.",
+            Self::HostMisdirected => {
+                "This connection was made to another site than the request names."
             }
             Self::RateLimited(..) => RATE_LIMITED,
             Self::BodyTooLarge => "The request body is larger than this server accepts here.",
@@ -174,6 +187,8 @@ impl Rejection {
             | Self::HostUnknown
             | Self::PathAmbiguous
             | Self::FramingInvalid
+            | Self::ExpectationUnknown
+            | Self::HostMisdirected
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::BodyAborted

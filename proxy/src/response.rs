@@ -100,7 +100,11 @@ fn reject(rejection: &Rejection, wants_html: bool, record: &mut Record) -> (Resp
     // A body that was not read to its end cannot be told from the next request.
     if matches!(
         rejection,
-        Rejection::BodyTooLarge | Rejection::BodyTimeout | Rejection::BodyAborted
+        Rejection::FramingInvalid
+            | Rejection::MethodRefused
+            | Rejection::BodyTooLarge
+            | Rejection::BodyTimeout
+            | Rejection::BodyAborted
     ) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);

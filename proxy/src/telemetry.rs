@@ -23,6 +23,8 @@ pub(crate) struct Counters {
     pub(crate) connections_timed_out: Counter,
     /// Responses by the first digit of their status; those that were never made at 0.
     pub(crate) responses: [Counter; 6],
+    /// Request fields that were not passed on because of their names.
+    pub(crate) fields_dropped: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
     rejections: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,

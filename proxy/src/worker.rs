@@ -4,7 +4,7 @@
 //! Whatever a request touches is either here or in [`Shared`], which holds what has to be one for
 //! the whole process: the limiter, the certificates, the connection counts.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     /// Where plain HTTP is redirected to.
     pub(crate) https_port: u16,
     pub(crate) draining: Cell<bool>,
+    /// Where heads are read to, before they are anybody's.
+    pub(crate) scratch: RefCell<Box<[u8]>>,
     upstreams: Vec<Rc<Upstream>>,
     /// The same moment on both clocks, at the last tick.
     clocks: Cell<(Instant, SystemTime)>,
@@ -83,6 +85,7 @@ impl Worker {
             upstreams: config.upstreams.iter().map(upstream).collect(),
             records: RecordBuffer::new(sink),
             draining: Cell::new(false),
+            scratch: RefCell::new(vec![0; 16 << 10].into()),
             clocks: Cell::new((Instant::now(), wall_clock())),
             deadlines,
             counters,

@@ -73,6 +73,11 @@ fn totals(control: &Control) -> Vec<Family> {
             "Failed TLS handshakes.",
             of(|c| &c.handshakes_failed),
         ),
+        total(
+            "fields_dropped_total",
+            "Request fields not passed on because of their names.",
+            of(|c| &c.fields_dropped),
+        ),
         total("request_body_bytes_total", "Bytes of request bodies.", of(|c| &c.bytes_in)),
         total("response_body_bytes_total", "Bytes of response bodies.", of(|c| &c.bytes_out)),
         total("records_dropped_total", "Records that the sink did not take.", dropped),

@@ -8,6 +8,7 @@
 //! An HTTP/1.1 connection that has rested for a moment gives back everything but its socket and its
 //! TLS session; the next byte brings it back. Most connections rest most of the time.
 
+mod head;
 mod watch;
 
 use std::convert::Infallible;
@@ -32,6 +33,7 @@ use crate::socket::Socket;
 use crate::tls::{self, Secured};
 use crate::worker::Worker;
 
+pub(crate) use self::head::Hidden;
 pub(crate) use self::watch::Watch;
 use self::watch::{Transport, Watched};
 
@@ -51,11 +53,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     let secured = deadline.guard(Box::pin(tls::accept(stream, &worker.shared.tls))).await;
     drop(deadline);
     match secured {
-        Some(Ok(Secured { stream, http2: false, version })) => {
-            Box::pin(http1(stream, Origin::new(worker, peer, Some(version)))).await;
+        Some(Ok(Secured { stream, http2: false, session })) => {
+            Box::pin(http1(stream, Origin::new(worker, peer, Some(session)))).await;
         }
-        Some(Ok(Secured { stream, http2: true, version })) => {
-            Box::pin(http2(stream, Origin::new(worker, peer, Some(version)))).await;
+        Some(Ok(Secured { stream, http2: true, session })) => {
+            Box::pin(http2(stream, Origin::new(worker, peer, Some(session)))).await;
         }
         Some(Err(error)) => {
             worker.counters.handshakes_failed.add(1);
@@ -107,6 +109,9 @@ async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> 
 async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> bool {
     let (worker, watch) = (&origin.worker, &origin.watch);
     watch.deadline.arm(worker.limits().idle_timeout.saturating_sub(REST));
+    if stream.unread.is_empty() {
+        watch.head.rest();
+    }
     let awake = poll_fn(|cx| {
         if worker.draining.get() || watch.deadline.poll(cx).is_ready() {
             return Poll::Ready(false);

@@ -4,16 +4,17 @@ use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::head::RawHead;
 use crate::deadline::Deadline;
 use crate::pipeline::Origin;
 use crate::socket::Socket;
@@ -27,6 +28,8 @@ pub(crate) struct Watch {
     /// No request is in flight, and not a byte of the next has come.
     pub(super) resting: Cell<bool>,
     pub(super) multiplexed: Cell<bool>,
+    /// HTTP/1.1 only.
+    pub(crate) head: RawHead,
 }
 
 impl Watch {
@@ -37,6 +40,7 @@ impl Watch {
             in_flight: Cell::new(0),
             resting: Cell::new(false),
             multiplexed: Cell::new(false),
+            head: RawHead::new(),
         }
     }
 
@@ -56,6 +60,7 @@ impl Watch {
     /// A response has been handed over or given up.
     pub(crate) fn end(&self, idle_timeout: Duration) {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        self.head.resume();
         if self.in_flight.get() == 0 {
             self.resting.set(true);
             let rest =
@@ -107,18 +112,39 @@ impl<T> Watched<T> {
     }
 }
 
+impl<T: AsyncRead + Unpin> Watched<T> {
+    /// Reads what may be a head: by way of the worker's buffer, where it can be looked at.
+    fn poll_read_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (worker, watch) = (&self.origin.worker, &self.origin.watch);
+        let mut scratch = worker.scratch.borrow_mut();
+        let length = scratch.len().min(buffer.remaining());
+        let mut read = ReadBuf::new(scratch.get_mut(..length).unwrap_or_default());
+        ready!(Pin::new(self.stream.inner_mut()).poll_read(cx, &mut read))?;
+        watch.head.passed(read.filled(), worker.limits().header_bytes * 2);
+        buffer.put_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<T: AsyncRead + Unpin> Read for Watched<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = if self.unread.is_empty() {
-            Pin::new(&mut self.stream).poll_read(cx, buffer)
-        } else {
+        let looks = self.origin.watch.head.is_reading() && !self.origin.watch.multiplexed.get();
+        let read = if !self.unread.is_empty() {
             let length = self.unread.len().min(buffer.remaining());
             buffer.put_slice(&self.unread.split_to(length));
             Poll::Ready(Ok(()))
+        } else if looks {
+            self.poll_read_head(cx, &mut buffer)
+        } else {
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
         };
         let watch = &self.origin.watch;
         if read.is_ready() && watch.resting.get() && !watch.multiplexed.get() {

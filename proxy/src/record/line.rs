@@ -28,8 +28,8 @@ impl Record {
         }
         line.extend_from_slice(b"\",\"protocol\":\"");
         line.extend_from_slice(protocol(self.version).as_bytes());
-        if let Some(tls) = self.origin.tls {
-            text(line, "tls", tls, 8);
+        if let Some(tls) = &self.origin.tls {
+            text(line, "tls", tls.version, 8);
         }
         line.extend_from_slice(b"\",\"status\":");
         line.extend_from_slice(self.status.as_ref().map_or("null", |s| s.as_str()).as_bytes());

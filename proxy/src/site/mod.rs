@@ -12,11 +12,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use http::request::Parts;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Version, header};
 
 use self::pattern::Pattern;
-use crate::client::Client;
 use crate::config::{self, Config, UpstreamId};
+use crate::pipeline::Origin;
 use crate::policy::headers::HeaderPolicy;
 use crate::rejection::Rejection;
 
@@ -24,6 +24,8 @@ use crate::rejection::Rejection;
 pub(crate) struct Sites {
     sites: Vec<Site>,
     by_host: HashMap<Box<str>, usize>,
+    /// The first host of the only site.
+    only_host: Option<Box<str>>,
 }
 
 /// A set of hosts that are served alike.
@@ -54,7 +56,16 @@ impl Sites {
                 site.hosts.iter().map(move |host| (host.as_str().into(), index))
             })
             .collect();
-        Self { sites: config.sites.iter().map(Site::new).collect(), by_host }
+        let only_host = match config.sites.as_slice() {
+            [only] => only.hosts.first().map(|host| host.as_str().into()),
+            _ => None,
+        };
+        Self { sites: config.sites.iter().map(Site::new).collect(), by_host, only_host }
+    }
+
+    /// The host of a request that need not name one, if there is no choice.
+    fn only_host(&self) -> Option<&str> {
+        self.only_host.as_deref()
     }
 
     /// The route whose headers a response carries that belongs to no site.
@@ -118,14 +129,18 @@ pub(crate) struct HostCache(RefCell<Option<Rc<Host>>>);
 
 impl HostCache {
     /// Finds the host of a request.
-    pub(crate) fn host(
-        &self,
-        head: &Parts,
-        sites: &Sites,
-        client: &Client,
-        secure: bool,
-    ) -> Result<Rc<Host>, Rejection> {
-        let raw = raw_host(head)?;
+    pub(crate) fn host(&self, head: &Parts, origin: &Origin) -> Result<Rc<Host>, Rejection> {
+        let (sites, session) = (&origin.worker.sites, origin.tls.as_ref());
+        let server_name = session.and_then(|session| session.server_name.as_deref());
+        let raw = match raw_host(head)? {
+            Some(raw) => raw,
+            // Only HTTP/1.1 asks for one (RFC 9112, 3.2).
+            None if head.version == Version::HTTP_10 => {
+                let implied = server_name.or_else(|| sites.only_host());
+                implied.ok_or(Rejection::HostInvalid)?.as_bytes()
+            }
+            None => return Err(Rejection::HostInvalid),
+        };
         if let Some(host) = &*self.0.borrow()
             && host.field.as_bytes() == raw
         {
@@ -133,16 +148,22 @@ impl HostCache {
         }
         let name = normalise(raw).ok_or(Rejection::HostInvalid)?;
         let site = sites.by_host.get(&*name).copied();
+        let asked = server_name.and_then(|name| sites.by_host.get(name)).copied();
+        if site.is_some() && asked.is_some() && site != asked {
+            // What was agreed on for one site does not hold for another (RFC 9110, 7.4).
+            return Err(Rejection::HostMisdirected);
+        }
         let field = HeaderValue::from_bytes(raw).map_err(|_| Rejection::HostInvalid)?;
-        let forwarded = client.forwarded(raw, secure).ok_or(Rejection::HostInvalid)?;
+        let forwarded =
+            origin.client.forwarded(raw, session.is_some()).ok_or(Rejection::HostInvalid)?;
         let host = Rc::new(Host { name, field, forwarded, site });
         *self.0.borrow_mut() = Some(Rc::clone(&host));
         Ok(host)
     }
 }
 
-/// The one host that a request names, as written.
-fn raw_host(head: &Parts) -> Result<&[u8], Rejection> {
+/// The one host that a request names, as written; `None` if it names none.
+fn raw_host(head: &Parts) -> Result<Option<&[u8]>, Rejection> {
     let mut fields = head.headers.get_all(header::HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
@@ -154,9 +175,8 @@ fn raw_host(head: &Parts) -> Result<&[u8], Rejection> {
         {
             Err(Rejection::HostInvalid)
         }
-        (Some(authority), _) => Ok(authority.as_str().as_bytes()),
-        (None, Some(field)) => Ok(field.as_bytes()),
-        (None, None) => Err(Rejection::HostInvalid),
+        (Some(authority), _) => Ok(Some(authority.as_str().as_bytes())),
+        (None, field) => Ok(field.map(HeaderValue::as_bytes)),
     }
 }
 
@@ -189,8 +209,6 @@ fn normalise(raw: &[u8]) -> Option<Box<str>> {
 
 #[cfg(test)]
 mod tests {
-    use http::Version;
-
     use super::*;
 
     #[test]
@@ -235,13 +253,14 @@ mod tests {
     #[test]
     fn a_request_names_exactly_one_host() {
         let v1 = Version::HTTP_11;
-        assert_eq!(raw_host(&request("/", &["a"], v1)).unwrap(), b"a");
-        assert_eq!(raw_host(&request("http://a/", &["A"], v1)).unwrap(), b"a");
-        assert_eq!(raw_host(&request("https://a/", &[], Version::HTTP_2)).unwrap(), b"a");
-        assert!(raw_host(&request("/", &[], v1)).is_err());
+        let a = Some(&b"a"[..]);
+        assert_eq!(raw_host(&request("/", &["a"], v1)).unwrap(), a);
+        assert_eq!(raw_host(&request("http://a/", &["A"], v1)).unwrap(), a);
+        assert_eq!(raw_host(&request("https://a/", &[], Version::HTTP_2)).unwrap(), a);
+        assert_eq!(raw_host(&request("/", &[], v1)).unwrap(), None);
         assert!(raw_host(&request("/", &["a", "a"], v1)).is_err());
         assert!(raw_host(&request("http://a/", &["b"], v1)).is_err());
         assert!(raw_host(&request("https://a/", &["b"], Version::HTTP_2)).is_err());
-        assert_eq!(raw_host(&request("/", &["a"], Version::HTTP_2)).unwrap(), b"a");
+        assert_eq!(raw_host(&request("/", &["a"], Version::HTTP_2)).unwrap(), a);
     }
 }

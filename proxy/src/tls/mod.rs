@@ -50,8 +50,17 @@ pub(crate) fn config(
 pub(crate) struct Secured {
     pub(crate) stream: Box<TlsStream<Socket>>,
     pub(crate) http2: bool,
+    pub(crate) session: Session,
+}
+
+/// What a handshake agreed on that its requests are held to.
+#[derive(Debug)]
+pub(crate) struct Session {
     /// `1.2` or `1.3`.
     pub(crate) version: &'static str,
+    /// The host that the client asked a certificate of (RFC 6066, 3), lower case. An address has
+    /// none.
+    pub(crate) server_name: Option<Box<str>>,
 }
 
 /// Reads the ClientHello first, so that what it asks for can choose the configuration, then
@@ -61,11 +70,13 @@ pub(crate) async fn accept(stream: Socket, config: &Arc<ServerConfig>) -> io::Re
     let mut stream = hello.into_stream(Arc::clone(config)).await?;
     // A large response then takes a few large writes.
     stream.get_mut().1.set_buffer_limit(Some(Worker::BUFFER));
-    let session = stream.get_ref().1;
-    let http2 = session.alpn_protocol() == Some(b"h2");
-    let version = match session.protocol_version() {
+    let connection = stream.get_ref().1;
+    let http2 = connection.alpn_protocol() == Some(b"h2");
+    let version = match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => "1.2",
         _ => "1.3",
     };
-    Ok(Secured { stream: Box::new(stream), http2, version })
+    let server_name = connection.server_name().map(|name| name.to_ascii_lowercase().into());
+    let session = Session { version, server_name };
+    Ok(Secured { stream: Box::new(stream), http2, session })
 }

@@ -2,7 +2,8 @@
 //! set.
 //!
 //! Hop-by-hop fields (RFC 9110, 7.6.1) end here. What a client says of itself ends here too, in
-//! every spelling: names are compared with `_` and `.` read as `-`, since a backend may do so.
+//! every spelling: names of anything but letters, digits and `-` are dropped, since a backend may
+//! read them as others.
 //! Gatehouse's own fields are set afterwards, so no `Connection` option can remove them.
 
 use http::header::{self, HeaderName};
@@ -11,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Uri, Version};
 use smallvec::SmallVec;
 
 use crate::body;
+use crate::telemetry::Counter;
 
 /// What Gatehouse tells the upstream about the request.
 pub(crate) struct Told<'a> {
@@ -19,6 +21,8 @@ pub(crate) struct Told<'a> {
     pub(crate) forwarded_for: &'a HeaderValue,
     pub(crate) secure: bool,
     pub(crate) request_id: &'a HeaderValue,
+    /// Counts fields that are not passed on because of their names.
+    pub(crate) dropped: &'a Counter,
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -39,7 +43,13 @@ pub(crate) fn request(head: &mut Parts, told: &Told<'_>) {
         head.uri = path.map_or_else(Uri::default, Uri::from);
     }
     let fields = &mut head.headers;
-    strip(fields, is_claim);
+    strip(fields, |name| {
+        let doomed = is_claim(name) || !is_plain(name);
+        if doomed {
+            told.dropped.add(1);
+        }
+        doomed
+    });
     join_cookies(fields);
     fields.insert(header::HOST, told.host.clone());
     fields.insert(header::FORWARDED, told.forwarded.clone());
@@ -127,35 +137,28 @@ fn is_end_to_end(option: &str) -> bool {
         .any(|name| option.eq_ignore_ascii_case(name))
 }
 
-/// Whether a client says something of itself with this field that only a trusted proxy may say.
-fn is_claim(name: &str) -> bool {
-    let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
-    if !matches!(first, Some(b'x' | b'f' | b'r' | b't' | b'c')) {
-        return false;
-    }
-    let is = |claim: &str| name.len() == claim.len() && starts_as(name, claim);
-    starts_as(name, "x-forwarded")
-        || ["forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-request-id"]
-            .iter()
-            .any(|c| is(c))
-        || [
-            "x-original-forwarded-for",
-            "true-client-ip",
-            "cf-connecting-ip",
-            "remote-user",
-            "remote-addr",
-        ]
-        .iter()
-        .any(|c| is(c))
+/// Whether a name is letters, digits and `-`. CGI-like backends read `_` and `.` as `-`, so a field
+/// with one could pass for another that decisions were made on.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether `name` begins with `prefix`, `_` and `.` read as `-`.
-fn starts_as(name: &str, prefix: &str) -> bool {
-    name.len() >= prefix.len()
-        && name.bytes().zip(prefix.bytes()).all(|(a, b)| {
-            let a = if matches!(a, b'_' | b'.') { b'-' } else { a.to_ascii_lowercase() };
-            a == b
-        })
+/// Whether a client says something of itself with this field that only a trusted proxy may say.
+fn is_claim(name: &str) -> bool {
+    name.starts_with("x-forwarded")
+        || matches!(
+            name,
+            "forwarded"
+                | "x-real-ip"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
+                | "x-request-id"
+                | "x-original-forwarded-for"
+                | "true-client-ip"
+                | "cf-connecting-ip"
+                | "remote-user"
+                | "remote-addr"
+        )
 }
 
 #[cfg(test)]
@@ -173,6 +176,7 @@ mod tests {
             forwarded_for: &value("192.0.2.7"),
             secure: true,
             request_id: &value("id"),
+            dropped: &Counter::default(),
         };
         super::request(&mut head, &told);
         head

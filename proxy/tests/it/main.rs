@@ -8,12 +8,17 @@
 
 mod admin;
 mod cli;
+mod fields;
 mod forwarding;
+mod framing;
 mod harness;
 mod headers;
+mod hosts;
 mod limits;
+mod paths;
 mod process;
 mod rate_limits;
 mod timeouts;
 mod tls;
+mod upgrades;
 mod upstream;

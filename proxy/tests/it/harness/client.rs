@@ -82,6 +82,10 @@ impl TestClient {
         Self { sender, secure, authority, answered: Arc::clone(&proxy.answered) }
     }
 
+    pub(crate) fn is_h2(&self) -> bool {
+        matches!(self.sender, Sender::V2(_))
+    }
+
     /// A request for a path, to be completed.
     pub(crate) fn request(&self, method: Method, path: &str) -> http::request::Builder {
         let builder = Request::builder().method(method);

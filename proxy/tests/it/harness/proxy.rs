@@ -87,6 +87,14 @@ impl TestProxy {
         Raw::tls(self.https(), &self.root()).await
     }
 
+    /// A number of `/metrics` that has no label.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let metrics = crate::admin::get(self.admin(), "/metrics", "").await;
+        let prefix = format!("gatehouse_{name} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&prefix));
+        value.unwrap_or_else(|| panic!("{name} in {metrics}")).parse().unwrap()
+    }
+
     /// Drains, then checks that every response that a client read left exactly one record, and
     /// returns all records.
     pub(crate) async fn finish(self) -> Vec<Value> {

@@ -38,6 +38,13 @@ impl Raw {
         Some(bytes)
     }
 
+    /// So many bytes.
+    pub(crate) async fn read_exactly(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.0.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
     /// The head of one response.
     pub(crate) async fn read_head(&mut self) -> String {
         let mut bytes = Vec::new();

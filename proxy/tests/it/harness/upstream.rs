@@ -32,6 +32,7 @@ pub(crate) struct Seen {
 pub(crate) struct TestUpstream {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -70,6 +71,29 @@ impl TestUpstream {
         .await
     }
 
+    /// Writes down every byte that arrives, and answers 200 to whatever looks like the end of a
+    /// head.
+    pub(crate) async fn recording() -> Self {
+        Self::serve(|upstream, mut stream| async move {
+            let mut last = Vec::new();
+            while let Ok(byte) = stream.read_u8().await {
+                upstream.bytes.lock().unwrap().push(byte);
+                last.push(byte);
+                if last.ends_with(b"\r\n\r\n") {
+                    last.clear();
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                    _ = stream.write_all(answer).await;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Every byte that has arrived at a recording upstream.
+    pub(crate) fn bytes(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
     /// Accepts connections and never says anything on them.
     pub(crate) async fn mute() -> Self {
         Self::serve(|_, mut stream| async move {
@@ -84,7 +108,12 @@ impl TestUpstream {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let upstream = Self { address, seen: Arc::default(), connections: Arc::default() };
+        let upstream = Self {
+            address,
+            seen: Arc::default(),
+            bytes: Arc::default(),
+            connections: Arc::default(),
+        };
         let this = upstream.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
