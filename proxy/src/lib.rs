@@ -32,8 +32,8 @@
 //!    that are not HTTP, and a head of more than twice `header_bytes` or, over HTTP/1.1, of more
 //!    than 100 fields.
 //! 2. HSTS never goes out over plain HTTP (`plain_http_is_redirected_without_hsts`).
-//! 3. What a client says of itself never reaches the upstream
-//!    (`claims_of_the_client_do_not_reach_the_upstream`).
+//! 3. What a client says of itself dies unless the peer is a trusted proxy
+//!    (`a_client_that_forges_its_address_stays_one_client`).
 //! 4. Everything has a limit: see [`config::Limits`] and the tests in `tests/it/limits.rs`.
 //! 5. No lock or map guard is held across an `.await` (a lint).
 //! 6. A failure of anything optional is logged once, counted always, and never becomes a 500 by
@@ -48,7 +48,7 @@ mod socket;
 mod tls;
 mod connection;
 mod pipeline;
-mod client;
+pub mod client;
 pub mod site;
 mod redirect;
 pub mod policy;

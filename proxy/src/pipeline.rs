@@ -14,7 +14,7 @@ use http::{Method, Request, Response, Version, header};
 use hyper::body::{Body as _, Incoming};
 
 use crate::body::{self, RequestBody, UnclearFraming};
-use crate::client::{Client, PeerAddr};
+use crate::client::{PeerAddr, Sender};
 use crate::connection::{Hidden, Watch};
 use crate::policy::admit;
 use crate::policy::rate_limit::{Facts, Quoted};
@@ -30,7 +30,7 @@ use crate::worker::Worker;
 /// What all requests of a connection share.
 pub(crate) struct Origin {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) client: Client,
+    pub(crate) sender: Sender,
     pub(crate) hosts: HostCache,
     /// `None` for plain HTTP.
     pub(crate) tls: Option<Session>,
@@ -39,8 +39,9 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr, tls: Option<Session>) -> Rc<Self> {
-        let (client, watch) = (Client::new(PeerAddr(peer)), Watch::new(&worker));
-        Rc::new(Self { worker, client, hosts: HostCache::default(), tls, watch })
+        let sender = Sender::new(PeerAddr(peer), &worker.shared.config.clients);
+        let watch = Watch::new(&worker);
+        Rc::new(Self { worker, sender, hosts: HostCache::default(), tls, watch })
     }
 }
 
@@ -92,12 +93,16 @@ fn decide(
     record: &mut Record,
     quoted: &mut Option<Quoted>,
 ) -> Result<Decision, Rejection> {
-    let (worker, client, secure) = (&*origin.worker, &origin.client, origin.tls.is_some());
+    let (worker, client) = (&*origin.worker, Rc::clone(&record.client));
+    let secure = origin.tls.is_some() || origin.sender.is_secure(&head.headers);
     integrity(&head, origin, body.as_ref())?;
-    let host = origin.hosts.host(&head, origin)?;
+    let host = origin.hosts.host(&head, origin, &client, secure)?;
     record.host = Some(Rc::clone(&host));
     let site = host.site(&worker.sites)?;
     record.route = Some(Rc::clone(&site.default));
+    if !site.admits(client.ip) {
+        return Err(Rejection::ClientDenied);
+    }
     if !secure && site.redirect_http {
         let path = head.uri.path_and_query();
         return Ok(Decision::Answer(redirect::to_https(&host, path, worker.https_port)));

@@ -32,6 +32,8 @@ pub(crate) enum Rejection {
     ExpectationUnknown,
     #[error("the host belongs to another site than the certificate that was asked for")]
     HostMisdirected,
+    #[error("the client is denied, or is not among those allowed")]
+    ClientDenied,
     #[error("rate limit `{}`", .0.name)]
     RateLimited(Arc<rate_limit::Rule>, u64),
     #[error("the request body is larger than this route takes")]
@@ -70,6 +72,7 @@ impl Rejection {
                 StatusCode::BAD_REQUEST
             }
             Self::HostUnknown | Self::HostMisdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::ClientDenied => StatusCode::FORBIDDEN,
             Self::ExpectationUnknown => StatusCode::EXPECTATION_FAILED,
             Self::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,
             Self::RateLimited(..) => StatusCode::TOO_MANY_REQUESTS,
@@ -94,6 +97,7 @@ impl Rejection {
             Self::FramingInvalid => "framing_invalid",
             Self::ExpectationUnknown => "expectation_unknown",
             Self::HostMisdirected => "host_misdirected",
+            Self::ClientDenied => "client_denied",
             Self::RateLimited(..) => "rate_limited",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
@@ -116,6 +120,7 @@ impl Rejection {
             | Self::FramingInvalid
             | Self::ExpectationUnknown
             | Self::HostMisdirected
+            | Self::ClientDenied
             | Self::RateLimited(..)
             | Self::BodyTooLarge
             | Self::BodyTimeout
@@ -147,6 +152,7 @@ impl Rejection {
             Self::HostMisdirected => {
                 "This connection was made to another site than the request names."
             }
+            Self::ClientDenied => "Your address may not use this site.",
             Self::RateLimited(..) => RATE_LIMITED,
             Self::BodyTooLarge => "The request body is larger than this server accepts here.",
             Self::BodyTimeout => "The request body arrived too slowly.",
@@ -189,6 +195,7 @@ impl Rejection {
             | Self::FramingInvalid
             | Self::ExpectationUnknown
             | Self::HostMisdirected
+            | Self::ClientDenied
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::BodyAborted

@@ -123,33 +123,49 @@ impl Worker {
 
     /// Counts a connection in, if there is room for it in all and for its peer.
     pub(crate) fn admit_connection(self: &Rc<Self>, peer: IpAddr) -> Option<Admission> {
-        let (shared, limits) = (&self.shared, self.limits());
         self.counters.connections.add(1);
-        let admission = Admission { worker: Rc::clone(self), peer: peer.to_canonical() };
-        let open = shared.connections.fetch_add(1, Ordering::Relaxed);
-        let mut of_peer = shared.peers.entry(admission.peer).or_default();
-        *of_peer += 1;
-        let refused = open >= limits.connections || *of_peer > limits.connections_per_client;
-        drop(of_peer);
-        if refused {
+        let mut admission = Admission { worker: Rc::clone(self), client: None };
+        if self.shared.connections.fetch_add(1, Ordering::Relaxed) >= self.limits().connections {
             self.counters.connections_refused.add(1);
             return None; // dropping the admission counts it out again
         }
-        Some(admission)
+        admission.is_for(peer).then_some(admission)
     }
 }
 
 /// A connection that has been counted in.
 pub(crate) struct Admission {
     worker: Rc<Worker>,
-    peer: IpAddr,
+    client: Option<IpAddr>,
+}
+
+impl Admission {
+    /// Counts the connection for a client, if there is room for one more of it. A trusted proxy
+    /// brings the connections of many clients and is bounded only in all.
+    pub(crate) fn is_for(&mut self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        let shared = &self.worker.shared;
+        if self.client == Some(client) || shared.config.clients.trusted_proxies.contains(client) {
+            return true;
+        }
+        self.client = Some(client);
+        let mut open = shared.peers.entry(client).or_default();
+        *open += 1;
+        let refused = *open > self.worker.limits().connections_per_client;
+        drop(open);
+        if refused {
+            self.worker.counters.connections_refused.add(1);
+        }
+        !refused
+    }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         self.worker.counters.connections_closed.add(1);
         self.worker.shared.connections.fetch_sub(1, Ordering::Relaxed);
-        self.worker.shared.peers.remove_if_mut(&self.peer, |_, open| {
+        let Some(client) = self.client else { return };
+        self.worker.shared.peers.remove_if_mut(&client, |_, open| {
             *open = open.saturating_sub(1);
             *open == 0
         });

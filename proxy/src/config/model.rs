@@ -1,6 +1,8 @@
 //! What a configuration is once it is whole: no `Option` means "default", names have become
 //! indexes, patterns and header values are compiled.
 
+mod clients;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use super::fault::Faults;
 use crate::policy::headers::HeaderPolicy;
 use crate::site::pattern::Pattern;
 
+pub use self::clients::{Access, Clients, ProxyProtocol};
+
 /// Everything a running Gatehouse was told.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -21,6 +25,8 @@ pub struct Config {
     pub admin: Admin,
     /// Certificates and protocol versions.
     pub tls: Tls,
+    /// Who may speak for others, who may not speak at all.
+    pub clients: Clients,
     /// The certificate authority of sites with [`Issuer::Acme`].
     pub acme: Acme,
     /// The bounds of everything a client can make Gatehouse hold.
@@ -52,6 +58,8 @@ pub struct Listen {
     pub workers: usize,
     /// How long requests in flight may take to finish after TERM or INT (default 30 s).
     pub drain_timeout: Duration,
+    /// Whether connections of trusted proxies begin with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// The `[admin]` section.
@@ -162,6 +170,8 @@ pub struct Site {
     pub issuer: Issuer,
     /// Whether plain HTTP is answered by a redirect to https (default) or served.
     pub redirect_http: bool,
+    /// Which clients are served.
+    pub access: Arc<Access>,
     /// What a request gets that no route says otherwise for.
     pub default: Route,
     /// First match wins; each route is already complete with what it inherits from the site.

@@ -9,6 +9,7 @@
 //! TLS session; the next byte brings it back. Most connections rest most of the time.
 
 mod head;
+mod proxy_protocol;
 mod watch;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use tokio::net::TcpStream;
 
+use crate::config::ProxyProtocol;
 use crate::deadline::TICK;
 use crate::pipeline::{self, Origin};
 use crate::response::FinishedBody;
@@ -42,14 +44,23 @@ const REST: Duration = TICK;
 
 /// Serves an accepted socket to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, secure: bool) {
-    let Some(_admission) = worker.admit_connection(peer.ip()) else { return };
-    let stream = Socket(stream);
-    // What each step needs is boxed, so that it is freed when the step is over.
-    if !secure {
-        return Box::pin(http1(stream, Origin::new(worker, peer, None))).await;
-    }
+    let Some(mut admission) = worker.admit_connection(peer.ip()) else { return };
     let deadline = worker.deadlines.deadline();
     deadline.arm(worker.limits().handshake_timeout);
+    // What each step needs is boxed, so that it is freed when the step is over.
+    let Some((stream, peer)) =
+        Box::pin(deadline.guard(introduce(&worker, stream, peer))).await.flatten()
+    else {
+        return worker.counters.connections_broken.add(1);
+    };
+    if !admission.is_for(peer.ip()) {
+        return;
+    }
+    let stream = Socket(stream);
+    if !secure {
+        drop(deadline);
+        return Box::pin(http1(stream, Origin::new(worker, peer, None))).await;
+    }
     let secured = deadline.guard(Box::pin(tls::accept(stream, &worker.shared.tls))).await;
     drop(deadline);
     match secured {
@@ -64,6 +75,30 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
             tracing::debug!(%peer, %error, "TLS handshake failed");
         }
         None => worker.counters.connections_timed_out.add(1),
+    }
+}
+
+/// Whose connection it is: the peer's, or whose a trusted proxy says. `None` if it is to be closed.
+async fn introduce(
+    worker: &Worker,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<(TcpStream, SocketAddr)> {
+    let config = &worker.shared.config;
+    let required = match config.listen.proxy_protocol {
+        ProxyProtocol::Off => return Some((stream, peer)),
+        ProxyProtocol::Optional => false,
+        ProxyProtocol::Required => true,
+    };
+    if !config.clients.trusted_proxies.contains(peer.ip()) {
+        return (!required).then_some((stream, peer));
+    }
+    match proxy_protocol::accept(&mut stream, required).await {
+        Ok(source) => Some((stream, source.unwrap_or(peer))),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "no PROXY protocol header");
+            None
+        }
     }
 }
 
@@ -198,7 +233,7 @@ async fn drive<C: Future<Output = hyper::Result<()>> + Unpin>(
         End::Closed(Ok(())) => {}
         End::Closed(Err(error)) => {
             worker.counters.connections_broken.add(1);
-            tracing::debug!(client = %origin.client.ip, %error, "connection broken");
+            tracing::debug!(peer = %origin.sender.peer.ip, %error, "connection broken");
         }
         End::TimedOut => worker.counters.connections_timed_out.add(1),
     }

@@ -16,7 +16,7 @@ impl Record {
         line.extend_from_slice(b"\",\"request_id\":\"");
         line.extend_from_slice(self.id.as_bytes());
         line.extend_from_slice(b"\",\"client\":\"");
-        line.extend_from_slice(self.origin.client.forwarded_for.as_bytes());
+        line.extend_from_slice(self.client.forwarded_for.as_bytes());
         text(line, "method", self.method.as_str(), 32);
         if let Some(host) = &self.host {
             text(line, "host", &host.name, 255);

@@ -22,6 +22,7 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::time::Instant;
 
 use crate::body::Progress;
+use crate::client::Client;
 use crate::pipeline::Origin;
 use crate::site::{Host, Route};
 
@@ -30,6 +31,7 @@ pub(crate) use self::sink::{RecordBuffer, RecordSink};
 /// Everything that is known of a request.
 pub(crate) struct Record {
     origin: Rc<Origin>,
+    pub(crate) client: Rc<Client>,
     pub(crate) started: Instant,
     wall: SystemTime,
     /// UUIDv7 (RFC 9562), also the `X-Request-Id` of both sides.
@@ -63,6 +65,7 @@ impl Record {
         origin.watch.begin();
         Box::new(Self {
             origin: Rc::clone(origin),
+            client: origin.sender.client(request.headers(), &origin.worker.shared.config.clients),
             started,
             wall,
             id: request_id(wall),

@@ -9,13 +9,16 @@ pub mod pattern;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 
 use self::pattern::Pattern;
-use crate::config::{self, Config, UpstreamId};
+use crate::client::Client;
+use crate::config::{self, Access, Config, UpstreamId};
 use crate::pipeline::Origin;
 use crate::policy::headers::HeaderPolicy;
 use crate::rejection::Rejection;
@@ -31,6 +34,7 @@ pub(crate) struct Sites {
 /// A set of hosts that are served alike.
 pub(crate) struct Site {
     pub(crate) redirect_http: bool,
+    access: Arc<Access>,
     /// What a request gets that no route says otherwise for.
     pub(crate) default: Rc<Route>,
     /// First match wins.
@@ -79,9 +83,16 @@ impl Site {
         let routes = site.routes.iter();
         Self {
             redirect_http: site.redirect_http,
+            access: Arc::clone(&site.access),
             default: Route::new(&site.default),
             routes: routes.map(|(pattern, route)| (pattern.clone(), Route::new(route))).collect(),
         }
+    }
+
+    /// Whether a client may use it.
+    pub(crate) fn admits(&self, client: IpAddr) -> bool {
+        let Access { allow, deny } = &*self.access;
+        (allow.is_empty() || allow.contains(client)) && !deny.contains(client)
     }
 
     /// The first route that holds a clean path, else the site's own.
@@ -111,8 +122,10 @@ pub(crate) struct Host {
     pub(crate) name: Box<str>,
     /// As the client wrote it, with port: the `Host` that goes upstream.
     pub(crate) field: HeaderValue,
-    /// The `Forwarded` element that goes upstream for this client and host.
+    /// The `Forwarded` element that goes upstream for this host and the client and scheme below.
     pub(crate) forwarded: HeaderValue,
+    client: Rc<Client>,
+    secure: bool,
     /// The site that serves it.
     site: Option<usize>,
 }
@@ -129,7 +142,13 @@ pub(crate) struct HostCache(RefCell<Option<Rc<Host>>>);
 
 impl HostCache {
     /// Finds the host of a request.
-    pub(crate) fn host(&self, head: &Parts, origin: &Origin) -> Result<Rc<Host>, Rejection> {
+    pub(crate) fn host(
+        &self,
+        head: &Parts,
+        origin: &Origin,
+        client: &Rc<Client>,
+        secure: bool,
+    ) -> Result<Rc<Host>, Rejection> {
         let (sites, session) = (&origin.worker.sites, origin.tls.as_ref());
         let server_name = session.and_then(|session| session.server_name.as_deref());
         let raw = match raw_host(head)? {
@@ -143,6 +162,8 @@ impl HostCache {
         };
         if let Some(host) = &*self.0.borrow()
             && host.field.as_bytes() == raw
+            && Rc::ptr_eq(&host.client, client)
+            && host.secure == secure
         {
             return Ok(Rc::clone(host));
         }
@@ -154,9 +175,9 @@ impl HostCache {
             return Err(Rejection::HostMisdirected);
         }
         let field = HeaderValue::from_bytes(raw).map_err(|_| Rejection::HostInvalid)?;
-        let forwarded =
-            origin.client.forwarded(raw, session.is_some()).ok_or(Rejection::HostInvalid)?;
-        let host = Rc::new(Host { name, field, forwarded, site });
+        let forwarded = client.forwarded(raw, secure).ok_or(Rejection::HostInvalid)?;
+        let client = Rc::clone(client);
+        let host = Rc::new(Host { name, field, forwarded, client, secure, site });
         *self.0.borrow_mut() = Some(Rc::clone(&host));
         Ok(host)
     }

@@ -8,6 +8,7 @@
 
 mod admin;
 mod cli;
+mod clients;
 mod fields;
 mod forwarding;
 mod framing;

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::host::listener;
-use crate::config::model::{Admin, Listen};
+use crate::config::model::{Admin, Listen, ProxyProtocol};
+use crate::config::nearest::suggestion;
 use crate::config::section::Section;
 use crate::config::values::{At, List};
 
@@ -28,6 +29,12 @@ pub(super) fn read(root: &mut Section<'_>) -> (Listen, Admin) {
         place: section.place.clone(),
     });
     let workers = section.integer("workers", 0..=MOST_WORKERS).map_or(0, |at| at.value);
+    let proxy_protocol = section.parsed("proxy_protocol", "mode", |text| match text {
+        "off" => Ok(ProxyProtocol::Off),
+        "optional" => Ok(ProxyProtocol::Optional),
+        "required" => Ok(ProxyProtocol::Required),
+        other => Err(suggestion(other, ["off", "optional", "required"])),
+    });
     let drain_timeout = section.duration("drain_timeout", Duration::ZERO..=LONGEST_DRAIN);
 
     let all: Vec<_> = http.items.iter().chain(&https.items).chain([&admin]).collect();
@@ -45,6 +52,7 @@ pub(super) fn read(root: &mut Section<'_>) -> (Listen, Admin) {
         admin: admin.value,
         workers: workers_or_cores(workers),
         drain_timeout: drain_timeout.unwrap_or(Duration::from_secs(30)),
+        proxy_protocol: proxy_protocol.map_or(ProxyProtocol::Off, |at| at.value),
     };
     (listen, Admin { token })
 }

@@ -1,6 +1,7 @@
 //! From the tree to the [`Config`]: one file per section, read in the order in which they refer to
 //! one another.
 
+mod client;
 mod headers;
 mod limits;
 mod listen;
@@ -9,9 +10,10 @@ mod site;
 mod upstream;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::fault::{Faults, Findings};
-use super::model::{AccessLog, Acme, Config, Log, Tls, TlsVersion};
+use super::model::{AccessLog, Acme, Config, Log, ProxyProtocol, Tls, TlsVersion};
 use super::nearest::suggestion;
 use super::section::Section;
 use super::source::{Place, Source};
@@ -23,13 +25,27 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
     let nowhere = Place::new(&Source::new(first.clone(), 0, String::new()), 0..0);
     let mut root = Section::new("the file".to_owned(), nowhere, &document.entries, findings);
     let (listen, admin) = listen::read(&mut root);
+    let clients = client::read(root.section("client", "[client]"));
+    if listen.proxy_protocol != ProxyProtocol::Off && clients.trusted_proxies.is_empty() {
+        let node = root.section("listen", "[listen]").node("proxy_protocol");
+        let remedy = "name the load balancer in `trusted_proxies` of [client]";
+        if let Some(node) = node {
+            let message = "`proxy_protocol` in [listen] without anybody to believe";
+            findings.error(&node.place, message, remedy);
+        }
+    }
     let tls = tls(root.section("tls", "[tls]"));
     let acme = acme(root.section("acme", "[acme]"));
     let limits = limits::read(root.section("limits", "[limits]"));
     let mut upstreams = upstream::Upstreams::read(&mut root);
     let mut policies = headers::Policies::read(&mut root);
     let mut sites = site::Sites::default();
-    sites.read(&mut root, &mut upstreams, &mut policies, limits.body_bytes);
+    sites.read(
+        &mut root,
+        &mut upstreams,
+        &mut policies,
+        &site::Defaults { body_bytes: limits.body_bytes, access: Arc::new(clients.access.clone()) },
+    );
     let rules = rate_limit::read(&mut root, &sites.hosts);
     let log = log(root.section("log", "[log]"));
     if root.node("site").is_none_or(|node| matches!(&node.value, Value::List(l) if l.is_empty())) {
@@ -45,6 +61,7 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
         listen,
         admin,
         tls,
+        clients,
         acme,
         limits,
         upstreams: upstreams.into_list(),

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::client;
 use super::headers::Policies;
 use super::limits::BODY;
 use super::upstream::Upstreams;
 use crate::config::host::host;
-use crate::config::model::{Issuer, Route, Site, UpstreamId};
+use crate::config::model::{Access, Issuer, Route, Site, UpstreamId};
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
 use crate::config::values::At;
@@ -19,6 +20,12 @@ pub(super) struct Sites {
     sites: Vec<Site>,
     /// Every host of every site, also of sites with faults.
     pub(super) hosts: Vec<At<String>>,
+}
+
+/// What a site inherits from other sections.
+pub(super) struct Defaults {
+    pub(super) body_bytes: u64,
+    pub(super) access: Arc<Access>,
 }
 
 /// What a section says about its requests; what it leaves open is inherited.
@@ -35,10 +42,10 @@ impl Sites {
         root: &mut Section<'_>,
         upstreams: &mut Upstreams,
         policies: &mut Policies,
-        body_bytes: u64,
+        defaults: &Defaults,
     ) {
         for mut section in root.sections("site", "[[site]]") {
-            let site = self.site(&mut section, upstreams, policies, body_bytes);
+            let site = self.site(&mut section, upstreams, policies, defaults);
             self.sites.extend(site);
             section.finish();
         }
@@ -54,7 +61,7 @@ impl Sites {
         section: &mut Section<'_>,
         upstreams: &mut Upstreams,
         policies: &mut Policies,
-        body_bytes: u64,
+        defaults: &Defaults,
     ) -> Option<Site> {
         let hosts = self.hosts(section);
         let issuer = section.parsed("issuer", "issuer", |text| match text {
@@ -63,6 +70,7 @@ impl Sites {
             other => Err(suggestion(other, ["acme", "internal"])),
         });
         let redirect_http = section.boolean("redirect_http");
+        let access = client::access(section);
         section.require("upstream", "upstream = \"http://127.0.0.1:3000\"");
         let settings = Settings::read(section, upstreams, policies);
         let routes = section.sections("route", "[[site.route]]");
@@ -70,13 +78,14 @@ impl Sites {
             label: Arc::from("*"),
             upstream,
             headers: settings.headers.unwrap_or_else(|| policies.default()),
-            body_bytes: settings.body_bytes.unwrap_or(body_bytes),
+            body_bytes: settings.body_bytes.unwrap_or(defaults.body_bytes),
         });
         let routes = read_routes(routes, upstreams, policies, default.as_ref());
         Some(Site {
             hosts,
             issuer: issuer.map_or(Issuer::Acme, |at| at.value),
             redirect_http: redirect_http.unwrap_or(true),
+            access: access.map_or_else(|| Arc::clone(&defaults.access), Arc::new),
             default: default?,
             routes,
         })

@@ -12,6 +12,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -55,7 +56,7 @@ impl Reply {
 impl TestClient {
     pub(super) async fn https(proxy: &TestProxy, http2: bool) -> Self {
         let alpn: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
-        let stream = tls(proxy.https(), &proxy.root(), &[alpn], "localhost").await.unwrap();
+        let stream = tls(proxy.https(), &proxy.root(), &[alpn], "localhost", b"").await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
         let sender = if http2 {
             let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
@@ -152,12 +153,13 @@ fn invariants(headers: &HeaderMap, secure: bool) -> String {
     id.to_owned()
 }
 
-/// A TLS connection to a Gatehouse whose root is at `root`.
+/// A TLS connection to a Gatehouse whose root is at `root`, with some bytes `before` it.
 pub(crate) async fn tls(
     address: SocketAddr,
     root: &Path,
     alpn: &[&[u8]],
     name: &str,
+    before: &[u8],
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(rustls::pki_types::CertificateDer::from_pem_file(root).unwrap()).unwrap();
@@ -168,7 +170,8 @@ pub(crate) async fn tls(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    let stream = TcpStream::connect(address).await?;
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(before).await?;
     let name = ServerName::try_from(name.to_owned()).unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }

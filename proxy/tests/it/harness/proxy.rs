@@ -30,15 +30,21 @@ impl TestProxy {
 
     /// With further keys of `[tls]`.
     pub(crate) fn start_tls(upstream: &TestUpstream, tls: &str) -> Self {
+        Self::start_edited(upstream, "[tls]\n", &format!("[tls]\n{tls}\n"))
+    }
+
+    /// With a piece of the configuration replaced.
+    pub(crate) fn start_edited(upstream: &TestUpstream, piece: &str, by: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let text = text(&directory, upstream.address, "", tls, "");
-        Self::from_text(directory, &text)
+        let text = text(&directory, upstream.address, "", "");
+        assert!(text.contains(piece), "{piece} in {text}");
+        Self::from_text(directory, &text.replace(piece, by))
     }
 
     /// With `first` before everything else: `[limits]`, named upstreams.
     pub(crate) fn start_with(upstream: &TestUpstream, first: &str, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let text = text(&directory, upstream.address, first, "", more);
+        let text = text(&directory, upstream.address, first, more);
         Self::from_text(directory, &text)
     }
 
@@ -84,7 +90,12 @@ impl TestProxy {
 
     /// A TLS connection to write bytes on.
     pub(crate) async fn raw(&self) -> Raw {
-        Raw::tls(self.https(), &self.root()).await
+        self.raw_after(b"").await.unwrap()
+    }
+
+    /// The same, with some bytes before the handshake, which may fail for it.
+    pub(crate) async fn raw_after(&self, before: &[u8]) -> std::io::Result<Raw> {
+        Raw::tls(self.https(), &self.root(), before).await
     }
 
     /// A number of `/metrics` that has no label.
@@ -116,13 +127,13 @@ impl TestProxy {
 }
 
 /// The configuration of a test.
-fn text(directory: &TempDir, upstream: SocketAddr, first: &str, tls: &str, more: &str) -> String {
+fn text(directory: &TempDir, upstream: SocketAddr, first: &str, more: &str) -> String {
     let path = directory.path().display();
     format!(
         "{first}\n\
          [listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n\
          workers = 2\ndrain_timeout = \"5s\"\n\
-         [tls]\nstore = \"{path}/certs\"\n{tls}\n\
+         [tls]\nstore = \"{path}/certs\"\n\
          [log]\naccess = \"{path}/access.log\"\n\
          [[site]]\nhosts = [\"localhost\", \"127.0.0.1\"]\nissuer = \"internal\"\n\
          upstream = \"http://{upstream}\"\n{more}\n"

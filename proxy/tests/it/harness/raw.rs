@@ -12,8 +12,13 @@ use tokio_rustls::client::TlsStream;
 pub(crate) struct Raw(TlsStream<TcpStream>);
 
 impl Raw {
-    pub(super) async fn tls(address: SocketAddr, root: &Path) -> Self {
-        Self(super::client::tls(address, root, &[b"http/1.1"], "localhost").await.unwrap())
+    /// With some bytes `before` the handshake.
+    pub(super) async fn tls(
+        address: SocketAddr,
+        root: &Path,
+        before: &[u8],
+    ) -> std::io::Result<Self> {
+        super::client::tls(address, root, &[b"http/1.1"], "localhost", before).await.map(Self)
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
