@@ -7,6 +7,7 @@
 //!
 //! - [`listener`]: sockets, one per address and worker
 //! - [`worker`]: one thread with its own runtime, and what a request touches there
+//! - [`snapshot`]: what the configuration comes to, until the next reload
 //! - [`socket`]: bytes in and out
 //! - [`tls`]: the handshake, certificates, the development CA
 //! - [`connection`]: HTTP/1.1 or HTTP/2, time bounds
@@ -44,6 +45,7 @@
 
 mod listener;
 mod worker;
+mod snapshot;
 mod socket;
 mod tls;
 mod connection;

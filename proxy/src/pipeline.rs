@@ -23,6 +23,7 @@ use crate::redirect;
 use crate::rejection::Rejection;
 use crate::response::{self, Answer, Finish, FinishedBody};
 use crate::site::{self, HostCache};
+use crate::snapshot::Snapshot;
 use crate::tls::Session;
 use crate::upstream::{Outgoing, Told, Upstream};
 use crate::worker::Worker;
@@ -39,7 +40,7 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr, tls: Option<Session>) -> Rc<Self> {
-        let sender = Sender::new(PeerAddr(peer), &worker.shared.config.clients);
+        let sender = Sender::new(PeerAddr(peer), &worker.snapshot().plan.config.clients);
         let watch = Watch::new(&worker);
         Rc::new(Self { worker, sender, hosts: HostCache::default(), tls, watch })
     }
@@ -50,12 +51,13 @@ pub(crate) fn handle(
     origin: Rc<Origin>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<FinishedBody>> {
-    let mut record = Record::open(&origin, &request);
+    let snapshot = origin.worker.snapshot();
+    let mut record = Record::open(&origin, &snapshot, &request);
     let mut finish = Finish::new(&request, origin.tls.is_some());
     let (head, body) = request.into_parts();
     let mut body = Some(body);
     let waits = head.headers.contains_key(header::EXPECT);
-    let decision = decide(&origin, head, &mut body, &mut record, &mut finish.quoted);
+    let decision = decide(&origin, &snapshot, head, &mut body, &mut record, &mut finish.quoted);
     // What is forwarded is under way before the wait for it begins; all else is settled.
     let under_way = match decision {
         Ok(Decision::Forward(upstream, outgoing)) => Ok(upstream.send(outgoing)),
@@ -75,7 +77,7 @@ pub(crate) fn handle(
         if let Some(unread) = body.filter(|_| !waits) {
             Box::pin(body::settle(unread, &origin.worker.deadlines)).await;
         }
-        response::finish(answer, finish, record, origin.worker.sites.fallback())
+        response::finish(answer, finish, record, snapshot.sites.fallback())
     }
 }
 
@@ -88,6 +90,7 @@ enum Decision {
 /// Takes the body only when the request is about to be forwarded.
 fn decide(
     origin: &Origin,
+    snapshot: &Snapshot,
     head: Parts,
     body: &mut Option<Incoming>,
     record: &mut Record,
@@ -96,16 +99,16 @@ fn decide(
     let (worker, client) = (&*origin.worker, Rc::clone(&record.client));
     let secure = origin.tls.is_some() || origin.sender.is_secure(&head.headers);
     integrity(&head, origin, body.as_ref())?;
-    let host = origin.hosts.host(&head, origin, &client, secure)?;
+    let host = origin.hosts.host(&head, origin, snapshot, &client, secure)?;
     record.host = Some(Rc::clone(&host));
-    let site = host.site(&worker.sites)?;
+    let site = host.site(&snapshot.sites)?;
     record.route = Some(Rc::clone(&site.default));
     if !site.admits(client.ip) {
         return Err(Rejection::ClientDenied);
     }
     if !secure && site.redirect_http {
         let path = head.uri.path_and_query();
-        return Ok(Decision::Answer(redirect::to_https(&host, path, worker.https_port)));
+        return Ok(Decision::Answer(redirect::to_https(&host, path, snapshot.plan.https_port)));
     }
     let target = head.uri.path_and_query().cloned();
     let path = site::path::clean(target.as_ref().map_or("/", PathAndQuery::path))?;
@@ -114,7 +117,7 @@ fn decide(
     let method = head.method.clone();
     let facts = Facts { client: client.bucket, method: &method, host: &host.name, path: &path };
     let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));
-    let admitted = admit(head, limiter, &worker.rules, &facts, now, quoted)?;
+    let admitted = admit(head, limiter, &snapshot.rules, &facts, now, quoted)?;
     let bounds = worker.bounds(route.body_bytes);
     let body = RequestBody::new(bounds.take(body)?, bounds, &worker.deadlines);
     record.upload = body.progress();
@@ -126,7 +129,7 @@ fn decide(
         request_id: &record.id,
         dropped: &worker.counters.fields_dropped,
     };
-    let upstream = worker.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
+    let upstream = snapshot.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
     Ok(Decision::Forward(Rc::clone(upstream), Outgoing::new(admitted, &told, body)))
 }
 

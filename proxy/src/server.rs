@@ -22,6 +22,7 @@ use crate::config::{Config, Issuer};
 use crate::listener::{self, ListenError};
 use crate::policy::rate_limit::Limiter;
 use crate::record::RecordSink;
+use crate::snapshot::Plan;
 use crate::telemetry::{self, Counters};
 use crate::tls;
 use crate::tls::certificates::Certificates;
@@ -132,17 +133,17 @@ impl Server {
         let (sink, writer) = opened.unzip();
         let shared = Arc::new(Shared {
             limiter: Limiter::new(Limiter::CAPACITY, secret()),
-            tls,
             started: Instant::now(),
             connections: AtomicUsize::new(0),
             peers: DashMap::new(),
-            config,
         });
         let (phase, phases) = watch::channel(Phase::Serving);
         let counters: Vec<Arc<Counters>> =
             std::iter::repeat_with(Arc::default).take(workers).collect();
         let https_port = addresses.https.first().map_or(443, SocketAddr::port);
+        let plan = Arc::new(Plan { config, tls, https_port, generation: 0 });
         let control = Control {
+            plan: Arc::clone(&plan),
             shared: Arc::clone(&shared),
             counters: counters.clone(),
             certificates,
@@ -153,7 +154,8 @@ impl Server {
         let mut server = Self { addresses, phase, workers: Vec::new(), control: None, writer };
         for (index, (listeners, counters)) in listeners.into_iter().zip(counters).enumerate() {
             let (shared, sink, phases) = (Arc::clone(&shared), sink.clone(), phases.clone());
-            let run = move || worker::run(shared, listeners, counters, sink, https_port, phases);
+            let plan = Arc::clone(&plan);
+            let run = move || worker::run(shared, listeners, counters, sink, plan, phases);
             server.workers.push(spawn(format!("worker-{index}"), run)?);
         }
         server.control = Some(spawn("control".to_owned(), move || admin::run(control, admin))?);

@@ -13,28 +13,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::body::Bounds;
-use crate::config::{Config, Limits, UpstreamId};
+use crate::config::Limits;
 use crate::connection;
 use crate::deadline::{Deadlines, TICK};
-use crate::policy::rate_limit::{Limiter, Rules};
+use crate::policy::rate_limit::Limiter;
 use crate::record::{RecordBuffer, RecordSink};
 use crate::server::Phase;
-use crate::site::Sites;
+use crate::snapshot::{Plan, Snapshot};
 use crate::telemetry::Counters;
-use crate::upstream::Upstream;
 
 /// What all workers share.
 pub(crate) struct Shared {
-    pub(crate) config: Config,
     pub(crate) limiter: Limiter,
-    pub(crate) tls: Arc<ServerConfig>,
     /// Time zero of the limiter.
     pub(crate) started: Instant,
     pub(crate) connections: AtomicUsize,
@@ -50,17 +46,15 @@ pub(crate) struct Listeners {
 /// The state of one worker.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) sites: Sites,
-    pub(crate) rules: Rules,
+    snapshot: RefCell<Rc<Snapshot>>,
+    /// Of the snapshot.
+    limits: Cell<Limits>,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) records: RecordBuffer,
     pub(crate) counters: Arc<Counters>,
-    /// Where plain HTTP is redirected to.
-    pub(crate) https_port: u16,
     pub(crate) draining: Cell<bool>,
     /// Where heads are read to, before they are anybody's.
     pub(crate) scratch: RefCell<Box<[u8]>>,
-    upstreams: Vec<Rc<Upstream>>,
     /// The same moment on both clocks, at the last tick.
     clocks: Cell<(Instant, SystemTime)>,
 }
@@ -73,33 +67,32 @@ impl Worker {
         shared: Arc<Shared>,
         counters: Arc<Counters>,
         sink: Option<RecordSink>,
-        https_port: u16,
+        plan: Arc<Plan>,
     ) -> Self {
         let deadlines = Deadlines::new(shared.started);
-        let config = &shared.config;
-        let upstream =
-            |upstream| Rc::new(Upstream::new(upstream, config.listen.workers, &deadlines));
+        let limits = Cell::new(plan.config.limits);
+        let snapshot = Snapshot::new(plan, None, &deadlines);
         Self {
-            sites: Sites::new(config),
-            rules: Rules::new(&config.rules),
-            upstreams: config.upstreams.iter().map(upstream).collect(),
+            snapshot: RefCell::new(Rc::new(snapshot)),
+            limits,
             records: RecordBuffer::new(sink),
             draining: Cell::new(false),
             scratch: RefCell::new(vec![0; 16 << 10].into()),
             clocks: Cell::new((Instant::now(), wall_clock())),
             deadlines,
             counters,
-            https_port,
             shared,
         }
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.shared.config.limits
+    /// What the configuration comes to now.
+    pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
+        Rc::clone(&self.snapshot.borrow())
     }
 
-    pub(crate) fn upstream(&self, id: UpstreamId) -> Option<&Rc<Upstream>> {
-        self.upstreams.get(id.0)
+    /// The limits now; connections follow a reload.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits.get()
     }
 
     /// What a request body may cost on a route that takes `bytes` of it.
@@ -144,8 +137,9 @@ impl Admission {
     /// brings the connections of many clients and is bounded only in all.
     pub(crate) fn is_for(&mut self, client: IpAddr) -> bool {
         let client = client.to_canonical();
-        let shared = &self.worker.shared;
-        if self.client == Some(client) || shared.config.clients.trusted_proxies.contains(client) {
+        let (shared, plan) = (&self.worker.shared, &self.worker.snapshot().plan);
+        let trusted = &plan.config.clients.trusted_proxies;
+        if self.client == Some(client) || trusted.contains(client) {
             return true;
         }
         self.client = Some(client);
@@ -178,11 +172,11 @@ pub(crate) fn run(
     listeners: Listeners,
     counters: Arc<Counters>,
     sink: Option<RecordSink>,
-    https_port: u16,
+    plan: Arc<Plan>,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let worker = Rc::new(Worker::new(shared, counters, sink, https_port));
+    let worker = Rc::new(Worker::new(shared, counters, sink, plan));
     runtime.block_on(work(worker, listeners, phase))
 }
 
@@ -212,7 +206,7 @@ async fn work(
     }
     worker.draining.set(true);
     worker.deadlines.wake_all();
-    let deadline = Instant::now() + worker.shared.config.listen.drain_timeout;
+    let deadline = Instant::now() + worker.snapshot().plan.config.listen.drain_timeout;
     while worker.counters.open() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(5)).await;
         worker.deadlines.tick(Instant::now());
@@ -234,7 +228,7 @@ fn tick(worker: &Worker) {
     worker.clocks.set((now, wall_clock()));
     worker.deadlines.tick(now);
     worker.records.flush();
-    worker.upstreams.iter().for_each(|upstream| upstream.tick());
+    worker.snapshot.borrow().tick();
 }
 
 async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {

@@ -127,8 +127,8 @@ pub(super) fn status(control: &Control) -> String {
     let document = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": shared.started.elapsed().as_secs(),
-        "workers": shared.config.listen.workers,
-        "sites": shared.config.sites.iter().map(|site| site.hosts.clone()).collect::<Vec<_>>(),
+        "workers": control.plan.config.listen.workers,
+        "sites": control.plan.config.sites.iter().map(|site| site.hosts.clone()).collect::<Vec<_>>(),
         "draining": control.is_draining(),
         "connections": {
             "open": sum(control, Counters::open),
@@ -136,7 +136,7 @@ pub(super) fn status(control: &Control) -> String {
         },
         "responses": classes,
         "rejections": rejections(control),
-        "rate_limit": { "rules": shared.config.rules.len(), "keys": shared.limiter.keys() },
+        "rate_limit": { "rules": control.plan.config.rules.len(), "keys": shared.limiter.keys() },
     });
     format!("{document:#}\n")
 }

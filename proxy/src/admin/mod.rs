@@ -27,6 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::policy::rate_limit::Limiter;
 use crate::server::Phase;
+use crate::snapshot::Plan;
 use crate::telemetry::Counters;
 use crate::tls::certificates::Certificates;
 use crate::tls::internal::Authority;
@@ -35,6 +36,7 @@ use crate::worker::{self, Shared};
 /// What the control thread looks after.
 pub(crate) struct Control {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) authority: Authority,
@@ -84,7 +86,7 @@ fn chores(control: &Control, turn: usize) {
         .for_each(|part| shared.limiter.sweep(turn.wrapping_mul(share).wrapping_add(part), now));
     let wall = worker::wall_clock();
     if turn.is_multiple_of(240) && control.certificates.is_due(wall) {
-        match control.certificates.issue(&control.authority, &shared.config.sites, wall) {
+        match control.certificates.issue(&control.authority, &control.plan.config.sites, wall) {
             Ok(()) => tracing::info!("certificates renewed"),
             Err(error) => {
                 tracing::error!(%error, "certificates cannot be renewed; trying again in a minute")
@@ -128,7 +130,7 @@ async fn serve(control: Rc<Control>, stream: TcpStream) {
 fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     let open = matches!(path, "/healthz" | "/readyz");
-    if !open && !authorised(control.shared.config.admin.token.as_deref(), request) {
+    if !open && !authorised(control.plan.config.admin.token.as_deref(), request) {
         return text(
             StatusCode::UNAUTHORIZED,
             "text/plain",

@@ -103,7 +103,7 @@ pub struct Acme {
 }
 
 /// The `[limits]` section; defaults are the contract's.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Open client connections in all, at least 1 (default 20,000).
     pub connections: usize,
@@ -136,7 +136,7 @@ pub struct Limits {
 pub struct UpstreamId(pub usize);
 
 /// A `[upstream.NAME]` section, or the URL that a site gave in its place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// The name in the file, or the URL of an anonymous one.
     pub name: String,

@@ -61,7 +61,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         drop(deadline);
         return Box::pin(http1(stream, Origin::new(worker, peer, None))).await;
     }
-    let secured = deadline.guard(Box::pin(tls::accept(stream, &worker.shared.tls))).await;
+    let secured = deadline.guard(Box::pin(tls::accept(stream, &worker.snapshot().plan.tls))).await;
     drop(deadline);
     match secured {
         Some(Ok(Secured { stream, http2: false, session })) => {
@@ -84,7 +84,8 @@ async fn introduce(
     mut stream: TcpStream,
     peer: SocketAddr,
 ) -> Option<(TcpStream, SocketAddr)> {
-    let config = &worker.shared.config;
+    let snapshot = worker.snapshot();
+    let config = &snapshot.plan.config;
     let required = match config.listen.proxy_protocol {
         ProxyProtocol::Off => return Some((stream, peer)),
         ProxyProtocol::Optional => false,

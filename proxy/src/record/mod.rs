@@ -25,6 +25,7 @@ use crate::body::Progress;
 use crate::client::Client;
 use crate::pipeline::Origin;
 use crate::site::{Host, Route};
+use crate::snapshot::Snapshot;
 
 pub(crate) use self::sink::{RecordBuffer, RecordSink};
 
@@ -59,13 +60,17 @@ pub(crate) struct Record {
 
 impl Record {
     /// Opens the record of a request that has just been read.
-    pub(crate) fn open<B>(origin: &Rc<Origin>, request: &http::Request<B>) -> Box<Self> {
+    pub(crate) fn open<B>(
+        origin: &Rc<Origin>,
+        snapshot: &Snapshot,
+        request: &http::Request<B>,
+    ) -> Box<Self> {
         let started = Instant::now();
         let wall = origin.worker.wall_clock(started);
         origin.watch.begin();
         Box::new(Self {
             origin: Rc::clone(origin),
-            client: origin.sender.client(request.headers(), &origin.worker.shared.config.clients),
+            client: origin.sender.client(request.headers(), &snapshot.plan.config.clients),
             started,
             wall,
             id: request_id(wall),

@@ -22,6 +22,7 @@ use crate::config::{self, Access, Config, UpstreamId};
 use crate::pipeline::Origin;
 use crate::policy::headers::HeaderPolicy;
 use crate::rejection::Rejection;
+use crate::snapshot::Snapshot;
 
 /// The sites of a configuration, found by host.
 pub(crate) struct Sites {
@@ -126,8 +127,9 @@ pub(crate) struct Host {
     pub(crate) forwarded: HeaderValue,
     client: Rc<Client>,
     secure: bool,
-    /// The site that serves it.
+    /// The site that serves it, in the snapshot of this generation.
     site: Option<usize>,
+    generation: u64,
 }
 
 impl Host {
@@ -146,10 +148,11 @@ impl HostCache {
         &self,
         head: &Parts,
         origin: &Origin,
+        snapshot: &Snapshot,
         client: &Rc<Client>,
         secure: bool,
     ) -> Result<Rc<Host>, Rejection> {
-        let (sites, session) = (&origin.worker.sites, origin.tls.as_ref());
+        let (sites, session) = (&snapshot.sites, origin.tls.as_ref());
         let server_name = session.and_then(|session| session.server_name.as_deref());
         let raw = match raw_host(head)? {
             Some(raw) => raw,
@@ -164,6 +167,7 @@ impl HostCache {
             && host.field.as_bytes() == raw
             && Rc::ptr_eq(&host.client, client)
             && host.secure == secure
+            && host.generation == snapshot.plan.generation
         {
             return Ok(Rc::clone(host));
         }
@@ -177,7 +181,8 @@ impl HostCache {
         let field = HeaderValue::from_bytes(raw).map_err(|_| Rejection::HostInvalid)?;
         let forwarded = client.forwarded(raw, secure).ok_or(Rejection::HostInvalid)?;
         let client = Rc::clone(client);
-        let host = Rc::new(Host { name, field, forwarded, client, secure, site });
+        let generation = snapshot.plan.generation;
+        let host = Rc::new(Host { name, field, forwarded, client, secure, site, generation });
         *self.0.borrow_mut() = Some(Rc::clone(&host));
         Ok(host)
     }

@@ -12,7 +12,6 @@ mod pool;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -32,11 +31,10 @@ pub(crate) use self::forward::Told;
 
 /// A named upstream, as one worker sees it.
 pub(crate) struct Upstream {
+    configured: config::Upstream,
     servers: Vec<(config::Server, Rc<Pool>)>,
     /// Where the next request's search for a server begins.
     next: Cell<usize>,
-    connect_timeout: Duration,
-    answer_timeout: Duration,
     /// This worker's share of the bound on requests in flight.
     max_in_flight: usize,
     deadlines: Rc<Deadlines>,
@@ -90,17 +88,21 @@ impl Upstream {
         deadlines: &Rc<Deadlines>,
     ) -> Self {
         Self {
+            configured: upstream.clone(),
             servers: upstream
                 .servers
                 .iter()
                 .map(|server| (server.clone(), Rc::default()))
                 .collect(),
             next: Cell::new(0),
-            connect_timeout: upstream.connect_timeout,
-            answer_timeout: upstream.answer_timeout,
             max_in_flight: upstream.max_in_flight.div_ceil(workers.max(1)),
             deadlines: Rc::clone(deadlines),
         }
+    }
+
+    /// Whether it is what `configured` asks for.
+    pub(crate) fn is(&self, configured: &config::Upstream) -> bool {
+        self.configured == *configured
     }
 
     /// Sends a request; the future is the response, its body still to be read.
@@ -173,7 +175,7 @@ impl Upstream {
             }
             if !running && upload.is_none_or(|upload| upload.complete.get()) {
                 running = true;
-                deadline.arm(self.answer_timeout);
+                deadline.arm(self.configured.answer_timeout);
             }
             deadline.poll(cx).map(|()| None)
         })
@@ -203,7 +205,7 @@ impl Upstream {
         }
         deadline.disarm();
         lease.link = Some(link);
-        let answer_timeout = self.answer_timeout;
+        let answer_timeout = self.configured.answer_timeout;
         let body = UpstreamBody::new(incoming, lease, deadline, answer_timeout, upload);
         Ok(Response::from_parts(head, body))
     }
@@ -260,7 +262,7 @@ impl Upstream {
         server: &config::Server,
         deadline: &Deadline,
     ) -> Result<Link, Rejection> {
-        deadline.arm(self.connect_timeout);
+        deadline.arm(self.configured.connect_timeout);
         let address = (server.host.as_str(), server.port);
         let connected = deadline.guard(TcpStream::connect(address)).await;
         deadline.disarm();
