@@ -22,8 +22,8 @@
 //! - [`response`]: the headers that every response carries
 //! - [`record`]: the access log
 //!
-//! Off the path: [`config`], [`server`] (start and stop), [`admin`] (the control thread),
-//! [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
+//! Off the path: [`config`], [`server`] (start and stop), [`reload`], [`admin`] (the control
+//! thread), [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
 //!
 //! # Invariants
 //!
@@ -64,5 +64,6 @@ mod admin;
 pub mod cli;
 pub mod config;
 mod deadline;
+pub mod reload;
 pub mod server;
 mod telemetry;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::config::Listen;
+
 /// Connections that may wait to be accepted, per socket; the kernel caps it at
 /// `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
@@ -28,6 +30,68 @@ fn hint(error: &io::Error) -> String {
         _ => "",
     };
     format!("{error}{remedy}")
+}
+
+/// A listener, as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) secure: bool,
+    pub(crate) address: SocketAddr,
+}
+
+/// One worker's socket of a listener.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) key: Key,
+    pub(crate) socket: TcpListener,
+}
+
+/// The listeners of clients, and the addresses that they got.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sockets(Vec<(Key, SocketAddr)>);
+
+impl Sockets {
+    /// What `listen` asks for: of these, what stays; and what is new, opened for each worker.
+    pub(crate) fn open(
+        &self,
+        listen: &Listen,
+        workers: usize,
+    ) -> Result<(Self, Vec<Vec<Opened>>), ListenError> {
+        let mut next = Self::default();
+        let mut opened: Vec<Vec<Opened>> = Vec::new();
+        opened.resize_with(workers, Vec::new);
+        for key in keys(listen) {
+            if let Some(open) = self.0.iter().find(|(open, _)| *open == key) {
+                next.0.push(*open);
+                continue;
+            }
+            let sockets = bind(key.address, workers)?;
+            let local = sockets.first().and_then(|socket| socket.local_addr().ok());
+            next.0.push((key, local.unwrap_or(key.address)));
+            for (worker, socket) in opened.iter_mut().zip(sockets) {
+                worker.push(Opened { key, socket });
+            }
+        }
+        Ok((next, opened))
+    }
+
+    /// The addresses of one kind.
+    pub(crate) fn addresses(&self, secure: bool) -> Vec<SocketAddr> {
+        self.0.iter().filter(|(key, _)| key.secure == secure).map(|(_, local)| *local).collect()
+    }
+
+    /// Where plain HTTP is redirected to.
+    pub(crate) fn https_port(&self) -> u16 {
+        self.addresses(true).first().map_or(443, SocketAddr::port)
+    }
+}
+
+/// Every listener that is configured.
+pub(crate) fn keys(listen: &Listen) -> impl Iterator<Item = Key> {
+    let of = |addresses: &Vec<SocketAddr>, secure| {
+        addresses.clone().into_iter().map(move |address| Key { secure, address })
+    };
+    of(&listen.http, false).chain(of(&listen.https, true))
 }
 
 /// Opens `count` sockets on one address. Port 0 becomes the same free port for all of them.

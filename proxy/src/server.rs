@@ -3,6 +3,7 @@
 //! Everything that can fail fails in [`Server::start`], in the order of what an operator would want
 //! to hear first, and before the first connection is accepted.
 
+use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
@@ -14,21 +15,22 @@ use std::thread::JoinHandle;
 use dashmap::DashMap;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::admin::{self, Control};
+use crate::admin::{self, Command, Control};
 use crate::config::{Config, Issuer};
-use crate::listener::{self, ListenError};
+use crate::listener::{self, ListenError, Sockets};
 use crate::policy::rate_limit::Limiter;
 use crate::record::RecordSink;
+use crate::reload::{Change, FileWatch, Refused, Reloaded};
 use crate::snapshot::Plan;
 use crate::telemetry::{self, Counters};
 use crate::tls;
 use crate::tls::certificates::Certificates;
 use crate::tls::internal::{Authority, InternalError};
 use crate::tls::store::{Store, StoreError};
-use crate::worker::{self, Listeners, Shared};
+use crate::worker::{self, Shared};
 
 /// Gatehouse cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,9 @@ pub(crate) enum Phase {
     Stopped,
 }
 
+/// Commands that may wait for the control thread.
+const COMMANDS: usize = 16;
+
 type Thread = JoinHandle<io::Result<()>>;
 
 fn spawn(
@@ -88,6 +93,7 @@ fn spawn(
 pub struct Server {
     addresses: Addresses,
     phase: watch::Sender<Phase>,
+    commands: mpsc::Sender<Command>,
     workers: Vec<Thread>,
     control: Option<Thread>,
     writer: Option<JoinHandle<()>>,
@@ -101,6 +107,7 @@ impl Server {
     ///
     /// See [`StartError`]; nothing is left running or listening.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let files = FileWatch::new(&config.files);
         let store = Store::open(&config.tls.store)?;
         let now = worker::wall_clock();
         let authority = Authority::open(&store, now)?;
@@ -109,57 +116,72 @@ impl Server {
         announce(&config, &authority);
         let tls = tls::config(Arc::clone(&certificates), config.tls.min_version)?;
         let workers = config.listen.workers;
-        let mut addresses = Addresses::default();
-        let mut listeners: Vec<Listeners> = Vec::new();
-        listeners.resize_with(workers, || Listeners { http: Vec::new(), https: Vec::new() });
-        for (secure, configured) in [(false, &config.listen.http), (true, &config.listen.https)] {
-            for &address in configured {
-                for (listener, socket) in
-                    listeners.iter_mut().zip(listener::bind(address, workers)?)
-                {
-                    let bound = if secure { &mut addresses.https } else { &mut addresses.http };
-                    bound.push(socket.local_addr()?);
-                    if secure { &mut listener.https } else { &mut listener.http }.push(socket);
-                }
-            }
-        }
-        addresses.http.dedup();
-        addresses.https.dedup();
+        let (sockets, listeners) = Sockets::default().open(&config.listen, workers)?;
         let admin = listener::bind(config.listen.admin, 1)?.pop();
-        addresses.admin = admin.as_ref().and_then(|socket| socket.local_addr().ok());
+        let addresses = Addresses {
+            http: sockets.addresses(false),
+            https: sockets.addresses(true),
+            admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
+        };
         let dropped = Arc::new(AtomicU64::new(0));
-        let opened =
+        let (records, writer) =
             RecordSink::open(&config.log.access, Arc::clone(&dropped)).map_err(StartError::Log)?;
-        let (sink, writer) = opened.unzip();
         let shared = Arc::new(Shared {
             limiter: Limiter::new(Limiter::CAPACITY, secret()),
             started: Instant::now(),
             connections: AtomicUsize::new(0),
             peers: DashMap::new(),
         });
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let counters: Vec<Arc<Counters>> =
-            std::iter::repeat_with(Arc::default).take(workers).collect();
-        let https_port = addresses.https.first().map_or(443, SocketAddr::port);
+        let phase = watch::Sender::new(Phase::Serving);
+        let https_port = sockets.https_port();
         let plan = Arc::new(Plan { config, tls, https_port, generation: 0 });
-        let control = Control {
-            plan: Arc::clone(&plan),
+        let (commands, commanded) = mpsc::channel(COMMANDS);
+        let mut control = Control {
             shared: Arc::clone(&shared),
-            counters: counters.clone(),
+            plan: RefCell::new(Arc::clone(&plan)),
+            sockets: RefCell::new(sockets),
+            workers: Vec::new(),
+            records: records.clone(),
+            commands: commands.clone(),
+            counters: Vec::new(),
             certificates,
             authority,
             dropped,
-            phase: phases.clone(),
+            phase: phase.clone(),
         };
-        let mut server = Self { addresses, phase, workers: Vec::new(), control: None, writer };
-        for (index, (listeners, counters)) in listeners.into_iter().zip(counters).enumerate() {
-            let (shared, sink, phases) = (Arc::clone(&shared), sink.clone(), phases.clone());
-            let plan = Arc::clone(&plan);
-            let run = move || worker::run(shared, listeners, counters, sink, plan, phases);
+        let mut server = Self {
+            addresses,
+            phase,
+            commands,
+            workers: Vec::new(),
+            control: None,
+            writer: Some(writer),
+        };
+        for (index, listeners) in listeners.into_iter().enumerate() {
+            let counters = Arc::new(Counters::default());
+            control.counters.push(Arc::clone(&counters));
+            let (changes, changed) = mpsc::channel(1);
+            control.workers.push(changes);
+            let (shared, records) = (Arc::clone(&shared), records.clone());
+            let (plan, phase) = (Arc::clone(&plan), server.phase.subscribe());
+            let first = Change { plan, listeners, done: oneshot::channel().0 };
+            let run = move || worker::run(shared, first, changed, counters, records, phase);
             server.workers.push(spawn(format!("worker-{index}"), run)?);
         }
-        server.control = Some(spawn("control".to_owned(), move || admin::run(control, admin))?);
+        let run = move || admin::run(control, commanded, files, admin);
+        server.control = Some(spawn("control".to_owned(), run)?);
         Ok(server)
+    }
+
+    /// Reads the configuration file anew and swaps it in, or refuses it whole.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refused`]; the old configuration then stays in use.
+    pub async fn reload(&self) -> Result<Reloaded, Refused> {
+        let (reply, outcome) = oneshot::channel();
+        self.commands.send(Command::Reload(reply)).await.map_err(|_| Refused::Stopping)?;
+        outcome.await.unwrap_or(Err(Refused::Stopping))
     }
 
     /// Where it listens.
@@ -207,17 +229,28 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let server = Server::start(config)?;
     let Addresses { http, https, admin } = server.addresses();
     tracing::info!(?http, ?https, ?admin, "serving");
-    let signalled: io::Result<&str> = runtime.block_on(async {
-        let (mut term, mut int) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let name = tokio::select! { _ = term.recv() => "TERM", _ = int.recv() => "INT" };
-        Ok(name)
-    });
-    tracing::info!(signal = signalled?, "draining; a second signal ends at once");
+    let stopped_by = runtime.block_on(until_stopped(&server))?;
+    tracing::info!(by = stopped_by, "draining; a second signal ends at once");
     std::thread::spawn(move || runtime.block_on(second_signal()));
     server.drain()?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Reloads with each HUP, until TERM, INT or the admin listener says to stop.
+async fn until_stopped(server: &Server) -> io::Result<&'static str> {
+    let mut hup = signal(SignalKind::hangup())?;
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut phase = server.phase.subscribe();
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok("TERM"),
+            _ = int.recv() => return Ok("INT"),
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return Ok("admin"),
+            // What came of it, the reload itself says.
+            _ = hup.recv() => drop(server.reload().await),
+        }
+    }
 }
 
 async fn second_signal() {

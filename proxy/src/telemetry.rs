@@ -4,9 +4,14 @@
 //! reads adds them up.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt, reload};
 
 /// What one worker has seen.
 #[derive(Debug, Default)]
@@ -84,10 +89,18 @@ impl Counters {
 /// already takes them.
 pub(crate) fn init(level: tracing::Level) {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let messages = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(colours);
-    _ = messages.try_init();
+    let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
+    let messages = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours);
+    if tracing_subscriber::registry().with(filter).with(messages).try_init().is_ok() {
+        _ = LEVEL.set(handle);
+    }
+}
+
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+/// Sends messages of this level and above from now on.
+pub(crate) fn set_level(level: tracing::Level) {
+    if let Some(handle) = LEVEL.get() {
+        _ = handle.modify(|filter| *filter = LevelFilter::from_level(level));
+    }
 }

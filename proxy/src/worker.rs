@@ -15,15 +15,18 @@ use std::time::{Duration, SystemTime};
 use dashmap::DashMap;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::body::Bounds;
-use crate::config::Limits;
+use crate::config::{AccessLog, Limits};
 use crate::connection;
 use crate::deadline::{Deadlines, TICK};
+use crate::listener::{self, Key, Opened};
 use crate::policy::rate_limit::Limiter;
 use crate::record::{RecordBuffer, RecordSink};
+use crate::reload::Change;
 use crate::server::Phase;
 use crate::snapshot::{Plan, Snapshot};
 use crate::telemetry::Counters;
@@ -35,12 +38,6 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     pub(crate) connections: AtomicUsize,
     pub(crate) peers: DashMap<IpAddr, usize>,
-}
-
-/// The sockets of one worker.
-pub(crate) struct Listeners {
-    pub(crate) http: Vec<std::net::TcpListener>,
-    pub(crate) https: Vec<std::net::TcpListener>,
 }
 
 /// The state of one worker.
@@ -66,16 +63,17 @@ impl Worker {
     fn new(
         shared: Arc<Shared>,
         counters: Arc<Counters>,
-        sink: Option<RecordSink>,
+        sink: RecordSink,
         plan: Arc<Plan>,
     ) -> Self {
         let deadlines = Deadlines::new(shared.started);
         let limits = Cell::new(plan.config.limits);
+        let records = RecordBuffer::new(sink, plan.config.log.access != AccessLog::Off);
         let snapshot = Snapshot::new(plan, None, &deadlines);
         Self {
             snapshot: RefCell::new(Rc::new(snapshot)),
             limits,
-            records: RecordBuffer::new(sink),
+            records,
             draining: Cell::new(false),
             scratch: RefCell::new(vec![0; 16 << 10].into()),
             clocks: Cell::new((Instant::now(), wall_clock())),
@@ -88,6 +86,14 @@ impl Worker {
     /// What the configuration comes to now.
     pub(crate) fn snapshot(&self) -> Rc<Snapshot> {
         Rc::clone(&self.snapshot.borrow())
+    }
+
+    /// Takes over a new plan, between two requests.
+    fn swap(&self, plan: Arc<Plan>) {
+        self.limits.set(plan.config.limits);
+        self.records.enable(plan.config.log.access != AccessLog::Off);
+        let next = Snapshot::new(plan, Some(&self.snapshot()), &self.deadlines);
+        self.snapshot.replace(Rc::new(next));
     }
 
     /// The limits now; connections follow a reload.
@@ -169,39 +175,40 @@ impl Drop for Admission {
 /// Runs a worker until the drain begins and its connections are done.
 pub(crate) fn run(
     shared: Arc<Shared>,
-    listeners: Listeners,
+    change: Change,
+    changes: mpsc::Receiver<Change>,
     counters: Arc<Counters>,
-    sink: Option<RecordSink>,
-    plan: Arc<Plan>,
+    sink: RecordSink,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let worker = Rc::new(Worker::new(shared, counters, sink, plan));
-    runtime.block_on(work(worker, listeners, phase))
+    let worker = Rc::new(Worker::new(shared, counters, sink, Arc::clone(&change.plan)));
+    runtime.block_on(work(worker, change, changes, phase))
 }
 
 async fn work(
     worker: Rc<Worker>,
-    listeners: Listeners,
+    first: Change,
+    mut changes: mpsc::Receiver<Change>,
     mut phase: watch::Receiver<Phase>,
 ) -> io::Result<()> {
     let mut accepting = Vec::new();
-    let plain = listeners.http.into_iter().map(|listener| (listener, false));
-    for (listener, secure) in
-        plain.chain(listeners.https.into_iter().map(|listener| (listener, true)))
-    {
-        let listener = TcpListener::from_std(listener)?;
-        accepting.push(tokio::task::spawn_local(accept(Rc::clone(&worker), listener, secure)));
-    }
+    listen(&worker, &mut accepting, first.listeners).await?;
+    _ = first.done.send(());
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => tick(&worker),
+            Some(change) = changes.recv() => {
+                worker.swap(change.plan);
+                listen(&worker, &mut accepting, change.listeners).await?;
+                _ = change.done.send(());
+            }
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
         }
     }
-    for task in accepting {
+    for (_, task) in accepting {
         task.abort();
     }
     worker.draining.set(true);
@@ -217,6 +224,24 @@ async fn work(
             connections = worker.counters.open(),
             "drain_timeout is over; closing what is left"
         );
+    }
+    Ok(())
+}
+
+/// Accepts on new listeners, and no longer on those that the snapshot does not have.
+async fn listen(
+    worker: &Rc<Worker>,
+    accepting: &mut Vec<(Key, JoinHandle<()>)>,
+    opened: Vec<Opened>,
+) -> io::Result<()> {
+    for Opened { key, socket } in opened {
+        let accepts = accept(Rc::clone(worker), TcpListener::from_std(socket)?, key.secure);
+        accepting.push((key, tokio::task::spawn_local(accepts)));
+    }
+    let wanted: Vec<Key> = listener::keys(&worker.snapshot().plan.config.listen).collect();
+    for (_, task) in accepting.extract_if(.., |(key, _)| !wanted.contains(key)) {
+        task.abort();
+        _ = task.await; // its socket is closed now
     }
     Ok(())
 }

@@ -121,14 +121,16 @@ fn labelled(control: &Control) -> [Family; 3] {
 
 /// `GET /api/status`.
 pub(super) fn status(control: &Control) -> String {
-    let shared = &control.shared;
+    let (shared, plan) = (&control.shared, control.plan());
+    let config = &plan.config;
     let classes: serde_json::Map<_, _> =
         (1..=5).map(|class| (format!("{class}xx"), json!(responses(control, class)))).collect();
     let document = json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "generation": plan.generation,
         "uptime_seconds": shared.started.elapsed().as_secs(),
-        "workers": control.plan.config.listen.workers,
-        "sites": control.plan.config.sites.iter().map(|site| site.hosts.clone()).collect::<Vec<_>>(),
+        "workers": config.listen.workers,
+        "sites": config.sites.iter().map(|site| site.hosts.clone()).collect::<Vec<_>>(),
         "draining": control.is_draining(),
         "connections": {
             "open": sum(control, Counters::open),
@@ -136,7 +138,7 @@ pub(super) fn status(control: &Control) -> String {
         },
         "responses": classes,
         "rejections": rejections(control),
-        "rate_limit": { "rules": control.plan.config.rules.len(), "keys": shared.limiter.keys() },
+        "rate_limit": { "rules": config.rules.len(), "keys": shared.limiter.keys() },
     });
     format!("{document:#}\n")
 }

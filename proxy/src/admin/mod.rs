@@ -1,11 +1,12 @@
 //! The control thread: the admin listener and the chores that no request waits for.
 //!
-//! `GET /healthz` · `GET /readyz` · `GET /metrics` (Prometheus text) · `GET /api/status` (JSON). A
-//! token, where one is configured, is required on every path but the first two, which say nothing
-//! about the configuration.
+//! `GET /healthz` · `GET /readyz` · `GET /metrics` (Prometheus text) · `GET /api/status` (JSON) ·
+//! `POST /api/reload` · `POST /api/drain`. A token, where one is configured, is required on every
+//! path but the first two, which say nothing about the configuration.
 
 mod metrics;
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
@@ -20,12 +21,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::listener::Sockets;
 use crate::policy::rate_limit::Limiter;
+use crate::record::RecordSink;
+use crate::reload::{Change, FileWatch, Refused, Reloaded, reload};
 use crate::server::Phase;
 use crate::snapshot::Plan;
 use crate::telemetry::Counters;
@@ -36,16 +41,33 @@ use crate::worker::{self, Shared};
 /// What the control thread looks after.
 pub(crate) struct Control {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) plan: RefCell<Arc<Plan>>,
+    pub(crate) sockets: RefCell<Sockets>,
+    /// How each worker learns of a new plan.
+    pub(crate) workers: Vec<mpsc::Sender<Change>>,
+    pub(crate) records: RecordSink,
+    /// To this thread itself.
+    pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) authority: Authority,
     /// Records that the sink did not take.
     pub(crate) dropped: Arc<AtomicU64>,
-    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) phase: watch::Sender<Phase>,
+}
+
+/// What the control thread is told to do.
+pub(crate) enum Command {
+    /// Read the configuration anew, and say what came of it.
+    Reload(oneshot::Sender<Result<Reloaded, Refused>>),
 }
 
 impl Control {
+    /// What the configuration comes to now.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.borrow())
+    }
+
     fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Serving
     }
@@ -55,19 +77,35 @@ impl Control {
 const CONNECTIONS: usize = 64;
 
 /// Runs until the workers are done: while they drain, `/readyz` says so.
-pub(crate) fn run(control: Control, listener: Option<std::net::TcpListener>) -> io::Result<()> {
+pub(crate) fn run(
+    control: Control,
+    mut commands: mpsc::Receiver<Command>,
+    mut files: FileWatch,
+    listener: Option<std::net::TcpListener>,
+) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let control = Rc::new(control);
         if let Some(listener) = listener {
             tokio::task::spawn_local(listen(Rc::clone(&control), TcpListener::from_std(listener)?));
         }
-        let mut phase = control.phase.clone();
+        let mut phase = control.phase.subscribe();
         let mut ticks = interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for turn in 0_usize.. {
             tokio::select! {
-                _ = ticks.tick() => chores(&control, turn),
+                _ = ticks.tick() => {
+                    chores(&control, turn);
+                    if turn.is_multiple_of(4) && files.has_settled(&control.plan().config.files) {
+                        tracing::info!("the configuration file has changed");
+                        _ = reload(&control).await;
+                        files.loaded(&control.plan().config.files);
+                    }
+                }
+                Some(Command::Reload(reply)) = commands.recv() => {
+                    _ = reply.send(reload(&control).await);
+                    files.loaded(&control.plan().config.files);
+                }
                 _ = phase.wait_for(|phase| *phase == Phase::Stopped) => break,
             }
         }
@@ -86,7 +124,7 @@ fn chores(control: &Control, turn: usize) {
         .for_each(|part| shared.limiter.sweep(turn.wrapping_mul(share).wrapping_add(part), now));
     let wall = worker::wall_clock();
     if turn.is_multiple_of(240) && control.certificates.is_due(wall) {
-        match control.certificates.issue(&control.authority, &control.plan.config.sites, wall) {
+        match control.certificates.issue(&control.authority, &control.plan().config.sites, wall) {
             Ok(()) => tracing::info!("certificates renewed"),
             Err(error) => {
                 tracing::error!(%error, "certificates cannot be renewed; trying again in a minute")
@@ -115,7 +153,7 @@ async fn listen(control: Rc<Control>, listener: TcpListener) {
 async fn serve(control: Rc<Control>, stream: TcpStream) {
     let service = service_fn(move |request| {
         let control = Rc::clone(&control);
-        async move { Ok::<_, Infallible>(answer(&control, &request)) }
+        async move { Ok::<_, Infallible>(answer(&control, &request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -127,18 +165,20 @@ async fn serve(control: Rc<Control>, stream: TcpStream) {
     }
 }
 
-fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     let open = matches!(path, "/healthz" | "/readyz");
-    if !open && !authorised(control.plan.config.admin.token.as_deref(), request) {
+    if !open && !authorised(control.plan().config.admin.token.as_deref(), request) {
         return text(
             StatusCode::UNAUTHORIZED,
             "text/plain",
             "a bearer token is required\n".to_owned(),
         );
     }
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".to_owned());
+    let wanted = if matches!(path, "/api/reload" | "/api/drain") { "POST" } else { "GET" };
+    if request.method() != wanted && (wanted, request.method()) != ("GET", &Method::HEAD) {
+        let allowed = format!("{wanted} only\n");
+        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", allowed);
     }
     let draining = control.is_draining();
     match path {
@@ -150,9 +190,41 @@ fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full<Bytes
         "/metrics" => {
             text(StatusCode::OK, "text/plain; version=0.0.4", metrics::prometheus(control))
         }
+        "/api/reload" => reloaded(control).await,
+        "/api/drain" => {
+            control.phase.send_if_modified(|phase| {
+                let serving = *phase == Phase::Serving;
+                *phase = if serving { Phase::Draining } else { *phase };
+                serving
+            });
+            text(StatusCode::ACCEPTED, "application/json", "{\"draining\":true}\n".to_owned())
+        }
         "/api/status" => text(StatusCode::OK, "application/json", metrics::status(control)),
         _ => text(StatusCode::NOT_FOUND, "text/plain", "no such page\n".to_owned()),
     }
+}
+
+/// `POST /api/reload`: 200 and what changed, or 422 and every fault.
+async fn reloaded(control: &Control) -> Response<Full<Bytes>> {
+    let (reply, outcome) = oneshot::channel();
+    _ = control.commands.send(Command::Reload(reply)).await;
+    let (status, document) = match outcome.await.unwrap_or(Err(Refused::Stopping)) {
+        Ok(reloaded) => (StatusCode::OK, json!({ "ok": true, "reloaded": reloaded })),
+        Err(Refused::Faults(faults)) => {
+            let message = "the configuration has faults";
+            let document = json!({
+                "ok": false, "message": message, "faults": faults, "text": faults.render(false),
+            });
+            (StatusCode::UNPROCESSABLE_ENTITY, document)
+        }
+        Err(other) => {
+            let message = other.to_string();
+            let document =
+                json!({ "ok": false, "message": message, "faults": [], "text": message });
+            (StatusCode::UNPROCESSABLE_ENTITY, document)
+        }
+    };
+    text(status, "application/json", format!("{document:#}\n"))
 }
 
 fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {

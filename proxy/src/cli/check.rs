@@ -1,12 +1,11 @@
 //! `gatehouse check`.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{coloured, complain, environment};
+use super::{coloured, complain, print};
 use crate::config::{self, Config, Faults};
 
 /// The configuration has faults.
@@ -35,7 +34,7 @@ struct Summary<'a> {
 
 /// Reads the configuration at `path` and says what is wrong with it.
 pub(super) fn check(path: &Path, json: bool) -> ExitCode {
-    let outcome = config::load(path, &environment);
+    let outcome = config::load(path, &config::environment);
     let (faults, summary) = match &outcome {
         Ok(config) => (&config.warnings, Some(Summary::new(config))),
         Err(faults) => (faults, None),
@@ -52,11 +51,6 @@ pub(super) fn check(path: &Path, json: bool) -> ExitCode {
         }
     }
     if ok { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) }
-}
-
-/// Prints a line. A reader that has gone away has seen enough.
-fn print(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
 }
 
 impl Report<'_> {

@@ -1,17 +1,21 @@
-//! The command line: `gatehouse run` and `gatehouse check`.
+//! The command line: `gatehouse run`, `check`, and what is asked of a running instance.
 //!
 //! Exit codes: 0 success, 1 the thing asked about is at fault, 2 wrong usage or unusable
 //! configuration, 70 a failure of Gatehouse itself (`EX_SOFTWARE` of BSD's `sysexits.h`).
 
 mod check;
+mod remote;
 mod run;
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use self::remote::Request;
 
 /// Wrong usage, or a configuration that cannot be used.
 const UNUSABLE: u8 = 2;
@@ -28,6 +32,7 @@ Examples:
   gatehouse check --json | jq .faults      the same for a machine
   gatehouse run                            serve until TERM or INT
   gatehouse run --config /srv/site.toml    serve what another file says
+  gatehouse reload                         let the running instance read it anew
 
 The smallest configuration:
   [[site]]
@@ -64,6 +69,41 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Let the running instance read its configuration anew
+    ///
+    /// The new one is checked whole, then swapped in between two requests; open connections live
+    /// on. If it has faults, they are printed, the old one stays in use, and the exit code is 1.
+    /// HUP does the same, and so does a change of the file.
+    Reload(Remote),
+    /// Say how the running instance is doing
+    Status(Remote),
+    /// Let the running instance finish what is in flight, and end
+    Drain(Remote),
+}
+
+/// Which running instance.
+#[derive(Debug, Args)]
+struct Remote {
+    #[command(flatten)]
+    place: Place,
+    /// Its admin listener [default: `listen.admin` of the configuration]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
+    /// Print its answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Remote {
+    fn ask(self, request: Request) -> Result<ExitCode, String> {
+        let path = match self.place.find() {
+            Ok(path) => path,
+            // It is only asked for the address.
+            Err(_) if self.admin.is_some() => PathBuf::new(),
+            Err(missing) => return Err(missing),
+        };
+        Ok(remote::ask(request, &path, self.admin, self.json))
+    }
 }
 
 /// Where the configuration is.
@@ -81,6 +121,9 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(place) => place.find().map(|path| run::run(&path)),
         Command::Check { place, json } => place.find().map(|path| check::check(&path, json)),
+        Command::Reload(remote) => remote.ask(Request::Reload),
+        Command::Status(remote) => remote.ask(Request::Status),
+        Command::Drain(remote) => remote.ask(Request::Drain),
     };
     result.unwrap_or_else(|missing| {
         complain(&format!("error: {missing}\n"));
@@ -103,9 +146,9 @@ impl Place {
     }
 }
 
-/// The environment as the configuration sees it. A value that is not UTF-8 is not set.
-fn environment(name: &str) -> Option<String> {
-    env::var(name).ok()
+/// Prints a line. A reader that has gone away has seen enough.
+fn print(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Writes to standard error. There is nobody left to tell if that fails.

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{UNUSABLE, coloured, complain, environment};
+use super::{UNUSABLE, coloured, complain};
 use crate::{config, server};
 
 /// A failure that is not the operator's.
@@ -12,7 +12,7 @@ const OWN_FAILURE: u8 = 70;
 
 /// Serves the configuration at `path` until it is told to stop.
 pub(super) fn run(path: &Path) -> ExitCode {
-    let config = match config::load(path, &environment) {
+    let config = match config::load(path, &config::environment) {
         Ok(config) => config,
         Err(faults) => {
             complain(&faults.render(coloured()));

@@ -26,6 +26,7 @@ mod tests;
 mod tree;
 mod values;
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 pub use expand::Environment;
@@ -36,6 +37,12 @@ use fault::Findings;
 use include::Loader;
 use tree::Table;
 
+/// The environment of this process. A value that is not UTF-8 is not set.
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Reads the file at `path` and everything it includes.
 ///
 /// # Errors
@@ -43,6 +50,17 @@ use tree::Table;
 /// Every fault of every file, and the warnings beside them.
 pub fn load(path: &Path, environment: Environment<'_>) -> Result<Config, Faults> {
     finish(environment, |loader| loader.file(path))
+}
+
+/// Where the admin listener of the file at `path` is, and its token: also if other parts of the
+/// file have faults.
+#[must_use]
+pub fn admin(path: &Path, environment: Environment<'_>) -> (SocketAddr, Admin) {
+    let findings = Findings::default();
+    let mut loader = Loader::new(environment, &findings);
+    let document = loader.file(path);
+    let Config { listen, admin, .. } = read::configuration(&document, Vec::new(), &findings);
+    (listen.admin, admin)
 }
 
 /// Reads `text` as if it were the content of the file at `path`, to which includes are relative.

@@ -1,6 +1,6 @@
 //! The way of the lines to where they are kept.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use crate::config::AccessLog;
 
 /// The records of one worker that have not been handed to the writer yet.
 pub(crate) struct RecordBuffer {
-    sink: Option<RecordSink>,
+    sink: RecordSink,
+    enabled: Cell<bool>,
     lines: RefCell<(Vec<u8>, u64)>,
     clock: RefCell<ClockText>,
 }
@@ -22,12 +23,17 @@ impl RecordBuffer {
     /// Bytes that are handed over at once.
     const FULL: usize = 64 << 10;
 
-    pub(crate) fn new(sink: Option<RecordSink>) -> Self {
-        Self { sink, lines: RefCell::default(), clock: RefCell::default() }
+    pub(crate) fn new(sink: RecordSink, enabled: bool) -> Self {
+        Self {
+            sink,
+            enabled: Cell::new(enabled),
+            lines: RefCell::default(),
+            clock: RefCell::default(),
+        }
     }
 
     pub(super) fn append(&self, write: impl FnOnce(&mut Vec<u8>, &mut ClockText)) {
-        if self.sink.is_none() {
+        if !self.enabled.get() {
             return;
         }
         let mut lines = self.lines.borrow_mut();
@@ -42,12 +48,16 @@ impl RecordBuffer {
         }
     }
 
+    /// Whether records are written from now on.
+    pub(crate) fn enable(&self, enabled: bool) {
+        self.enabled.set(enabled);
+    }
+
     /// Hands over what is there.
     pub(crate) fn flush(&self) {
-        let Some(sink) = &self.sink else { return };
         let (bytes, count) = std::mem::take(&mut *self.lines.borrow_mut());
         if count > 0 {
-            sink.send(bytes, count);
+            self.sink.send(bytes, count);
         }
     }
 }
@@ -59,10 +69,19 @@ impl Drop for RecordBuffer {
     }
 }
 
+/// What the writer is told.
+enum Message {
+    Lines(Vec<u8>),
+    /// Write to this from now on.
+    Output(Output),
+}
+
+type Output = Box<dyn Write + Send>;
+
 /// The way to the writer thread.
 #[derive(Clone)]
 pub(crate) struct RecordSink {
-    queue: SyncSender<Vec<u8>>,
+    queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -70,40 +89,54 @@ impl RecordSink {
     /// Buffers that may wait for the writer: 4 MiB.
     const QUEUE: usize = 64;
 
-    /// Opens the sink and starts its writer; `None` when records are off. The handle ends when
-    /// every clone is gone.
+    /// Opens the sink and starts its writer. The handle ends when every clone is gone.
     pub(crate) fn open(
         log: &AccessLog,
         dropped: Arc<AtomicU64>,
-    ) -> io::Result<Option<(Self, JoinHandle<()>)>> {
-        let output: Box<dyn Write + Send> = match log {
-            AccessLog::Off => return Ok(None),
-            AccessLog::Stdout => Box::new(io::stdout()),
-            AccessLog::File(path) => {
-                Box::new(OpenOptions::new().create(true).append(true).open(path)?)
-            }
-        };
+    ) -> io::Result<(Self, JoinHandle<()>)> {
+        let output = open(log)?;
         let (queue, buffers) = sync_channel(Self::QUEUE);
         let lost = Arc::clone(&dropped);
         let writer = std::thread::Builder::new()
             .name("records".to_owned())
             .spawn(move || write_all(output, &buffers, &lost))?;
-        Ok(Some((Self { queue, dropped }, writer)))
+        Ok((Self { queue, dropped }, writer))
+    }
+
+    /// Opens the sink anew: another one, or the same file after it was moved away.
+    pub(crate) fn reopen(&self, log: &AccessLog) -> io::Result<()> {
+        let stuck = |_| io::Error::other("the access log takes no more records");
+        self.queue.try_send(Message::Output(open(log)?)).map_err(stuck)
     }
 
     fn send(&self, bytes: Vec<u8>, count: u64) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            self.queue.try_send(bytes)
+            self.queue.try_send(Message::Lines(bytes))
         {
             self.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }
 }
 
+fn open(log: &AccessLog) -> io::Result<Output> {
+    Ok(match log {
+        AccessLog::Off => Box::new(io::sink()),
+        AccessLog::Stdout => Box::new(io::stdout()),
+        AccessLog::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+    })
+}
+
 /// Writes until every worker is gone. A sink that fails is named once, until it works again.
-fn write_all(mut output: Box<dyn Write + Send>, buffers: &Receiver<Vec<u8>>, dropped: &AtomicU64) {
+fn write_all(mut output: Output, messages: &Receiver<Message>, dropped: &AtomicU64) {
     let mut failing = false;
-    while let Ok(bytes) = buffers.recv() {
+    while let Ok(message) = messages.recv() {
+        let bytes = match message {
+            Message::Lines(bytes) => bytes,
+            Message::Output(next) => {
+                output = next;
+                continue;
+            }
+        };
         match output.write_all(&bytes).and_then(|()| output.flush()) {
             Ok(()) => failing = false,
             Err(error) => {

@@ -19,6 +19,7 @@ mod limits;
 mod paths;
 mod process;
 mod rate_limits;
+mod reload;
 mod timeouts;
 mod tls;
 mod upgrades;

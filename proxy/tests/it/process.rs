@@ -237,3 +237,51 @@ fn a_second_gatehouse_does_not_share_the_ports_of_the_first() {
     let output = command(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(70));
 }
+
+/// A command of `gatehouse` to a running instance: exit code, standard output and error.
+fn ask(process: &Process, command: &str) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
+        .args([command, "--config"])
+        .arg(process.directory.path().join("gatehouse.toml"))
+        .args(["--admin", &process.admin.to_string()])
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_running_instance_takes_commands() {
+    let mut process = Process::start(NOWHERE);
+    let (code, stdout, _) = ask(&process, "status");
+    assert!(code == 0 && stdout.contains("generation") && stdout.contains("sites"), "{stdout}");
+    assert_eq!(ask(&process, "reload"), (0, "reloaded\n".to_owned(), String::new()));
+
+    let file = process.directory.path().join("gatehouse.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, good.replace("upstream =", "upsteam =")).unwrap();
+    let (code, stdout, stderr) = ask(&process, "reload");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("did you mean `upstream`?"), "{stderr}");
+    assert!(stderr.ends_with("not reloaded; the old configuration is in use\n"), "{stderr}");
+
+    // HUP, too.
+    std::fs::write(&file, good.replace("hosts = [\"localhost\"]", "hosts = [\"other\"]")).unwrap();
+    process.signal("HUP");
+    let get = |host: &str| {
+        let mut stream = process.connect();
+        write!(stream, "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        read_head(&mut stream)
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !get("other").starts_with("HTTP/1.1 502 ") {
+        assert!(std::time::Instant::now() < deadline, "{}", get("other"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(get("localhost").starts_with("HTTP/1.1 421 "));
+
+    assert_eq!(ask(&process, "drain"), (0, "draining\n".to_owned(), String::new()));
+    assert_eq!(process.child.wait().unwrap().code(), Some(0));
+    let (code, _, stderr) = ask(&process, "status");
+    assert!(code == 1 && stderr.contains("Is it running?"), "{stderr}");
+}

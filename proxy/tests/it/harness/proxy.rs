@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use gatehouse::config;
+use gatehouse::reload::{Refused, Reloaded};
 use gatehouse::server::Server;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -50,6 +51,7 @@ impl TestProxy {
 
     fn from_text(directory: TempDir, text: &str) -> Self {
         let file = directory.path().join("gatehouse.toml");
+        std::fs::write(&file, text).unwrap();
         let config = config::load_text(&file, text, &|_| None)
             .unwrap_or_else(|faults| panic!("{}", faults.render(false)));
         let server = Server::start(config).unwrap();
@@ -98,6 +100,26 @@ impl TestProxy {
         Raw::tls(self.https(), &self.root(), before).await
     }
 
+    /// Replaces a piece of the configuration file.
+    pub(crate) fn edit(&self, piece: &str, by: &str) {
+        let file = self.directory.path().join("gatehouse.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(piece), "{piece} in {text}");
+        // As editors do: under another name first.
+        let next = file.with_extension("next");
+        std::fs::write(&next, text.replacen(piece, by, 1)).unwrap();
+        std::fs::rename(next, file).unwrap();
+    }
+
+    /// The file of records.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.directory.path().join("access.log")
+    }
+
+    pub(crate) async fn reload(&self) -> Result<Reloaded, Refused> {
+        self.server.reload().await
+    }
+
     /// A number of `/metrics` that has no label.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let metrics = crate::admin::get(self.admin(), "/metrics", "").await;
@@ -109,9 +131,9 @@ impl TestProxy {
     /// Drains, then checks that every response that a client read left exactly one record, and
     /// returns all records.
     pub(crate) async fn finish(self) -> Vec<Value> {
-        let server = self.server;
+        let (log, server) = (self.log(), self.server);
         tokio::task::spawn_blocking(move || server.drain()).await.unwrap().unwrap();
-        let log = std::fs::read_to_string(self.directory.path().join("access.log")).unwrap();
+        let log = std::fs::read_to_string(&log).unwrap();
         let records: Vec<Value> =
             log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let mut count: HashMap<&str, usize> = HashMap::new();

@@ -1,0 +1,122 @@
+//! `gatehouse status`, `reload` and `drain`: a word with a running instance, over its admin
+//! listener.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{complain, print};
+use crate::config::{self, Admin};
+
+/// The instance cannot be reached, or does not do it.
+const AT_FAULT: u8 = 1;
+
+/// A reload waits for every worker.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a running instance is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    Status,
+    Reload,
+    Drain,
+}
+
+/// Asks, and prints the answer: as JSON, or as text for a person.
+pub(super) fn ask(
+    request: Request,
+    path: &Path,
+    admin: Option<SocketAddr>,
+    json: bool,
+) -> ExitCode {
+    // Also of a configuration that has faults, which is when a reload is refused.
+    let (configured, access) = config::admin(path, &config::environment);
+    let address = admin.unwrap_or(configured);
+    let (method, target) = match request {
+        Request::Status => ("GET", "/api/status"),
+        Request::Reload => ("POST", "/api/reload"),
+        Request::Drain => ("POST", "/api/drain"),
+    };
+    let (status, body) = match exchange(address, method, target, &access) {
+        Ok(answer) => answer,
+        Err(error) => {
+            complain(&format!(
+                "error: no Gatehouse answers on {address}: {error}\n\
+                 Is it running? Its address is `admin` in [listen]; another: --admin ADDRESS\n"
+            ));
+            return ExitCode::from(AT_FAULT);
+        }
+    };
+    let document: Value = serde_json::from_str(&body).unwrap_or_default();
+    match (json, status) {
+        (true, _) => print(body.trim_end()),
+        (false, 401) => complain(&format!("error: {address} wants the `token` of [admin]\n")),
+        (false, _) => say(request, &document, &body),
+    }
+    if (200..300).contains(&status) { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) }
+}
+
+fn say(request: Request, document: &Value, body: &str) {
+    let ok = document.get("ok") != Some(&Value::Bool(false));
+    match request {
+        Request::Reload if ok => {
+            let list = document.pointer("/reloaded/restart_for").and_then(Value::as_array);
+            let waits: Vec<_> = list.into_iter().flatten().filter_map(Value::as_str).collect();
+            print("reloaded");
+            if !waits.is_empty() {
+                print(&format!("at the next start: {}", waits.join(", ")));
+            }
+        }
+        Request::Reload => {
+            let text = document.get("text").and_then(Value::as_str).unwrap_or(body);
+            complain(&format!(
+                "{}\nnot reloaded; the old configuration is in use\n",
+                text.trim_end()
+            ));
+        }
+        Request::Drain if ok => print("draining"),
+        Request::Status | Request::Drain => lines("", document),
+    }
+}
+
+/// One line per leaf: `connections.open  5`.
+fn lines(prefix: &str, value: &Value) {
+    if let Value::Object(fields) = value {
+        for (name, value) in fields {
+            let prefix = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            lines(&prefix, value);
+        }
+        return;
+    }
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    print(&format!("{prefix:28} {text}"));
+}
+
+/// One request and its answer: status and body.
+fn exchange(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    admin: &Admin,
+) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let token = admin.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let token = token.unwrap_or_default();
+    write!(
+        stream,
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\
+         Connection: close\r\n{token}\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.take(1 << 20).read_to_string(&mut answer)?;
+    let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
+        let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    });
+    parsed.ok_or_else(|| io::Error::other("this is not an admin listener"))
+}
