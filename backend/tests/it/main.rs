@@ -28,4 +28,5 @@ mod http_errors;
 mod migrations;
 mod outages;
 mod projects;
+mod schema;
 mod serving;

@@ -1,0 +1,16 @@
+DROP TABLE idempotency_keys;
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;
+DROP TABLE jobs;
+DROP TABLE execution_steps;
+DROP TABLE test_executions;
+DROP TABLE test_suite_executions;
+DROP TABLE test_suite_tests;
+DROP TABLE test_suites;
+DROP TABLE tests;
+DROP TABLE browser_sessions;
+DROP TABLE project_elements;
+DROP TABLE page_states;
+DROP TABLE auth_flows;
+DROP TABLE project_urls;
+ALTER TABLE projects DROP COLUMN version;
