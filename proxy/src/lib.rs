@@ -18,6 +18,7 @@
 //! - [`policy`]: rate limits, and the compiled security headers
 //! - [`body`]: request bodies, bounded
 //! - [`upstream`]: the application
+//! - [`tunnel`]: WebSocket, once the application has agreed
 //! - [`rejection`]: from a cause to an answer
 //! - [`response`]: the headers that every response carries
 //! - [`record`]: the access log
@@ -56,6 +57,7 @@ mod redirect;
 pub mod policy;
 mod body;
 mod upstream;
+mod tunnel;
 mod rejection;
 mod response;
 mod record;

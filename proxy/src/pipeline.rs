@@ -5,13 +5,17 @@
 //! that rejects. Nothing in it waits, so all that it works with is gone before the wait for the
 //! upstream, and a request in flight is small.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Version, header};
 use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 
 use crate::body::{self, RequestBody, UnclearFraming};
 use crate::client::{PeerAddr, Sender};
@@ -25,7 +29,8 @@ use crate::response::{self, Answer, Finish, FinishedBody};
 use crate::site::{self, HostCache};
 use crate::snapshot::Snapshot;
 use crate::tls::Session;
-use crate::upstream::{Outgoing, Told, Upstream};
+use crate::tunnel::{self, Tunnel};
+use crate::upstream::{Outgoing, Switched, Told, Upstream};
 use crate::worker::Worker;
 
 /// What all requests of a connection share.
@@ -36,13 +41,22 @@ pub(crate) struct Origin {
     /// `None` for plain HTTP.
     pub(crate) tls: Option<Session>,
     pub(crate) watch: Watch,
+    /// What an HTTP/1.1 connection becomes when its response has been sent.
+    pub(crate) tunnel: Cell<Option<Box<Tunnel>>>,
 }
 
 impl Origin {
     pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr, tls: Option<Session>) -> Rc<Self> {
         let sender = Sender::new(PeerAddr(peer), &worker.snapshot().plan.config.clients);
         let watch = Watch::new(&worker);
-        Rc::new(Self { worker, sender, hosts: HostCache::default(), tls, watch })
+        Rc::new(Self {
+            worker,
+            sender,
+            hosts: HostCache::default(),
+            tls,
+            watch,
+            tunnel: Cell::default(),
+        })
     }
 }
 
@@ -60,18 +74,22 @@ pub(crate) fn handle(
     let decision = decide(&origin, &snapshot, head, &mut body, &mut record, &mut finish.quoted);
     // What is forwarded is under way before the wait for it begins; all else is settled.
     let under_way = match decision {
-        Ok(Decision::Forward(upstream, outgoing)) => Ok(upstream.send(outgoing)),
-        Ok(Decision::Answer(answer)) => Err(Ok(answer)),
-        Err(rejection) => Err(Err(rejection)),
+        Ok(Decision::Forward(upstream, outgoing)) => UnderWay::Upstream(upstream.send(outgoing)),
+        Ok(Decision::Switch(switch)) => UnderWay::Switch(switch),
+        Ok(Decision::Answer(answer)) => UnderWay::Settled(Ok(answer)),
+        Err(rejection) => UnderWay::Settled(Err(rejection)),
     };
     async move {
         let answer = match under_way {
-            Ok(response) => {
+            UnderWay::Upstream(response) => {
                 let response = response.await;
                 record.upstream_time = Some(record.started.elapsed());
                 response.map(Answer::Upstream)
             }
-            Err(settled) => settled,
+            UnderWay::Switch(to) => {
+                return Box::pin(switch(origin, &snapshot, to, finish, record)).await;
+            }
+            UnderWay::Settled(answer) => answer,
         };
         // A client that waits for `100 Continue` sends no body if it is told something else.
         if let Some(unread) = body.filter(|_| !waits) {
@@ -81,9 +99,59 @@ pub(crate) fn handle(
     }
 }
 
+/// How far a request is when it begins to wait.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the other large variant")]
+enum UnderWay<F> {
+    Upstream(F),
+    Switch(Box<Switch>),
+    Settled(Result<Answer, Rejection>),
+}
+
+/// Switches to another protocol, if the upstream agrees.
+async fn switch(
+    origin: Rc<Origin>,
+    snapshot: &Snapshot,
+    to: Box<Switch>,
+    finish: Finish,
+    mut record: Box<Record>,
+) -> Response<FinishedBody> {
+    let Switch { upstream, outgoing, stream } = *to;
+    let answer = upstream.switch(outgoing).await;
+    record.upstream_time = Some(record.started.elapsed());
+    let fallback = snapshot.sites.fallback();
+    let (head, far) = match answer {
+        Ok(Switched::Tunnel(head, far)) => (head, far),
+        Ok(Switched::Response(response)) => {
+            return response::finish(Ok(Answer::Upstream(response)), finish, record, fallback);
+        }
+        Err(rejection) => return response::finish(Err(rejection), finish, record, fallback),
+    };
+    let response = response::switch(head, stream.is_some(), finish, &mut record, fallback);
+    let (deadlines, limits) = (&origin.worker.deadlines, origin.worker.limits());
+    let tunnel = Tunnel::new(far, record, deadlines.deadline(), limits.websocket_idle_timeout);
+    match stream {
+        Some(stream) => drop(tokio::task::spawn_local(async move {
+            if let Ok(near) = stream.await {
+                tunnel.run(TokioIo::new(near), Bytes::new()).await;
+            }
+        })),
+        None => origin.tunnel.set(Some(Box::new(tunnel))),
+    }
+    response
+}
+
+/// A request that asks for a WebSocket.
+struct Switch {
+    upstream: Rc<Upstream>,
+    outgoing: Outgoing,
+    /// The stream that switches; over HTTP/1.1 it is the connection.
+    stream: Option<OnUpgrade>,
+}
+
 /// What is to be done with a request that nothing stands against.
 enum Decision {
     Forward(Rc<Upstream>, Outgoing),
+    Switch(Box<Switch>),
     Answer(Answer),
 }
 
@@ -91,14 +159,15 @@ enum Decision {
 fn decide(
     origin: &Origin,
     snapshot: &Snapshot,
-    head: Parts,
+    mut head: Parts,
     body: &mut Option<Incoming>,
     record: &mut Record,
     quoted: &mut Option<Quoted>,
 ) -> Result<Decision, Rejection> {
     let (worker, client) = (&*origin.worker, Rc::clone(&record.client));
     let secure = origin.tls.is_some() || origin.sender.is_secure(&head.headers);
-    integrity(&head, origin, body.as_ref())?;
+    let switches = tunnel::is_asked(&head);
+    integrity(&head, origin, body.as_ref(), switches)?;
     let host = origin.hosts.host(&head, origin, snapshot, &client, secure)?;
     record.host = Some(Rc::clone(&host));
     let site = host.site(&snapshot.sites)?;
@@ -115,6 +184,7 @@ fn decide(
     let route = Rc::clone(site.route(&path));
     record.route = Some(Rc::clone(&route));
     let method = head.method.clone();
+    let stream = head.extensions.remove().filter(|_| method == Method::CONNECT);
     let facts = Facts { client: client.bucket, method: &method, host: &host.name, path: &path };
     let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));
     let admitted = admit(head, limiter, &snapshot.rules, &facts, now, quoted)?;
@@ -126,16 +196,26 @@ fn decide(
         forwarded: &host.forwarded,
         forwarded_for: &client.forwarded_for,
         secure,
+        switches,
         request_id: &record.id,
         dropped: &worker.counters.fields_dropped,
     };
     let upstream = snapshot.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
-    Ok(Decision::Forward(Rc::clone(upstream), Outgoing::new(admitted, &told, body)))
+    let (upstream, outgoing) = (Rc::clone(upstream), Outgoing::new(admitted, &told, body));
+    Ok(match switches {
+        true => Decision::Switch(Box::new(Switch { upstream, outgoing, stream })),
+        false => Decision::Forward(upstream, outgoing),
+    })
 }
 
 /// What no backend may see. The framing itself is hyper's to parse; what it accepts and should not,
 /// or no longer shows, is refused here.
-fn integrity(head: &Parts, origin: &Origin, body: Option<&Incoming>) -> Result<(), Rejection> {
+fn integrity(
+    head: &Parts,
+    origin: &Origin,
+    body: Option<&Incoming>,
+    switches: bool,
+) -> Result<(), Rejection> {
     let limits = origin.worker.limits();
     let has_body = body.is_some_and(|body| !body.is_end_stream());
     let hidden = match head.version {
@@ -146,7 +226,10 @@ fn integrity(head: &Parts, origin: &Origin, body: Option<&Incoming>) -> Result<(
     if bytes > limits.header_bytes || head.headers.len() > limits.header_count {
         return Err(Rejection::HeadTooLarge);
     }
-    if matches!(head.method, Method::CONNECT | Method::TRACE) {
+    if switches && has_body {
+        return Err(Rejection::FramingInvalid);
+    }
+    if matches!(head.method, Method::CONNECT | Method::TRACE) && !switches {
         return Err(Rejection::MethodRefused);
     }
     let chunked =

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
@@ -15,6 +16,7 @@ use crate::policy::rate_limit::Quoted;
 use crate::record::Record;
 use crate::rejection::{self, Blame, Rejection};
 use crate::site::Route;
+use crate::tunnel;
 use crate::upstream::forward::X_REQUEST_ID;
 use crate::upstream::{Cut, UpstreamBody};
 
@@ -65,7 +67,35 @@ pub(crate) fn finish(
         }
         Err(rejection) => reject(&rejection, with.wants_html, &mut record),
     };
+    let head_only = with.head_only;
     let fields = response.headers_mut();
+    dress(fields, with, &record, fallback);
+    let source = if head_only { source.without_body(fields) } else { source };
+    response.map(|()| FinishedBody { source, ended: false, record: Some(record) })
+}
+
+/// Makes the response by which a connection, or a stream of HTTP/2, switches to another protocol.
+/// Its record goes with the tunnel.
+pub(crate) fn switch(
+    head: Parts,
+    stream: bool,
+    with: Finish,
+    record: &mut Record,
+    fallback: Option<&Rc<Route>>,
+) -> Response<FinishedBody> {
+    let mut response = Response::from_parts(head, ());
+    if stream {
+        *response.status_mut() = StatusCode::OK; // RFC 8441, 5
+    }
+    record.answered(response.status(), None);
+    dress(response.headers_mut(), with, record, fallback);
+    tunnel::agree(response.headers_mut(), stream);
+    let source = Source::Own(Bytes::new());
+    response.map(|()| FinishedBody { source, ended: false, record: None })
+}
+
+/// The fields that every response carries.
+fn dress(fields: &mut HeaderMap, with: Finish, record: &Record, fallback: Option<&Rc<Route>>) {
     if let Some(route) = record.route.as_ref().or(fallback) {
         route.headers.apply(fields, with.secure);
     }
@@ -74,8 +104,6 @@ pub(crate) fn finish(
         fields.insert(RATE_LIMIT_POLICY, quoted.policy);
     }
     fields.insert(X_REQUEST_ID, record.id.clone());
-    let source = if with.head_only { source.without_body(fields) } else { source };
-    response.map(|()| FinishedBody { source, ended: false, record })
 }
 
 /// Fields that a response of our own has, at most: in a flood, no map may have to grow.
@@ -137,7 +165,8 @@ pub(crate) struct FinishedBody {
     source: Source,
     /// Its end has been handed over.
     ended: bool,
-    record: Box<Record>,
+    /// Not of a switch: that record goes with the tunnel.
+    record: Option<Box<Record>>,
 }
 
 impl Body for FinishedBody {
@@ -154,13 +183,14 @@ impl Body for FinishedBody {
             Source::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
+        let Some(record) = &mut this.record else { return frame };
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
-                this.record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
+                record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
             }
             Poll::Ready(Some(Err(cut))) => {
-                this.record.aborted = true;
-                let request_id = this.record.id.to_str().unwrap_or_default();
+                record.aborted = true;
+                let request_id = record.id.to_str().unwrap_or_default();
                 tracing::warn!(request_id, %cut, "response cut short");
             }
             Poll::Ready(None) => this.ended = true,
@@ -187,8 +217,9 @@ impl Body for FinishedBody {
 impl Drop for FinishedBody {
     /// A body that is let go before its end was cut short by the client.
     fn drop(&mut self) {
-        if !self.ended && !self.is_end_stream() && matches!(self.source, Source::Upstream(_)) {
-            self.record.aborted = true;
+        let cut = !self.ended && !self.is_end_stream();
+        if cut && let (Some(record), Source::Upstream(_)) = (&mut self.record, &self.source) {
+            record.aborted = true;
         }
     }
 }

@@ -127,6 +127,8 @@ pub struct Limits {
     pub body_min_rate: u64,
     /// How long a write to a client may make no progress (default 60 s).
     pub response_write_timeout: Duration,
+    /// How long a WebSocket may carry nothing in either direction (default 1 h).
+    pub websocket_idle_timeout: Duration,
     /// Concurrent streams of an HTTP/2 connection, 1 to 1,000 (default 100).
     pub http2_streams: u32,
 }

@@ -131,10 +131,17 @@ async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> 
     }
     let service = service_fn(|request| answer(origin, request));
     let mut connection = builder.serve_connection(stream, service);
-    if !drive(origin, &mut connection, http1::Connection::graceful_shutdown).await {
-        return None;
-    }
-    let parts = connection.into_parts();
+    let rests = drive(origin, &mut connection, http1::Connection::graceful_shutdown).await;
+    let parts = match (rests, origin.tunnel.take()) {
+        (_, Some(tunnel)) => {
+            let parts = connection.into_parts();
+            let stream = parts.io.stream.into_inner();
+            Box::pin(tunnel.run(stream, parts.read_buf)).await;
+            return None;
+        }
+        (false, None) => return None,
+        (true, None) => connection.into_parts(),
+    };
     let mut stream = parts.io;
     stream.unread = parts.read_buf;
     Some(stream)
@@ -171,7 +178,8 @@ async fn http2<T: Transport>(stream: T, origin: Rc<Origin>) {
         .max_concurrent_streams(limits.http2_streams)
         .max_header_list_size(header_bytes)
         .max_send_buf_size(Worker::BUFFER)
-        .max_local_error_reset_streams(64);
+        .max_local_error_reset_streams(64)
+        .enable_connect_protocol();
     origin.watch.multiplexed.set(true);
     origin.watch.deadline.arm(limits.header_timeout);
     let service = service_fn({

@@ -52,7 +52,9 @@ pub(crate) struct Record {
     pub(crate) upstream_time: Option<Duration>,
     /// The request body that is being forwarded.
     pub(crate) upload: Option<Rc<Progress>>,
-    /// Bytes of the response body that were handed to the connection.
+    /// Bytes from the client in a tunnel.
+    pub(crate) tunnelled_in: u64,
+    /// Bytes of the response body, or in a tunnel, that were handed to the connection.
     pub(crate) bytes_out: u64,
     /// Whether the response was cut short, or never made.
     pub(crate) aborted: bool,
@@ -84,13 +86,14 @@ impl Record {
             rule: None,
             upstream_time: None,
             upload: None,
+            tunnelled_in: 0,
             bytes_out: 0,
             aborted: true,
         })
     }
 
     fn bytes_in(&self) -> u64 {
-        self.upload.as_ref().map_or(0, |upload| upload.bytes.get())
+        self.upload.as_ref().map_or(self.tunnelled_in, |upload| upload.bytes.get())
     }
 
     /// There is an answer, with this status.

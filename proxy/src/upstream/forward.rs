@@ -20,6 +20,8 @@ pub(crate) struct Told<'a> {
     pub(crate) forwarded: &'a HeaderValue,
     pub(crate) forwarded_for: &'a HeaderValue,
     pub(crate) secure: bool,
+    /// The request asks for a WebSocket.
+    pub(crate) switches: bool,
     pub(crate) request_id: &'a HeaderValue,
     /// Counts fields that are not passed on because of their names.
     pub(crate) dropped: &'a Counter,
@@ -76,6 +78,11 @@ pub(crate) fn response(head: &mut http::response::Parts) -> bool {
     }
     strip(&mut head.headers, |_| false);
     chunked.is_ok()
+}
+
+/// Turns the head by which an upstream switches protocols into the one that goes to the client.
+pub(crate) fn switched(head: &mut http::response::Parts) {
+    strip(&mut head.headers, |name| name == "content-length");
 }
 
 /// HTTP/2 may cut a cookie header into crumbs; HTTP/1.1 has one (RFC 9113, 8.2.3).
@@ -175,6 +182,7 @@ mod tests {
             forwarded: &value("for=192.0.2.7"),
             forwarded_for: &value("192.0.2.7"),
             secure: true,
+            switches: false,
             request_id: &value("id"),
             dropped: &Counter::default(),
         };

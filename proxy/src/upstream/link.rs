@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
@@ -28,7 +29,9 @@ pub(crate) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBo
 /// An HTTP/1.1 connection that serves one request at a time.
 pub(crate) struct Link {
     sender: http1::SendRequest<RequestBody>,
-    connection: Option<Connection>,
+    connection: Connection,
+    /// The connection has ended, or switched to another protocol.
+    ended: bool,
     /// The pool's tick at which the last response on it was complete.
     pub(crate) idle_ticks: u64,
 }
@@ -43,13 +46,13 @@ impl Link {
             .max_buf_size(Self::BUFFER)
             .handshake(TokioIo::new(socket))
             .await?;
-        Ok(Self { sender, connection: Some(connection), idle_ticks: 0 })
+        Ok(Self { sender, connection, ended: false, idle_ticks: 0 })
     }
 
     /// Whether the server would still take a request.
     pub(crate) fn is_usable(&mut self) -> bool {
         _ = self.poll_connection(&mut Context::from_waker(Waker::noop()));
-        self.connection.is_some() && self.sender.is_ready()
+        !self.ended && self.sender.is_ready()
     }
 
     /// Hands a request over. The future is the head of the response; whoever waits for it has to
@@ -64,9 +67,17 @@ impl Link {
     /// Moves bytes in both directions. Ready when the connection has ended; how it ended, those
     /// learn that wait for an answer on it.
     pub(crate) fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
-        _ = ready!(Pin::new(connection).poll(cx));
-        self.connection = None;
+        if !self.ended {
+            _ = ready!(Pin::new(&mut self.connection).poll(cx));
+            self.ended = true;
+        }
         Poll::Ready(())
+    }
+
+    /// The socket of a connection that has switched protocols, and what was read beyond the switch.
+    pub(crate) async fn into_socket(mut self: Box<Self>) -> (Socket, Bytes) {
+        std::future::poll_fn(|cx| self.poll_connection(cx)).await;
+        let parts = self.connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf)
     }
 }

@@ -8,6 +8,7 @@ mod answer;
 pub(crate) mod forward;
 mod link;
 mod pool;
+mod switch;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -25,9 +26,11 @@ use crate::deadline::{Deadline, Deadlines};
 use crate::policy::Admitted;
 use crate::rejection::Rejection;
 use crate::socket::Socket;
+use crate::tunnel;
 
 pub(crate) use self::answer::{Cut, UpstreamBody};
 pub(crate) use self::forward::Told;
+pub(crate) use self::switch::Switched;
 
 /// A named upstream, as one worker sees it.
 pub(crate) struct Upstream {
@@ -50,6 +53,9 @@ impl Outgoing {
     pub(crate) fn new(admitted: Admitted, told: &Told<'_>, body: RequestBody) -> Self {
         let mut head = admitted.into_head();
         forward::request(&mut head, told);
+        if told.switches {
+            tunnel::ask(&mut head);
+        }
         let upload = body.progress();
         Self { request: Request::from_parts(head, body), upload }
     }
@@ -57,7 +63,7 @@ impl Outgoing {
 
 /// A request in flight, counted; and its link once the response is being read, to be given back or
 /// closed.
-struct Lease {
+pub(crate) struct Lease {
     pool: Rc<Pool>,
     link: Option<Box<Link>>,
 }

@@ -24,3 +24,4 @@ mod timeouts;
 mod tls;
 mod upgrades;
 mod upstream;
+mod websockets;

@@ -43,6 +43,7 @@ pub(super) fn read(mut section: Section<'_>) -> Limits {
         body_bytes: section.size("body_bytes", BODY).unwrap_or(10 << 20),
         body_min_rate: section.size("body_min_rate", BODY).unwrap_or(500),
         response_write_timeout: timeout(&mut section, "response_write_timeout", 60),
+        websocket_idle_timeout: timeout(&mut section, "websocket_idle_timeout", 3_600),
         http2_streams: section
             .integer("http2_streams", 1..=1_000)
             .map_or(100, |at| u32::try_from(at.value).unwrap_or(u32::MAX)),

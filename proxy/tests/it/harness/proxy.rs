@@ -12,7 +12,10 @@ use gatehouse::server::Server;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Raw, TestClient, TestUpstream};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::{Raw, TestClient, TestUpstream, client};
 
 /// A running Gatehouse.
 pub(crate) struct TestProxy {
@@ -88,6 +91,11 @@ impl TestProxy {
     /// A client over plain HTTP.
     pub(crate) async fn client_plain(&self) -> TestClient {
         TestClient::plain(self).await
+    }
+
+    /// A TLS connection for a protocol.
+    pub(crate) async fn tls(&self, protocol: &[u8]) -> TlsStream<TcpStream> {
+        client::tls(self.https(), &self.root(), &[protocol], "localhost", b"").await.unwrap()
     }
 
     /// A TLS connection to write bytes on.

@@ -94,6 +94,22 @@ impl TestUpstream {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
+    /// Agrees to switch to `protocol`, and then sends back whatever it reads.
+    pub(crate) async fn switching(protocol: &'static str) -> Self {
+        Self::serve(move |upstream, mut stream| async move {
+            let head = read_head(&mut stream).await;
+            upstream.bytes.lock().unwrap().extend_from_slice(&head);
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nX-App: yes\r\n\r\nhello"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let (mut reads, mut writes) = stream.split();
+            _ = tokio::io::copy(&mut reads, &mut writes).await;
+        })
+        .await
+    }
+
     /// Accepts connections and never says anything on them.
     pub(crate) async fn mute() -> Self {
         Self::serve(|_, mut stream| async move {
@@ -186,12 +202,13 @@ impl TestUpstream {
 }
 
 /// Reads up to the end of a request's head, or of the connection.
-async fn read_head(stream: &mut TcpStream) {
+async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { return };
+        let Ok(byte) = stream.read_u8().await else { break };
         head.push(byte);
     }
+    head
 }
 
 type Chunks =
