@@ -1,5 +1,6 @@
-//! What Nomation is about, free of HTTP and SQL statements: [`user`], [`project`], and the rules
-//! that the three secrets of a login follow ([`password`], [`token`]).
+//! What Nomation is about, free of HTTP and SQL statements: [`user`], [`project`], the
+//! language of tests ([`step`]), and the rules that the three secrets of a login follow
+//! ([`password`], [`token`]).
 //!
 //! Values are parsed, not checked: an [`Email`](user::Email) can only come from
 //! [`Email::parse`](user::Email::parse) or from the database, so nothing below the HTTP layer
@@ -8,6 +9,7 @@
 
 pub mod password;
 pub mod project;
+pub mod step;
 pub mod text;
 pub mod timestamp;
 pub mod token;

@@ -10,6 +10,7 @@
 //! - [`http`] has routes, extractors, problem documents, the access record
 //! - [`store`] keeps users and projects in SQLite or PostgreSQL, one text per statement, and the
 //!   schema's migrations
+//! - [`browser`] performs the steps of a test in a real Chromium
 //! - [`domain`] says what a user, a project, a password and a token are, and the rules they keep
 //!
 //! Calls go one way: `http` to `store` to `domain`. Nothing in `domain` knows a request, nothing in
@@ -23,6 +24,7 @@
 //! 4. No bytes of a client end in a 500, and no cause of a failure in an answer.
 //! 5. Secrets never appear in a log, an error or `Debug` ([`config::Secret`]).
 
+pub mod browser;
 pub mod cli;
 pub mod config;
 pub mod domain;

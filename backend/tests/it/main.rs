@@ -22,6 +22,7 @@ mod program;
 mod relay;
 
 mod accounts;
+mod browser;
 mod command_line;
 mod flood;
 mod http_errors;

@@ -1,0 +1,142 @@
+//! A test's steps, performed in a real headless Chromium that is driven over WebDriver.
+//!
+//! [`Browser::find`] looks where the programs are. [`Browser::run`] performs one test in a browser
+//! of its own: it starts `chromedriver` ([`driver`]), opens one session ([`webdriver`]), performs
+//! step by step ([`session`]), and sends each [`StepResult`] as it is there. The first step that
+//! fails ends the run; a picture shows what the page looked like.
+//!
+//! # Bounds
+//! A step has its [`patience`](Step::patience), the start of the browser [`START_MAX`], a picture
+//! [`PICTURE_MAX`] bytes, a failure's text [`REASON_MAX`] bytes. The bound of the whole run is the
+//! caller's: a run that is dropped kills its browser, whatever it is doing.
+//!
+//! # Where it must not run
+//! The browser opens any page that the test's author names, also those of the network around it.
+//! Give the worker a network from which nothing is reached that its users may not see.
+
+mod driver;
+mod session;
+mod webdriver;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::domain::step::{Step, Steps};
+use crate::domain::timestamp::Timestamp;
+use session::Session;
+pub use webdriver::WebDriverError;
+
+/// How long the driver and the browser may take to start.
+const START_MAX: Duration = Duration::from_secs(30);
+/// Largest picture that is kept, in bytes.
+pub const PICTURE_MAX: usize = 4 * 1024 * 1024;
+/// Longest reason of a failure, in bytes.
+const REASON_MAX: usize = 1000;
+/// How long the picture of a failure may take.
+const LAST_PICTURE: Duration = Duration::from_secs(5);
+
+/// Where Debian, and others, have the browser; `chrome` is what upstream's own builds are called.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/// Why there is no browser to run a test in.
+#[derive(Debug, thiserror::Error)]
+pub enum BrowserError {
+    /// A program is not installed.
+    #[error("{0} is not installed where the worker runs (Debian: apt-get install {1})")]
+    Missing(&'static str, &'static str),
+    /// The driver did not start.
+    #[error("chromedriver does not start")]
+    Driver(#[source] std::io::Error),
+    /// The browser did not start.
+    #[error("Chromium does not start: {0}")]
+    Refused(WebDriverError),
+    /// Neither started in time.
+    #[error("the browser did not start within {START_MAX:?}")]
+    Slow,
+}
+
+/// How one step went.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// Which step, from 0.
+    pub index: usize,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it failed; nothing if it passed.
+    pub failure: Option<String>,
+    /// What the page looked like, as PNG: after a `screenshot`, and after a failure.
+    pub picture: Option<Vec<u8>>,
+}
+
+/// The programs that run a test.
+#[derive(Clone, Debug)]
+pub struct Browser {
+    driver: PathBuf,
+    chromium: PathBuf,
+}
+
+impl Browser {
+    /// Finds both programs among the folders of `path`, the value of `PATH`.
+    ///
+    /// # Errors
+    /// [`BrowserError::Missing`], which names what is missing.
+    pub fn find(path: &std::ffi::OsStr) -> Result<Self, BrowserError> {
+        let find = |program: &str| {
+            std::env::split_paths(path).map(|folder| folder.join(program)).find(|f| f.is_file())
+        };
+        let chromium = BROWSERS.iter().find_map(|name| find(name));
+        let chromium = chromium.ok_or(BrowserError::Missing("Chromium", "chromium"))?;
+        let driver = find("chromedriver");
+        let driver = driver.ok_or(BrowserError::Missing("chromedriver", "chromium-driver"))?;
+        Ok(Self { driver, chromium })
+    }
+
+    /// Performs `steps` in a new browser and sends each result as it is there. Whether the test
+    /// passed is the last result's to say. Ends early when nobody receives any more.
+    ///
+    /// # Errors
+    /// When there is no browser to perform them in; then there was no result.
+    pub async fn run(
+        &self,
+        steps: &Steps,
+        results: mpsc::Sender<StepResult>,
+    ) -> Result<(), BrowserError> {
+        let start = Session::start(self);
+        let mut session = tokio::time::timeout(START_MAX, start)
+            .await
+            .map_err(|_elapsed| BrowserError::Slow)??;
+        for (index, step) in steps.as_slice().iter().enumerate() {
+            let result = perform(&mut session, index, step).await;
+            let failed = result.failure.is_some();
+            if results.send(result).await.is_err() || failed {
+                break;
+            }
+        }
+        session.end().await;
+        Ok(())
+    }
+}
+
+async fn perform(session: &mut Session, index: usize, step: &Step) -> StepResult {
+    let (started_at, started) = (Timestamp::now(), Instant::now());
+    let outcome = session.perform(step).await;
+    let duration = started.elapsed();
+    let (failure, picture) = match outcome {
+        Ok(picture) => (None, picture),
+        Err(reason) => {
+            let picture = tokio::time::timeout(LAST_PICTURE, session.picture()).await;
+            (Some(shortened(reason)), picture.ok().and_then(Result::ok))
+        }
+    };
+    StepResult { index, started_at, duration, failure, picture }
+}
+
+fn shortened(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(REASON_MAX));
+    reason
+}
