@@ -41,6 +41,11 @@ impl Deadlines {
         Rc::new(Self { started: now, now: Cell::new(0), entries: RefCell::default() })
     }
 
+    /// Milliseconds since the process started, at the last tick.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now.get()
+    }
+
     /// A new deadline, disarmed.
     pub(crate) fn deadline(self: &Rc<Self>) -> Deadline {
         let index = self.entries.borrow_mut().insert(Entry::default());

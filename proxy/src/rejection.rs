@@ -44,6 +44,8 @@ pub(crate) enum Rejection {
     BodyAborted,
     #[error("too many requests in flight to upstream")]
     UpstreamSaturated,
+    #[error("every server of upstream is down, its health checks say")]
+    UpstreamDown,
     #[error("cannot connect to upstream: {0}")]
     UpstreamUnreachable(std::io::Error),
     #[error("upstream did not accept a connection in time")]
@@ -78,7 +80,7 @@ impl Rejection {
             Self::RateLimited(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::UpstreamSaturated => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamSaturated | Self::UpstreamDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamInvalid(_) | Self::UpstreamRefused => {
                 StatusCode::BAD_GATEWAY
             }
@@ -103,6 +105,7 @@ impl Rejection {
             Self::BodyTimeout => "body_timeout",
             Self::BodyAborted => "body_aborted",
             Self::UpstreamSaturated => "upstream_saturated",
+            Self::UpstreamDown => "upstream_down",
             Self::UpstreamUnreachable(_) => "upstream_unreachable",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
             Self::UpstreamTimeout => "upstream_timeout",
@@ -127,6 +130,7 @@ impl Rejection {
             | Self::BodyAborted
             | Self::HeadTooLarge => Blame::Client,
             Self::UpstreamSaturated
+            | Self::UpstreamDown
             | Self::UpstreamUnreachable(_)
             | Self::UpstreamConnectTimeout
             | Self::UpstreamTimeout
@@ -157,6 +161,7 @@ impl Rejection {
             Self::BodyTooLarge => "The request body is larger than this server accepts here.",
             Self::BodyTimeout => "The request body arrived too slowly.",
             Self::BodyAborted => "The request body ended before it was complete.",
+            Self::UpstreamDown => "The application is not available. Try again in a moment.",
             Self::UpstreamSaturated => "The application is busy. Try again in a moment.",
             Self::UpstreamUnreachable(_) => "The application behind this server cannot be reached.",
             Self::UpstreamConnectTimeout | Self::UpstreamTimeout => {
@@ -181,7 +186,7 @@ impl Rejection {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
                 return if wants_html { rule.page.html.clone() } else { rule.page.json.clone() };
             }
-            Self::UpstreamSaturated => {
+            Self::UpstreamSaturated | Self::UpstreamDown => {
                 _ = headers.insert(header::RETRY_AFTER, HeaderValue::from(1))
             }
             Self::MethodRefused => {

@@ -102,7 +102,8 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     telemetry::set_level(config.log.level);
     let (generation, warnings) = (before.generation + 1, config.warnings.clone());
     let https_port = sockets.https_port();
-    let plan = Arc::new(Plan { config, tls, https_port, generation });
+    let health = Plan::health(&config, Some(&before));
+    let plan = Arc::new(Plan { config, tls, https_port, generation, health });
     control.plan.replace(Arc::clone(&plan));
     control.sockets.replace(sockets);
     for worker in &control.workers {

@@ -134,7 +134,8 @@ impl Server {
         });
         let phase = watch::Sender::new(Phase::Serving);
         let https_port = sockets.https_port();
-        let plan = Arc::new(Plan { config, tls, https_port, generation: 0 });
+        let health = Plan::health(&config, None);
+        let plan = Arc::new(Plan { config, tls, https_port, generation: 0, health });
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let mut control = Control {
             shared: Arc::clone(&shared),

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use crate::config::{Config, UpstreamId};
+use crate::config::{self, Config, Server, UpstreamId};
 use crate::deadline::Deadlines;
 use crate::policy::rate_limit::Rules;
 use crate::site::Sites;
 use crate::upstream::Upstream;
+use crate::upstream::health::Health;
 
 /// What all workers are given.
 pub(crate) struct Plan {
@@ -20,6 +21,26 @@ pub(crate) struct Plan {
     pub(crate) https_port: u16,
     /// 0 at the start, one more with each reload.
     pub(crate) generation: u64,
+    /// How the servers of each upstream are, in the order of the configuration.
+    pub(crate) health: Vec<Vec<Arc<Health>>>,
+}
+
+impl Plan {
+    /// Servers that an upstream of the same name had `before` are as they were.
+    pub(crate) fn health(config: &Config, before: Option<&Self>) -> Vec<Vec<Arc<Health>>> {
+        let known = |name: &str, server: &Server| {
+            let before = before?;
+            let upstreams = before.config.upstreams.iter().zip(&before.health);
+            let (upstream, health) = { upstreams }.find(|(upstream, _)| upstream.name == name)?;
+            let mut servers = upstream.servers.iter().zip(health);
+            servers.find(|(known, _)| *known == server).map(|(_, health)| Arc::clone(health))
+        };
+        let of = |upstream: &config::Upstream| {
+            let servers = upstream.servers.iter();
+            servers.map(|server| known(&upstream.name, server).unwrap_or_default()).collect()
+        };
+        config.upstreams.iter().map(of).collect()
+    }
 }
 
 /// A plan as one worker carries it out: nothing in it is shared with another thread but what is
@@ -36,11 +57,14 @@ impl Snapshot {
     /// the requests in flight on them.
     pub(crate) fn new(plan: Arc<Plan>, before: Option<&Self>, deadlines: &Rc<Deadlines>) -> Self {
         let config = &plan.config;
-        let upstreams = config.upstreams.iter().map(|configured| {
+        let upstreams = config.upstreams.iter().zip(&plan.health).map(|(configured, health)| {
             let mut known = before.iter().flat_map(|before| &before.upstreams);
             match known.find(|known| known.is(configured)) {
                 Some(known) => Rc::clone(known),
-                None => Rc::new(Upstream::new(configured, config.listen.workers, deadlines)),
+                None => {
+                    let workers = config.listen.workers;
+                    Rc::new(Upstream::new(configured, health, workers, deadlines))
+                }
             }
         });
         Self {

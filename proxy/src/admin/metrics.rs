@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use serde_json::json;
 
 use super::Control;
+use crate::config::Server;
 use crate::telemetry::{Counter, Counters};
 
 /// The sum of one counter over all workers.
@@ -95,7 +96,7 @@ fn totals(control: &Control) -> Vec<Family> {
 }
 
 /// Families with a label.
-fn labelled(control: &Control) -> [Family; 3] {
+fn labelled(control: &Control) -> [Family; 4] {
     let classes = (1..=5)
         .map(|class| (format!("{{status=\"{class}xx\"}}"), responses(control, class)))
         .collect();
@@ -112,7 +113,18 @@ fn labelled(control: &Control) -> [Family; 3] {
             (format!("{{hosts=\"{hosts}\"}}"), end)
         })
         .collect();
+    let plan = control.plan();
+    let upstreams = plan.config.upstreams.iter().zip(&plan.health);
+    let servers = upstreams.flat_map(|(upstream, health)| {
+        upstream.servers.iter().zip(health).map(|(Server { host, port }, health)| {
+            let name = &upstream.name;
+            let labels = format!("{{upstream=\"{name}\",server=\"{host}:{port}\"}}");
+            (labels, u64::from(health.is_up()))
+        })
+    });
+    let servers = servers.collect();
     [
+        ("upstream_server_up", "gauge", "Whether a server's health checks succeed.", servers),
         ("responses_total", "counter", "Responses by status class.", classes),
         ("rejections_total", "counter", "Rejected requests by reason.", reasons),
         ("certificate_not_after_seconds", "gauge", "When each certificate ends.", ends),

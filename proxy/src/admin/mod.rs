@@ -4,6 +4,7 @@
 //! `POST /api/reload` · `POST /api/drain`. A token, where one is configured, is required on every
 //! path but the first two, which say nothing about the configuration.
 
+mod checks;
 mod metrics;
 
 use std::cell::RefCell;
@@ -27,6 +28,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use self::checks::Checks;
 use crate::listener::Sockets;
 use crate::policy::rate_limit::Limiter;
 use crate::record::RecordSink;
@@ -90,6 +92,7 @@ pub(crate) fn run(
             tokio::task::spawn_local(listen(Rc::clone(&control), TcpListener::from_std(listener)?));
         }
         let mut phase = control.phase.subscribe();
+        let mut checks = Checks::start(&control.plan());
         let mut ticks = interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for turn in 0_usize.. {
@@ -108,6 +111,7 @@ pub(crate) fn run(
                 }
                 _ = phase.wait_for(|phase| *phase == Phase::Stopped) => break,
             }
+            checks.follow(&control.plan());
         }
         Ok(())
     })

@@ -1,6 +1,7 @@
 //! What a configuration is once it is whole: no `Option` means "default", names have become
 //! indexes, patterns and header values are compiled.
 
+mod balance;
 mod clients;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use super::fault::Faults;
 use crate::policy::headers::HeaderPolicy;
 use crate::site::pattern::Pattern;
 
+pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};
 
 /// Everything a running Gatehouse was told.
@@ -152,6 +154,12 @@ pub struct Upstream {
     /// Requests in flight to this upstream, at least 1 in all (default 1,024); each worker gets
     /// its share.
     pub max_in_flight: usize,
+    /// How a server is chosen.
+    pub balance: Balance,
+    /// How often a request may be sent again that a server broke off, 0 to 10 (default 1).
+    pub retries: u32,
+    /// What asks each server how it is; `None` for nothing.
+    pub health: Option<HealthCheck>,
 }
 
 /// One address of an upstream.

@@ -5,19 +5,26 @@
 //! else happens.
 
 mod answer;
+mod attempt;
+mod balance;
+mod connect;
 pub(crate) mod forward;
+pub(crate) mod health;
 mod link;
 mod pool;
 mod switch;
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::net::TcpStream;
 
+use self::attempt::Attempt;
+use self::balance::Budget;
+use self::health::Health;
 use self::link::{Link, Sent};
 use self::pool::Pool;
 use crate::body::{Fault, Progress, RequestBody};
@@ -25,7 +32,6 @@ use crate::config;
 use crate::deadline::{Deadline, Deadlines};
 use crate::policy::Admitted;
 use crate::rejection::Rejection;
-use crate::socket::Socket;
 use crate::tunnel;
 
 pub(crate) use self::answer::{Cut, UpstreamBody};
@@ -35,12 +41,22 @@ pub(crate) use self::switch::Switched;
 /// A named upstream, as one worker sees it.
 pub(crate) struct Upstream {
     configured: config::Upstream,
-    servers: Vec<(config::Server, Rc<Pool>)>,
+    servers: Vec<Rc<Server>>,
     /// Where the next request's search for a server begins.
     next: Cell<usize>,
+    budget: Budget,
     /// This worker's share of the bound on requests in flight.
     max_in_flight: usize,
     deadlines: Rc<Deadlines>,
+}
+
+/// One server of an upstream.
+pub(crate) struct Server {
+    configured: config::Server,
+    /// Its place in the list.
+    place: u32,
+    pool: Pool,
+    health: Arc<Health>,
 }
 
 /// A request as it goes upstream. Only an admitted one becomes one.
@@ -64,25 +80,27 @@ impl Outgoing {
 /// A request in flight, counted; and its link once the response is being read, to be given back or
 /// closed.
 pub(crate) struct Lease {
-    pool: Rc<Pool>,
+    server: Rc<Server>,
     link: Option<Box<Link>>,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.in_flight.set(self.pool.in_flight.get() - 1);
+        let in_flight = &self.server.pool.in_flight;
+        in_flight.set(in_flight.get() - 1);
     }
 }
 
 impl Lease {
-    fn new(pool: &Rc<Pool>) -> Self {
-        pool.in_flight.set(pool.in_flight.get() + 1);
-        Self { pool: Rc::clone(pool), link: None }
+    fn new(server: &Rc<Server>) -> Self {
+        let in_flight = &server.pool.in_flight;
+        in_flight.set(in_flight.get() + 1);
+        Self { server: Rc::clone(server), link: None }
     }
 
     fn give_back(&mut self) {
         if let Some(link) = self.link.take() {
-            self.pool.put(link);
+            self.server.pool.put(link);
         }
     }
 }
@@ -90,19 +108,22 @@ impl Lease {
 impl Upstream {
     pub(crate) fn new(
         upstream: &config::Upstream,
+        health: &[Arc<Health>],
         workers: usize,
         deadlines: &Rc<Deadlines>,
     ) -> Self {
+        let servers = upstream.servers.iter().zip(health).zip(0..);
+        let servers = servers.map(|((server, health), place)| {
+            let (configured, health) = (server.clone(), Arc::clone(health));
+            Rc::new(Server { configured, place, pool: Pool::default(), health })
+        });
         Self {
-            configured: upstream.clone(),
-            servers: upstream
-                .servers
-                .iter()
-                .map(|server| (server.clone(), Rc::default()))
-                .collect(),
+            servers: servers.collect(),
             next: Cell::new(0),
+            budget: Budget::new(),
             max_in_flight: upstream.max_in_flight.div_ceil(workers.max(1)),
             deadlines: Rc::clone(deadlines),
+            configured: upstream.clone(),
         }
     }
 
@@ -121,45 +142,65 @@ impl Upstream {
     ) -> impl Future<Output = Result<Response<UpstreamBody>, Rejection>> {
         let Outgoing { request, upload } = outgoing;
         let deadline = self.deadlines.deadline();
-        let turn = self.turn();
-        let begun = match self.idle(turn) {
-            Some((lease, mut link)) => {
-                let sent = link.send(request);
-                Ok((lease, link, sent))
-            }
-            None => Err(request),
+        let mut attempt = self.attempt();
+        let begun = match self.choose(&attempt) {
+            Err(rejection) => Begun::Refused(rejection),
+            Ok(server) => match server.pool.take() {
+                None => Begun::Unsent(request),
+                Some((mut link, rested)) => {
+                    let copy = self.copy(&request, rested);
+                    let sent = link.send(request);
+                    Begun::Sent(Lease::new(server), link, sent, copy)
+                }
+            },
         };
         async move {
             let request = match begun {
-                Err(request) => request,
-                Ok((lease, mut link, sent)) => {
+                Begun::Refused(rejection) => return Err(rejection),
+                Begun::Unsent(request) => request,
+                Begun::Sent(lease, mut link, sent, copy) => {
                     match self.answer(&deadline, upload.as_deref(), &mut link, sent).await {
                         Ok(response) => {
                             return self.respond(response, lease, link, deadline, upload);
                         }
-                        // The server closed the idle link as we took it.
+                        // The server closed the idle link as we took it: that is no failure.
                         Err((_, Some(unsent))) => *unsent,
-                        Err((rejection, None)) => return Err(rejection),
+                        Err((rejection, None)) => {
+                            let server = &lease.server;
+                            match self.again(&mut attempt, server, &rejection, None, copy) {
+                                Some(request) => request,
+                                None => return Err(rejection),
+                            }
+                        }
                     }
                 }
             };
-            Box::pin(self.send_on_new(turn, request, deadline, upload)).await
+            Box::pin(self.send_on_new(attempt, request, deadline, upload)).await
         }
     }
 
     /// Sends a request on a link that is made for it.
     async fn send_on_new(
         &self,
-        turn: usize,
-        request: Request<RequestBody>,
+        mut attempt: Attempt,
+        mut request: Request<RequestBody>,
         deadline: Deadline,
         upload: Option<Rc<Progress>>,
     ) -> Result<Response<UpstreamBody>, Rejection> {
-        let (lease, mut link) = self.connect_any(turn, &deadline).await?;
-        let sent = link.send(request);
-        match self.answer(&deadline, upload.as_deref(), &mut link, sent).await {
-            Ok(response) => self.respond(response, lease, link, deadline, upload),
-            Err((rejection, _)) => Err(rejection),
+        loop {
+            let (lease, mut link) = self.connect_any(&mut attempt, &deadline).await?;
+            let copy = self.copy(&request, true);
+            let sent = link.send(request);
+            match self.answer(&deadline, upload.as_deref(), &mut link, sent).await {
+                Ok(response) => return self.respond(response, lease, link, deadline, upload),
+                Err((rejection, unsent)) => {
+                    let server = &lease.server;
+                    match self.again(&mut attempt, server, &rejection, unsent, copy) {
+                        Some(next) => request = next,
+                        None => return Err(rejection),
+                    }
+                }
+            }
         }
     }
 
@@ -210,79 +251,26 @@ impl Upstream {
             return Err(Rejection::UpstreamRefused);
         }
         deadline.disarm();
+        lease.server.health.answered();
         lease.link = Some(link);
         let answer_timeout = self.configured.answer_timeout;
         let body = UpstreamBody::new(incoming, lease, deadline, answer_timeout, upload);
         Ok(Response::from_parts(head, body))
     }
 
-    /// An idle link, looked for at the servers in turn. None when as many requests are in flight as
-    /// may be.
-    fn idle(&self, turn: usize) -> Option<(Lease, Box<Link>)> {
-        if self.is_saturated() {
-            return None;
-        }
-        let link = self.in_turn(turn).find_map(|(_, pool)| pool.take().map(|link| (pool, link)));
-        link.map(|(pool, link)| (Lease::new(pool), link))
-    }
-
-    /// A new link to the first server, in turn, that accepts one.
-    async fn connect_any(
-        &self,
-        turn: usize,
-        deadline: &Deadline,
-    ) -> Result<(Lease, Box<Link>), Rejection> {
-        let mut failure = Rejection::UpstreamSaturated;
-        if self.is_saturated() {
-            return Err(failure);
-        }
-        for (server, pool) in self.in_turn(turn) {
-            let lease = Lease::new(pool);
-            match self.connect(server, deadline).await {
-                Ok(link) => return Ok((lease, Box::new(link))),
-                Err(rejection) => failure = rejection,
-            }
-        }
-        Err(failure)
-    }
-
-    fn is_saturated(&self) -> bool {
-        let in_flight: usize = self.servers.iter().map(|(_, pool)| pool.in_flight.get()).sum();
-        in_flight >= self.max_in_flight
-    }
-
-    /// Where this request's search for a server begins; the next one's, one further.
-    fn turn(&self) -> usize {
-        let turn = self.next.get();
-        self.next.set((turn + 1) % self.servers.len().max(1));
-        turn
-    }
-
-    /// Every server once.
-    fn in_turn(&self, turn: usize) -> impl Iterator<Item = &(config::Server, Rc<Pool>)> {
-        self.servers.iter().cycle().skip(turn).take(self.servers.len())
-    }
-
-    async fn connect(
-        &self,
-        server: &config::Server,
-        deadline: &Deadline,
-    ) -> Result<Link, Rejection> {
-        deadline.arm(self.configured.connect_timeout);
-        let address = (server.host.as_str(), server.port);
-        let connected = deadline.guard(TcpStream::connect(address)).await;
-        deadline.disarm();
-        let stream = connected
-            .ok_or(Rejection::UpstreamConnectTimeout)?
-            .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-            .map_err(Rejection::UpstreamUnreachable)?;
-        Link::open(Socket(stream)).await.map_err(Rejection::UpstreamInvalid)
-    }
-
     /// Closes links that have rested too long.
     pub(crate) fn tick(&self) {
-        self.servers.iter().for_each(|(_, pool)| pool.tick());
+        self.servers.iter().for_each(|server| server.pool.tick());
     }
+}
+
+/// A request before the wait for its response.
+enum Begun<F> {
+    /// Handed over to an idle link; with what would be sent again.
+    Sent(Lease, Box<Link>, F, Option<Box<Request<RequestBody>>>),
+    /// There was no idle link.
+    Unsent(Request<RequestBody>),
+    Refused(Rejection),
 }
 
 /// Why there is no response; and the request, if none of it was sent.

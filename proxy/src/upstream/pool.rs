@@ -23,12 +23,14 @@ impl Pool {
     /// closed one is noticed before use.
     const REST_TICKS: u64 = 60_000 / TICK.as_millis() as u64;
 
-    /// The youngest link that the server has not closed.
-    pub(crate) fn take(&self) -> Option<Box<Link>> {
+    /// The youngest link that the server has not closed; and whether it has rested for so long that
+    /// the server may be closing it now.
+    pub(crate) fn take(&self) -> Option<(Box<Link>, bool)> {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut link) = idle.pop() {
             if link.is_usable() {
-                return Some(link);
+                let rested = self.ticks.get() > link.idle_ticks + 1;
+                return Some((link, rested));
             }
         }
         None

@@ -20,7 +20,8 @@ impl Upstream {
     /// Asks the upstream to switch to WebSocket, on a link of its own.
     pub(crate) async fn switch(self: Rc<Self>, outgoing: Outgoing) -> Result<Switched, Rejection> {
         let deadline = self.deadlines.deadline();
-        let (lease, mut link) = self.connect_any(self.turn(), &deadline).await?;
+        let mut attempt = self.attempt();
+        let (lease, mut link) = self.connect_any(&mut attempt, &deadline).await?;
         let sent = link.send(outgoing.request);
         let answer = self.answer(&deadline, None, &mut link, sent).await;
         let response = answer.map_err(|(rejection, _)| rejection)?;

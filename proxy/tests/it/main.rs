@@ -20,6 +20,7 @@ mod paths;
 mod process;
 mod rate_limits;
 mod reload;
+mod resilience;
 mod timeouts;
 mod tls;
 mod upgrades;

@@ -1,14 +1,16 @@
 //! `[upstream.NAME]`, and the URLs that sites and routes give in the place of a name.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::limits::{COUNT, TIMEOUT, count};
 use crate::config::fault::Findings;
 use crate::config::host::server;
-use crate::config::model::{Server, Upstream, UpstreamId};
+use crate::config::model::{Balance, HealthCheck, Server, Upstream, UpstreamId};
 use crate::config::nearest::suggestion;
 use crate::config::section::{Section, quoted};
 use crate::config::source::Place;
+use crate::config::tree::Value;
 use crate::config::values::{At, List};
 
 /// Every upstream so far, and whether somebody uses it.
@@ -87,6 +89,9 @@ impl Upstreams {
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
             max_in_flight: MAX_IN_FLIGHT,
+            balance: Balance::LeastConnections,
+            retries: RETRIES,
+            health: None,
         };
         self.0.push(Known { upstream, section: None, used: true });
         Some(UpstreamId(self.0.len() - 1))
@@ -110,6 +115,7 @@ impl Upstreams {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_IN_FLIGHT: usize = 1024;
+const RETRIES: u32 = 1;
 
 fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
     section.require("servers", "servers = [\"http://127.0.0.1:3000\"]");
@@ -121,6 +127,15 @@ fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
         section.note_empty("servers", list, "name at least one server");
         note_duplicates(&section, &list.items);
     }
+    let balance = section.parsed("balance", "balance", |text| match text {
+        "least_connections" => Ok(Balance::LeastConnections),
+        "round_robin" => Ok(Balance::RoundRobin),
+        other => Err(suggestion(other, ["least_connections", "round_robin"])),
+    });
+    let retries = section.integer("retries", 0..=10);
+    let checks = section.node("health").is_some_and(|node| matches!(node.value, Value::Table(_)));
+    let title = format!("`health` of {}", section.title);
+    let health = Some(section.section("health", &title)).filter(|_| checks).map(health);
     section.finish();
     Upstream {
         name: name.to_owned(),
@@ -128,7 +143,37 @@ fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         answer_timeout: answer_timeout.unwrap_or(ANSWER_TIMEOUT),
         max_in_flight: max_in_flight.map_or(MAX_IN_FLIGHT, |at| count(at.value)),
+        balance: balance.map_or(Balance::LeastConnections, |at| at.value),
+        retries: retries.map_or(RETRIES, |at| small(at.value)),
+        health: health.flatten(),
     }
+}
+
+/// `None` if there is no path, which is a fault already noted.
+fn health(mut section: Section<'_>) -> Option<HealthCheck> {
+    section.require("path", "path = \"/health\"");
+    let path = section.parsed("path", "path", |text| {
+        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+        match text.starts_with('/') && text.bytes().all(plain) {
+            true => Ok(text.to_owned()),
+            false => Err("write a path: \"/health\"".to_owned()),
+        }
+    });
+    let interval = section.duration("interval", INTERVAL).unwrap_or(Duration::from_secs(5));
+    let timeout = section.duration("timeout", TIMEOUT).unwrap_or(Duration::from_secs(2));
+    let healthy_after = section.integer("healthy_after", 1..=100).map_or(1, |at| small(at.value));
+    let unhealthy_after =
+        section.integer("unhealthy_after", 1..=100).map_or(2, |at| small(at.value));
+    section.finish();
+    Some(HealthCheck { path: path?.value, interval, timeout, healthy_after, unhealthy_after })
+}
+
+/// Checks are not to be a load of their own.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
+
+/// A number that its range keeps small.
+fn small(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 fn note_duplicates(section: &Section<'_>, servers: &[At<Server>]) {

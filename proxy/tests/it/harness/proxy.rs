@@ -47,8 +47,13 @@ impl TestProxy {
 
     /// With `first` before everything else: `[limits]`, named upstreams.
     pub(crate) fn start_with(upstream: &TestUpstream, first: &str, more: &str) -> Self {
+        Self::start_in_front_of(upstream.address, first, more)
+    }
+
+    /// As [`Self::start_with`], in front of any address.
+    pub(crate) fn start_in_front_of(upstream: SocketAddr, first: &str, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let text = text(&directory, upstream.address, first, more);
+        let text = text(&directory, upstream, first, more);
         Self::from_text(directory, &text)
     }
 

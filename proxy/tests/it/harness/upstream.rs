@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,11 +34,12 @@ pub(crate) struct TestUpstream {
     seen: Arc<Mutex<Vec<Seen>>>,
     bytes: Arc<Mutex<Vec<u8>>>,
     connections: Arc<AtomicUsize>,
+    unhealthy: Arc<AtomicBool>,
 }
 
 impl TestUpstream {
-    /// Answers `/status/CODE` with that status, `/wait/MS` after that long, `/bytes/N` with N
-    /// bytes, `/stream/N` with N bytes in chunks, and
+    /// Answers `/healthy` as it was told (and does not count it), `/status/CODE` with that status,
+    /// `/wait/MS` after that long, `/bytes/N` with N bytes, `/stream/N` with N bytes in chunks, and
     /// everything else with `method path`.
     pub(crate) async fn start() -> Self {
         Self::serve(|upstream, stream| async move {
@@ -129,6 +130,7 @@ impl TestUpstream {
             seen: Arc::default(),
             bytes: Arc::default(),
             connections: Arc::default(),
+            unhealthy: Arc::default(),
         };
         let this = upstream.clone();
         tokio::spawn(async move {
@@ -152,6 +154,11 @@ impl TestUpstream {
         seen.into_iter().next().unwrap()
     }
 
+    /// What `/healthy` answers from now on: 200 or 503.
+    pub(crate) fn set_healthy(&self, healthy: bool) {
+        self.unhealthy.store(!healthy, Ordering::Relaxed);
+    }
+
     /// Connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
@@ -160,6 +167,11 @@ impl TestUpstream {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, mut body) = request.into_parts();
         let path = head.uri.path().to_owned();
+        if path == "/healthy" {
+            let status = if self.unhealthy.load(Ordering::Relaxed) { 503 } else { 200 };
+            let empty = Either::Left(Full::new(Bytes::new()));
+            return Response::builder().status(status).body(empty).unwrap();
+        }
         let mut body_bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
             body_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;

@@ -1,0 +1,97 @@
+//! Health checks: each server of an upstream that asks for it is asked how it is, from the control
+//! thread, on a connection of its own each time.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::config::{HealthCheck, Server};
+use crate::snapshot::Plan;
+use crate::upstream::health::Health;
+
+/// The running checks of a plan.
+pub(super) struct Checks {
+    generation: u64,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Checks {
+    pub(super) fn start(plan: &Plan) -> Self {
+        let mut tasks = Vec::new();
+        for (upstream, health) in plan.config.upstreams.iter().zip(&plan.health) {
+            for (server, health) in upstream.servers.iter().zip(health) {
+                let Some(check) = upstream.health.clone() else {
+                    health.checked(true); // by nothing that asks any more
+                    continue;
+                };
+                let (name, health) = (upstream.name.clone(), Arc::clone(health));
+                let watch = watch(name, server.clone(), check, health);
+                tasks.push(tokio::task::spawn_local(watch));
+            }
+        }
+        Self { generation: plan.generation, tasks }
+    }
+
+    /// Begins anew if the plan is another.
+    pub(super) fn follow(&mut self, plan: &Plan) {
+        if self.generation != plan.generation {
+            self.tasks.iter().for_each(JoinHandle::abort);
+            *self = Self::start(plan);
+        }
+    }
+}
+
+/// Asks one server for ever. What changes is told once.
+async fn watch(upstream: String, server: Server, check: HealthCheck, health: Arc<Health>) {
+    let (mut healthy, mut failed) = (0, 0);
+    loop {
+        let outcome = timeout(check.timeout, ask(&server, &check.path)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        (healthy, failed) = match outcome {
+            Ok(()) => (healthy + 1, 0),
+            Err(_) => (0, failed + 1),
+        };
+        let Server { host, port } = &server;
+        if healthy >= check.healthy_after && health.checked(true) {
+            tracing::info!(upstream, "{host}:{port} is up");
+        } else if failed >= check.unhealthy_after && health.checked(false) {
+            let error = outcome.err().map(|error| error.to_string()).unwrap_or_default();
+            tracing::warn!(upstream, error, "{host}:{port} is down");
+        }
+        sleep(check.interval).await;
+    }
+}
+
+async fn ask(server: &Server, path: &str) -> io::Result<()> {
+    let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let request = Request::get(path)
+        .header(header::HOST, format!("{}:{}", server.host, server.port))
+        .header(header::USER_AGENT, "gatehouse-health")
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(io::Error::other)?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        let status = response.status();
+        match status.is_success() || status.is_redirection() {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("it answers {status}"))),
+        }
+    };
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        outcome = &mut exchange => outcome,
+        // The answer may have come with the end.
+        _ = connection => exchange.await,
+    }
+}

@@ -1,0 +1,136 @@
+//! An upstream of several servers, some of which fail.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::harness::{TestProxy, TestUpstream};
+
+/// Where nobody listens.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+/// A Gatehouse that sends everything to an upstream of these servers.
+fn proxy(servers: &[SocketAddr], more: &str) -> TestProxy {
+    let servers: Vec<_> = servers.iter().map(|server| format!("\"http://{server}\"")).collect();
+    let upstream = format!("[upstream.app]\nservers = [{}]\n{more}", servers.join(", "));
+    let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"";
+    TestProxy::start_in_front_of(NOWHERE, &upstream, route)
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_connections_costs_no_request() {
+    let upstream = TestUpstream::start().await;
+    let proxy = proxy(&[NOWHERE, upstream.address], "balance = \"round_robin\"");
+    for mut client in [proxy.client().await, proxy.client_h2().await] {
+        for _ in 0..20 {
+            assert_eq!(client.get("/").await.status, 200);
+            assert_eq!(client.post("/", "body").await.status, 200);
+        }
+    }
+    assert_eq!(upstream.seen().len(), 80);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn requests_go_where_the_fewest_are() {
+    let (one, other) = (TestUpstream::start().await, TestUpstream::start().await);
+    let proxy = proxy(&[one.address, other.address], "");
+    let client = proxy.client_h2().await;
+    let waits = client.request(http::Method::GET, "/wait/3000").body(Default::default()).unwrap();
+    let waiting = tokio::spawn(async move {
+        let mut client = client;
+        let first = client.send(waits).await.status;
+        (client, first)
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // A connection may be another worker's, which does not know; one in two is not.
+    let mut busy = usize::MAX;
+    for _ in 0..50 {
+        let mut client = proxy.client().await;
+        let before = [one.seen().len(), other.seen().len()];
+        for _ in 0..10 {
+            client.get("/").await;
+        }
+        let after = [one.seen().len(), other.seen().len()];
+        busy = busy.min(after[0] - before[0]).min(after[1] - before[1]);
+        if busy == 0 {
+            break;
+        }
+    }
+    assert_eq!(busy, 0, "a worker that knows of a waiting request sends none after it");
+    assert_eq!(waiting.await.unwrap().1, 200);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn what_may_go_again_does() {
+    let (dies, upstream) = (TestUpstream::raw(b"").await, TestUpstream::start().await);
+    let proxy = proxy(&[dies.address, upstream.address], "balance = \"round_robin\"");
+    let mut client = proxy.client().await;
+    for _ in 0..4 {
+        assert_eq!(client.get("/").await.status, 200, "a GET goes to the next");
+    }
+    proxy.finish().await;
+    let proxy = self::proxy(&[dies.address], "retries = 3");
+    let before = dies.connections();
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.status, 502);
+    assert_eq!(dies.connections() - before, 4, "the only server is asked again, three times");
+    assert_eq!(client.post("/", "body").await.status, 502);
+    assert_eq!(dies.connections() - before, 5, "a body is not sent twice");
+    proxy.finish().await;
+    let proxy = self::proxy(&[dies.address], "retries = 0");
+    let before = dies.connections();
+    assert_eq!(proxy.client().await.get("/").await.status, 502);
+    assert_eq!(dies.connections() - before, 1);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn retries_are_a_tenth_of_all_requests_at_most() {
+    let dies = TestUpstream::raw(b"").await;
+    let proxy = proxy(&[dies.address], "retries = 10");
+    let mut client = proxy.client().await;
+    for _ in 0..50 {
+        assert_eq!(client.get("/").await.status, 502);
+    }
+    let again = dies.connections() - 50;
+    assert!((10..=16).contains(&again), "{again} retries of 50 requests");
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn checks_take_servers_out_and_bring_them_back() {
+    let (one, other) = (TestUpstream::start().await, TestUpstream::start().await);
+    let health = "health = { path = \"/healthy\", interval = \"100ms\" }";
+    let proxy = proxy(&[one.address, other.address], health);
+    let served = async |status: u16, by: Option<&TestUpstream>| {
+        let settled = async {
+            loop {
+                let before = by.map_or(0, |upstream| upstream.seen().len());
+                let mut right = 0;
+                for _ in 0..4 {
+                    let mut client = proxy.client().await;
+                    right += usize::from(client.get("/").await.status == status);
+                }
+                if right == 4 && by.is_none_or(|upstream| upstream.seen().len() == before + 4) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), settled).await.unwrap();
+    };
+    one.set_healthy(false);
+    served(200, Some(&other)).await;
+    other.set_healthy(false);
+    served(503, None).await;
+    one.set_healthy(true);
+    served(200, Some(&one)).await;
+    let metrics = crate::admin::get(proxy.admin(), "/metrics", "").await;
+    for (upstream, up) in [(&one, 1), (&other, 0)] {
+        let sample = format!("upstream=\"app\",server=\"{}\"}} {up}\n", upstream.address);
+        assert!(metrics.contains(&sample), "{sample} in {metrics}");
+    }
+    let records = proxy.finish().await;
+    assert!(records.iter().any(|record| record["reason"] == "upstream_down"));
+}
