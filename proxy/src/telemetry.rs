@@ -21,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) connections_closed: Counter,
     /// Connections refused because there were too many, in all or from one peer.
     pub(crate) connections_refused: Counter,
+    /// Connections that did not begin with the PROXY protocol header that they had to have.
+    pub(crate) connections_unannounced: Counter,
     pub(crate) handshakes_failed: Counter,
     /// Connections ended because their bytes were no HTTP, or because the client vanished.
     pub(crate) connections_broken: Counter,

@@ -60,6 +60,11 @@ fn totals(control: &Control) -> Vec<Family> {
             of(|c| &c.connections_refused),
         ),
         total(
+            "connections_unannounced_total",
+            "Connections without the PROXY protocol header that they had to have.",
+            of(|c| &c.connections_unannounced),
+        ),
+        total(
             "connections_broken_total",
             "Connections ended by an error.",
             of(|c| &c.connections_broken),

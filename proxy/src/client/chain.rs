@@ -20,8 +20,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) fn client(peer: IpAddr, fields: &HeaderMap, trusted: &Networks) -> IpAddr {
     let x_forwarded_for = values(fields, &X_FORWARDED_FOR)
         .map(|values| walk(peer, values.flat_map(|value| value.rsplit(',')).map(node), trusted));
-    let forwarded = values(fields, &header::FORWARDED)
-        .map(|values| walk(peer, values.flat_map(elements).map(element), trusted));
+    let forwarded = values(fields, &header::FORWARDED).map(|values| {
+        walk(peer, values.flat_map(|value| pieces(value, b',')).map(element), trusted)
+    });
     match (x_forwarded_for, forwarded) {
         (Some(one), Some(other)) if one != other => peer,
         (Some(client), _) | (None, Some(client)) => client,
@@ -51,24 +52,25 @@ fn values<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<impl Iterator<
     (!values.is_empty()).then(|| values.into_iter().map(read))
 }
 
-/// The elements of a `Forwarded`, the last first: cut at commas, but for those in quoted strings.
-fn elements(text: &str) -> impl Iterator<Item = &str> {
-    let mut elements = Vec::new();
+/// Cuts a value at a separator, but for those in quoted strings (RFC 7239, 4); the last piece
+/// first.
+fn pieces(text: &str, separator: u8) -> impl Iterator<Item = &str> {
+    let mut pieces = Vec::new();
     let (mut from, mut quoted, mut escaped) = (0, false, false);
     for (at, byte) in text.bytes().enumerate() {
         match byte {
             _ if std::mem::take(&mut escaped) => {}
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
-            b',' if !quoted => {
-                elements.extend(text.get(from..at));
+            _ if byte == separator && !quoted => {
+                pieces.extend(text.get(from..at));
                 from = at + 1;
             }
             _ => {}
         }
     }
-    elements.extend(text.get(from..));
-    elements.into_iter().rev()
+    pieces.extend(text.get(from..));
+    pieces.into_iter().rev()
 }
 
 /// `192.0.2.7`, `192.0.2.7:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
@@ -85,7 +87,7 @@ fn node(text: &str) -> Option<IpAddr> {
 
 /// The node of `for=` in an element of `Forwarded`.
 fn element(text: &str) -> Option<IpAddr> {
-    let mut nodes = text.split(';').filter_map(|pair| {
+    let mut nodes = pieces(text, b';').filter_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         name.trim_matches([' ', '\t']).eq_ignore_ascii_case("for").then_some(value)
     });
@@ -162,6 +164,8 @@ mod tests {
             ("for=203.0.113.9;for=203.0.113.8", PEER),
             ("for=\"203.0.113.9", PEER),
             ("by=\"x\\\",for=1.1.1.1,\";for=203.0.113.9", "203.0.113.9"),
+            ("host=\"a;for=1.1.1.1;b\"", PEER),
+            ("host=\"a;for=1.1.1.1\";for=203.0.113.9", "203.0.113.9"),
         ] {
             assert_eq!(told(&[("forwarded", value)]), expected, "{value}");
         }
@@ -182,6 +186,9 @@ mod tests {
             let value = format!("{forged}, 203.0.113.9");
             prop_assert_eq!(told(&[("x-forwarded-for", &value)]), "203.0.113.9");
             // A quote that is left open swallows what follows it: then nobody is believed.
+            let quoted = forged.replace(['"', '\\'], "");
+            let value = format!("for=1.1.1.1, host=\"{quoted}\"");
+            prop_assert_eq!(told(&[("forwarded", &value)]), PEER);
             let value = format!("{forged}, for=203.0.113.9");
             let client = told(&[("forwarded", &value)]);
             prop_assert!(client == "203.0.113.9" || client == PEER, "{}", client);

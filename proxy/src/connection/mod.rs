@@ -51,7 +51,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     let Some((stream, peer)) =
         Box::pin(deadline.guard(introduce(&worker, stream, peer))).await.flatten()
     else {
-        return worker.counters.connections_broken.add(1);
+        return worker.counters.connections_unannounced.add(1);
     };
     if !admission.is_for(peer.ip()) {
         return;
@@ -92,6 +92,9 @@ async fn introduce(
         ProxyProtocol::Required => true,
     };
     if !config.clients.trusted_proxies.contains(peer.ip()) {
+        if required {
+            tracing::debug!(%peer, "refused: only trusted proxies may connect");
+        }
         return (!required).then_some((stream, peer));
     }
     match proxy_protocol::accept(&mut stream, required).await {

@@ -152,6 +152,7 @@ async fn the_proxy_protocol_is_believed_of_trusted_peers_only() {
     proxy.finish().await;
     let proxy = with_proxy_protocol(&upstream, "required", "127.0.0.1");
     assert!(proxy.raw_after(b"").await.is_err(), "and it must say for whom");
+    assert_eq!(proxy.metric("connections_unannounced_total").await, 1);
     assert!(proxy.raw_after(V2).await.is_ok());
     proxy.finish().await;
 }
