@@ -220,7 +220,7 @@ fn integrity(
     let has_body = body.is_some_and(|body| !body.is_end_stream());
     let hidden = match head.version {
         Version::HTTP_2 => Some(Hidden::default()),
-        _ => origin.watch.head.take(&head.method, has_body),
+        _ => origin.watch.head.take(&head.method, head.headers.len(), has_body),
     };
     let bytes: usize = head.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
     if bytes > limits.header_bytes || head.headers.len() > limits.header_count {
