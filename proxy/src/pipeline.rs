@@ -180,7 +180,8 @@ fn decide(
         return Ok(Decision::Answer(redirect::to_https(&host, path, snapshot.plan.https_port)));
     }
     let target = head.uri.path_and_query().cloned();
-    let path = site::path::clean(target.as_ref().map_or("/", PathAndQuery::path))?;
+    let raw = target.as_ref().map_or("/", PathAndQuery::path);
+    let path = site::path::clean(raw, site.ambiguous_paths)?;
     let route = Rc::clone(site.route(&path));
     record.route = Some(Rc::clone(&route));
     let method = head.method.clone();

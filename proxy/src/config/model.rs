@@ -180,6 +180,9 @@ pub struct Site {
     pub issuer: Issuer,
     /// Whether plain HTTP is answered by a redirect to https (default) or served.
     pub redirect_http: bool,
+    /// Whether paths are served that two programs could read differently: `%2f`, `%5c`, controls,
+    /// a `..` that climbs out.
+    pub ambiguous_paths: bool,
     /// Which clients are served.
     pub access: Arc<Access>,
     /// What a request gets that no route says otherwise for.

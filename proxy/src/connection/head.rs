@@ -55,8 +55,8 @@ impl RawHead {
     pub(crate) fn take(&self, method: &Method, fields: usize, has_body: bool) -> Option<Hidden> {
         let mut held = self.bytes.borrow_mut();
         // Parsing removes no field but a `Content-Length`.
-        let read = read(&held, method)
-            .filter(|seen| seen.hidden.content_length || seen.fields == fields);
+        let read =
+            read(&held, method).filter(|seen| seen.hidden.content_length || seen.fields == fields);
         match read {
             Some(Seen { length, .. }) if !has_body => drop(held.drain(..length)),
             _ => held.clear(),

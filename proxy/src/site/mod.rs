@@ -35,6 +35,7 @@ pub(crate) struct Sites {
 /// A set of hosts that are served alike.
 pub(crate) struct Site {
     pub(crate) redirect_http: bool,
+    pub(crate) ambiguous_paths: bool,
     access: Arc<Access>,
     /// What a request gets that no route says otherwise for.
     pub(crate) default: Rc<Route>,
@@ -84,6 +85,7 @@ impl Site {
         let routes = site.routes.iter();
         Self {
             redirect_http: site.redirect_http,
+            ambiguous_paths: site.ambiguous_paths,
             access: Arc::clone(&site.access),
             default: Route::new(&site.default),
             routes: routes.map(|(pattern, route)| (pattern.clone(), Route::new(route))).collect(),

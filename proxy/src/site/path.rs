@@ -3,7 +3,7 @@
 //!
 //! The original is what goes upstream. Cleaning more than a particular backend does can only make a
 //! rule hold more requests, never fewer; what two programs could read as different paths is
-//! refused.
+//! refused, unless the site takes it: then all are read as the backend that decodes the most.
 
 use std::borrow::Cow;
 
@@ -20,22 +20,28 @@ impl From<Ambiguous> for Rejection {
 }
 
 /// Cleans a raw path. Borrows it when it is clean already, as nearly all are.
-pub(crate) fn clean(raw: &str) -> Result<Cow<'_, str>, Ambiguous> {
+///
+/// `lenient` takes what is ambiguous, with encoded separators as separators, and ends `..` at the
+/// root. An escape that is none stays refused.
+pub(crate) fn clean(raw: &str, lenient: bool) -> Result<Cow<'_, str>, Ambiguous> {
     if raw == "*" {
         return Ok(Cow::Borrowed(raw)); // OPTIONS, asterisk-form (RFC 9112, 3.2.4)
     }
     if !raw.starts_with('/') {
         return Err(Ambiguous);
     }
-    let decoded = decode(raw)?;
+    let mut decoded = decode(raw, lenient)?;
+    if decoded.contains('\\') {
+        decoded = Cow::Owned(decoded.replace('\\', "/"));
+    }
     if decoded.contains("//") || decoded.contains("/.") {
-        return without_dots(&decoded).map(Cow::Owned);
+        return without_dots(&decoded, lenient).map(Cow::Owned);
     }
     Ok(decoded)
 }
 
-/// Refuses encoded `/`, `\` and controls, raw `\`, and escapes that are none.
-fn decode(raw: &str) -> Result<Cow<'_, str>, Ambiguous> {
+/// Refuses escapes that are none and, unless `lenient`, encoded `/`, `\` and controls, and raw `\`.
+fn decode(raw: &str, lenient: bool) -> Result<Cow<'_, str>, Ambiguous> {
     let mut bytes = raw.bytes();
     let mut escaped = false;
     while let Some(byte) = bytes.next() {
@@ -46,12 +52,12 @@ fn decode(raw: &str) -> Result<Cow<'_, str>, Ambiguous> {
                 };
                 let digit = |b: u8| char::from(b).to_digit(16).ok_or(Ambiguous);
                 let value = digit(high)? * 16 + digit(low)?;
-                if matches!(value, 0x2f | 0x5c | 0x7f | 0..0x20) {
+                if !lenient && matches!(value, 0x2f | 0x5c | 0x7f | 0..0x20) {
                     return Err(Ambiguous);
                 }
                 escaped = true;
             }
-            b'\\' | 0x7f | 0..0x20 => return Err(Ambiguous),
+            b'\\' | 0x7f | 0..0x20 if !lenient => return Err(Ambiguous),
             _ => {}
         }
     }
@@ -61,14 +67,15 @@ fn decode(raw: &str) -> Result<Cow<'_, str>, Ambiguous> {
     Ok(percent_encoding::percent_decode_str(raw).decode_utf8_lossy())
 }
 
-fn without_dots(path: &str) -> Result<String, Ambiguous> {
+fn without_dots(path: &str, lenient: bool) -> Result<String, Ambiguous> {
     let mut segments: Vec<&str> = Vec::new();
     let mut directory = true;
     for segment in path.split('/') {
         directory = matches!(segment, "" | "." | "..");
         match segment {
             "" | "." => {}
-            ".." => _ = segments.pop().ok_or(Ambiguous)?,
+            ".." if segments.pop().is_none() && !lenient => return Err(Ambiguous),
+            ".." => {}
             _ => segments.push(segment),
         }
     }
@@ -106,7 +113,7 @@ mod tests {
             ("/a%252fb", "/a%2fb"),
             ("/caf%C3%A9", "/café"),
         ] {
-            assert_eq!(clean(raw).as_deref(), Ok(expected), "{raw}");
+            assert_eq!(clean(raw, false).as_deref(), Ok(expected), "{raw}");
         }
         for raw in [
             "",
@@ -122,15 +129,30 @@ mod tests {
             "/%4",
             "/%zz",
         ] {
-            assert_eq!(clean(raw), Err(Ambiguous), "{raw}");
+            assert_eq!(clean(raw, false), Err(Ambiguous), "{raw}");
         }
+    }
+
+    #[test]
+    fn a_lenient_site_reads_as_much_as_any_backend() {
+        for (raw, expected) in
+            [("/a%2fb", "/a/b"), ("/a%5C..\\b", "/b"), ("/..%2f../a", "/a"), ("/a%252fb", "/a%2fb")]
+        {
+            assert_eq!(clean(raw, true).as_deref(), Ok(expected), "{raw}");
+        }
+        assert_eq!(clean("/%zz", true), Err(Ambiguous));
     }
 
     proptest! {
         /// Whatever comes in, what comes out has nothing left to clean.
         #[test]
-        fn a_clean_path_is_absolute_and_has_no_dots(raw in "(/[a-z.%25/]{0,6}){1,6}") {
-            if let Ok(path) = clean(&raw) {
+        fn a_clean_path_is_absolute_and_has_no_dots(
+            raw in r"(/([a-z./\\]|%2e|%2f|%5C|%25){0,6}){1,6}",
+            lenient: bool,
+        ) {
+            let cleaned = clean(&raw, lenient);
+            prop_assert!(cleaned.is_ok() || !lenient);
+            if let Ok(path) = cleaned {
                 prop_assert!(path.starts_with('/'));
                 prop_assert!(!path.contains("//"));
                 prop_assert!(path.split('/').all(|segment| segment != "." && segment != ".."));

@@ -62,3 +62,20 @@ async fn no_spelling_of_a_path_escapes_its_rule() {
     }
     proxy.finish().await;
 }
+
+#[tokio::test]
+async fn a_site_may_take_them_but_not_past_its_rules() {
+    let upstream = TestUpstream::start().await;
+    let more = "ambiguous_paths = true\n[[rate_limit]]\nname = \"a\"\nlimit = 1\nwindow = \"1h\"\n\
+                match = { path = \"/a/b\" }";
+    let proxy = TestProxy::start(&upstream, more);
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/a%2Fb").await.status, 200);
+    assert_eq!(upstream.seen()[0].uri, "/a%2Fb", "as it was written");
+    for path in ["/a/b", "/a%2fb", "/a%5cb", "/..%2f../a/b", "/../a/b", "/a%2f..%2fa/b"] {
+        assert_eq!(client.get(path).await.status, 429, "{path}");
+    }
+    assert_eq!(client.get("/a%00").await.status, 200);
+    assert_eq!(client.get("/%zz").await.status, 400);
+    proxy.finish().await;
+}

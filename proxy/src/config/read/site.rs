@@ -70,6 +70,7 @@ impl Sites {
             other => Err(suggestion(other, ["acme", "internal"])),
         });
         let redirect_http = section.boolean("redirect_http");
+        let ambiguous_paths = section.boolean("ambiguous_paths");
         let access = client::access(section);
         section.require("upstream", "upstream = \"http://127.0.0.1:3000\"");
         let settings = Settings::read(section, upstreams, policies);
@@ -85,6 +86,7 @@ impl Sites {
             hosts,
             issuer: issuer.map_or(Issuer::Acme, |at| at.value),
             redirect_http: redirect_http.unwrap_or(true),
+            ambiguous_paths: ambiguous_paths.unwrap_or(false),
             access: access.map_or_else(|| Arc::clone(&defaults.access), Arc::new),
             default: default?,
             routes,
