@@ -12,6 +12,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::connection::WaitsFor;
 use crate::policy::rate_limit::Quoted;
 use crate::record::Record;
 use crate::rejection::{self, Blame, Rejection};
@@ -71,6 +72,7 @@ pub(crate) fn finish(
     let fields = response.headers_mut();
     dress(fields, with, &record, fallback);
     let source = if head_only { source.without_body(fields) } else { source };
+    record.waits_for(WaitsFor::Client); // a closed window keeps even the first piece from it
     response.map(|()| FinishedBody { source, ended: false, record: Some(record) })
 }
 
@@ -186,6 +188,7 @@ impl Body for FinishedBody {
         let Some(record) = &mut this.record else { return frame };
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
+                record.waits_for(WaitsFor::Client);
                 record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
             }
             Poll::Ready(Some(Err(cut))) => {
@@ -194,7 +197,7 @@ impl Body for FinishedBody {
                 tracing::warn!(request_id, %cut, "response cut short");
             }
             Poll::Ready(None) => this.ended = true,
-            Poll::Pending => {}
+            Poll::Pending => record.waits_for(WaitsFor::Upstream),
         }
         frame
     }

@@ -28,6 +28,12 @@ pub(crate) struct Counters {
     pub(crate) connections_broken: Counter,
     /// Connections ended by a deadline.
     pub(crate) connections_timed_out: Counter,
+    /// HTTP/2 connections ended for resets or control frames over their bounds.
+    pub(crate) http2_floods: Counter,
+    /// HTTP/2 streams ended because the client did not take the response.
+    pub(crate) streams_timed_out: Counter,
+    /// Connections and streams ended by a fault of Gatehouse's own. There should be none.
+    pub(crate) panics: Counter,
     /// Responses by the first digit of their status; those that were never made at 0.
     pub(crate) responses: [Counter; 6],
     /// Request fields that were not passed on because of their names.

@@ -263,7 +263,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {
             Ok((stream, peer)) => {
                 failing = false;
                 let serving = connection::serve(Rc::clone(&worker), stream, peer, secure);
-                tokio::task::spawn_local(serving);
+                tokio::task::spawn_local(connection::Contained::new(&worker, serving));
             }
             // The client has gone already.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -75,6 +75,17 @@ fn totals(control: &Control) -> Vec<Family> {
             of(|c| &c.connections_timed_out),
         ),
         total(
+            "http2_floods_total",
+            "HTTP/2 connections ended for too many resets or control frames.",
+            of(|c| &c.http2_floods),
+        ),
+        total(
+            "http2_streams_timed_out_total",
+            "HTTP/2 streams ended because the client did not take the response.",
+            of(|c| &c.streams_timed_out),
+        ),
+        total("panics_total", "Connections and streams ended by a panic.", of(|c| &c.panics)),
+        total(
             "tls_handshakes_failed_total",
             "Failed TLS handshakes.",
             of(|c| &c.handshakes_failed),

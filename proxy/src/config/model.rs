@@ -133,6 +133,11 @@ pub struct Limits {
     pub websocket_idle_timeout: Duration,
     /// Concurrent streams of an HTTP/2 connection, 1 to 1,000 (default 100).
     pub http2_streams: u32,
+    /// Streams that an HTTP/2 client may reset in ten seconds (default 500).
+    pub http2_resets: u32,
+    /// Frames without content in ten seconds: SETTINGS, PING, PRIORITY, CONTINUATION, empty DATA,
+    /// unknown (default 10,000).
+    pub http2_control_frames: u32,
 }
 
 /// An index into [`Config::upstreams`].

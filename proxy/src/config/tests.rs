@@ -97,6 +97,7 @@ fn minimal_is_the_defaults() {
     assert_eq!((limits.body_bytes, limits.body_min_rate), (10 << 20, 500));
     assert_eq!(limits.response_write_timeout, seconds(60));
     assert_eq!(limits.http2_streams, 100);
+    assert_eq!((limits.http2_resets, limits.http2_control_frames), (500, 10_000));
     let upstream = &config.upstreams[0];
     assert_eq!(upstream.name, "http://127.0.0.1:3000");
     assert_eq!(upstream.servers, [Server { host: "127.0.0.1".to_owned(), port: 3000 }]);

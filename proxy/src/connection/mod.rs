@@ -1,15 +1,17 @@
 //! One client connection: its protocol, its time bounds, its end.
 //!
-//! Two deadlines watch a connection. The first follows what it is doing: waiting for a request's
-//! head, resting between requests, or nothing while requests are in flight (their own bounds hold
-//! then). The second is armed while a write makes no progress. Neither costs a system call or a
-//! timer per request.
+//! Two deadlines watch a connection, and a third each of its HTTP/2 streams (see [`stream`]). The
+//! first follows what it is doing: waiting for a request's head, resting between requests, or
+//! nothing while requests are in flight (their own bounds hold then). The second is armed while a
+//! write makes no progress. Neither costs a system call or a timer per request.
 //!
 //! An HTTP/1.1 connection that has rested for a moment gives back everything but its socket and its
 //! TLS session; the next byte brings it back. Most connections rest most of the time.
 
+mod frames;
 mod head;
 mod proxy_protocol;
+mod stream;
 mod watch;
 
 use std::convert::Infallible;
@@ -36,8 +38,10 @@ use crate::tls::{self, Secured};
 use crate::worker::Worker;
 
 pub(crate) use self::head::Hidden;
-pub(crate) use self::watch::Watch;
+pub(crate) use self::stream::Contained;
+use self::stream::Spawner;
 use self::watch::{Transport, Watched};
+pub(crate) use self::watch::{WaitsFor, Watch};
 
 /// How long an HTTP/1.1 connection rests before it gives its buffers back.
 const REST: Duration = TICK;
@@ -176,7 +180,7 @@ async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> boo
 async fn http2<T: Transport>(stream: T, origin: Rc<Origin>) {
     let limits = origin.worker.limits();
     let header_bytes = u32::try_from(limits.header_bytes * 2).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(Spawner);
+    let mut builder = http2::Builder::new(Spawner(Rc::clone(&origin)));
     builder
         .max_concurrent_streams(limits.http2_streams)
         .max_header_list_size(header_bytes)
@@ -257,14 +261,4 @@ enum End {
     Closed(hyper::Result<()>),
     TimedOut,
     Resting,
-}
-
-/// Runs the streams of an HTTP/2 connection on the worker's own thread.
-#[derive(Clone, Copy)]
-struct Spawner;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Spawner {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
 }

@@ -14,11 +14,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::frames::Frames;
 use super::head::RawHead;
 use crate::deadline::Deadline;
 use crate::pipeline::Origin;
 use crate::socket::Socket;
 use crate::worker::Worker;
+
+/// What the body of a response waits for, if it is not done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WaitsFor {
+    /// Something was handed over that the client has yet to take.
+    Client,
+    Upstream,
+}
 
 /// What a connection is doing, and until when it may.
 pub(crate) struct Watch {
@@ -28,6 +37,8 @@ pub(crate) struct Watch {
     /// No request is in flight, and not a byte of the next has come.
     pub(super) resting: Cell<bool>,
     pub(super) multiplexed: Cell<bool>,
+    /// Of the response that was polled last.
+    pub(crate) waits_for: Cell<Option<WaitsFor>>,
     /// HTTP/1.1 only.
     pub(crate) head: RawHead,
 }
@@ -40,6 +51,7 @@ impl Watch {
             in_flight: Cell::new(0),
             resting: Cell::new(false),
             multiplexed: Cell::new(false),
+            waits_for: Cell::new(None),
             head: RawHead::new(),
         }
     }
@@ -93,12 +105,19 @@ pub(super) struct Watched<T> {
     pub(super) stream: TokioIo<T>,
     /// What the protocol had read but not used when the connection came to rest.
     pub(super) unread: Bytes,
+    /// HTTP/2 only.
+    frames: Option<Box<Frames>>,
     origin: Rc<Origin>,
 }
 
 impl<T> Watched<T> {
     pub(super) fn new(stream: T, origin: &Rc<Origin>) -> Self {
-        Self { stream: TokioIo::new(stream), unread: Bytes::new(), origin: Rc::clone(origin) }
+        Self {
+            stream: TokioIo::new(stream),
+            unread: Bytes::new(),
+            frames: origin.watch.multiplexed.get().then(|| Box::new(Frames::new())),
+            origin: Rc::clone(origin),
+        }
     }
 
     fn wrote<R>(&self, written: Poll<R>) -> Poll<R> {
@@ -113,8 +132,9 @@ impl<T> Watched<T> {
 }
 
 impl<T: AsyncRead + Unpin> Watched<T> {
-    /// Reads what may be a head: by way of the worker's buffer, where it can be looked at.
-    fn poll_read_head(
+    /// Reads what may be a head, or frames: by way of the worker's buffer, where it can be looked
+    /// at.
+    fn poll_read_and_look(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBufCursor<'_>,
@@ -124,7 +144,18 @@ impl<T: AsyncRead + Unpin> Watched<T> {
         let length = scratch.len().min(buffer.remaining());
         let mut read = ReadBuf::new(scratch.get_mut(..length).unwrap_or_default());
         ready!(Pin::new(self.stream.inner_mut()).poll_read(cx, &mut read))?;
-        watch.head.passed(read.filled(), worker.limits().header_bytes * 2);
+        let limits = worker.limits();
+        let fits = match &mut self.frames {
+            Some(frames) => frames.passed(read.filled(), worker.deadlines.now_ms(), &limits),
+            None => {
+                watch.head.passed(read.filled(), limits.header_bytes * 2);
+                true
+            }
+        };
+        if !fits {
+            worker.counters.http2_floods.add(1);
+            return Poll::Ready(Err(io::Error::other("a flood of HTTP/2 frames")));
+        }
         buffer.put_slice(read.filled());
         Poll::Ready(Ok(()))
     }
@@ -136,13 +167,13 @@ impl<T: AsyncRead + Unpin> Read for Watched<T> {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let looks = self.origin.watch.head.is_reading() && !self.origin.watch.multiplexed.get();
+        let looks = self.frames.is_some() || self.origin.watch.head.is_reading();
         let read = if !self.unread.is_empty() {
             let length = self.unread.len().min(buffer.remaining());
             buffer.put_slice(&self.unread.split_to(length));
             Poll::Ready(Ok(()))
         } else if looks {
-            self.poll_read_head(cx, &mut buffer)
+            self.poll_read_and_look(cx, &mut buffer)
         } else {
             Pin::new(&mut self.stream).poll_read(cx, buffer)
         };

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::body::Progress;
 use crate::client::Client;
+use crate::connection::WaitsFor;
 use crate::pipeline::Origin;
 use crate::site::{Host, Route};
 use crate::snapshot::Snapshot;
@@ -61,6 +62,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Tells the connection what the response's body waits for.
+    pub(crate) fn waits_for(&self, waits_for: WaitsFor) {
+        self.origin.watch.waits_for.set(Some(waits_for));
+    }
+
     /// Opens the record of a request that has just been read.
     pub(crate) fn open<B>(
         origin: &Rc<Origin>,

@@ -15,6 +15,7 @@ mod framing;
 mod harness;
 mod headers;
 mod hosts;
+mod http2_floods;
 mod limits;
 mod paths;
 mod process;

@@ -44,12 +44,21 @@ pub(super) fn read(mut section: Section<'_>) -> Limits {
         body_min_rate: section.size("body_min_rate", BODY).unwrap_or(500),
         response_write_timeout: timeout(&mut section, "response_write_timeout", 60),
         websocket_idle_timeout: timeout(&mut section, "websocket_idle_timeout", 3_600),
-        http2_streams: section
-            .integer("http2_streams", 1..=1_000)
-            .map_or(100, |at| u32::try_from(at.value).unwrap_or(u32::MAX)),
+        http2_streams: number(&mut section, "http2_streams", 1..=1_000, 100),
+        http2_resets: number(&mut section, "http2_resets", COUNT, 500),
+        http2_control_frames: number(&mut section, "http2_control_frames", COUNT, 10_000),
     };
     section.finish();
     limits
+}
+
+fn number(
+    section: &mut Section<'_>,
+    key: &'static str,
+    range: RangeInclusive<u64>,
+    default: u32,
+) -> u32 {
+    section.integer(key, range).map_or(default, |at| u32::try_from(at.value).unwrap_or(u32::MAX))
 }
 
 /// A number that its range keeps below any `usize`.

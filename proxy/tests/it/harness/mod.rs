@@ -6,6 +6,7 @@
 //! [`TestProxy::finish`] checks that each left exactly one record.
 
 mod client;
+pub(crate) mod frames;
 mod proxy;
 mod raw;
 mod upstream;

@@ -1,0 +1,77 @@
+//! HTTP/2 frames, written and read by hand (RFC 9113, 4.1).
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::TestProxy;
+
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
+
+/// Flags of HEADERS.
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
+
+/// A frame.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// The field section of `METHOD path`, for `localhost` over https, without compression.
+pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
+    let mut block = vec![0x87]; // :scheme https
+    for (index, value) in [(1, "localhost"), (2, method), (4, path)] {
+        block.extend([index, u8::try_from(value.len()).unwrap()]);
+        block.extend_from_slice(value.as_bytes());
+    }
+    block
+}
+
+/// An HTTP/2 connection without a library.
+pub(crate) struct Frames(TlsStream<TcpStream>);
+
+impl Frames {
+    /// Connects and sends the preface with some `settings`.
+    pub(crate) async fn connect(proxy: &TestProxy, settings: &[u8]) -> Self {
+        let mut frames = Self(proxy.tls(b"h2").await);
+        assert!(frames.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await);
+        assert!(frames.write(&frame(SETTINGS, 0, 0, settings)).await);
+        frames
+    }
+
+    /// False when the connection has ended.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).await.is_ok() && self.0.flush().await.is_ok()
+    }
+
+    /// The next frame: kind, stream and payload; `None` at the end of the connection.
+    pub(crate) async fn next(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        let read = async {
+            let mut header = [0; 9];
+            self.0.read_exact(&mut header).await.ok()?;
+            let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            self.0.read_exact(&mut payload).await.ok()?;
+            let stream = u32::from_be_bytes([header[5], header[6], header[7], header[8]]);
+            Some((header[3], stream, payload))
+        };
+        tokio::time::timeout(Duration::from_secs(20), read).await.unwrap()
+    }
+
+    /// Reads until there is no more.
+    pub(crate) async fn ends(&mut self) {
+        while self.next().await.is_some() {}
+    }
+}

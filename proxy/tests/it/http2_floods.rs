@@ -1,0 +1,124 @@
+//! HTTP/2 clients that make Gatehouse work for nothing, or hold what they do not take: the
+//! connection (or the stream) ends, and other clients are served.
+
+use crate::harness::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame, request,
+};
+use crate::harness::{TestProxy, TestUpstream};
+
+/// The memory of this process, which Gatehouse runs in, in bytes.
+fn memory() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
+}
+
+fn get(stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &request("GET", path))
+}
+
+/// Sends `opening` and then whatever `flood` makes for ever, while another client is served. The
+/// connection must end.
+async fn flood(proxy: &TestProxy, opening: &[u8], flood: impl Fn(u32) -> Vec<u8>) {
+    const MOST: u32 = 400_000;
+    let mut other = proxy.client_h2().await;
+    let mut frames = Frames::connect(proxy, b"").await;
+    assert!(frames.write(opening).await);
+    let before = memory();
+    for step in 0..MOST {
+        if !frames.write(&flood(step)).await {
+            assert_eq!(other.get("/").await.status, 200);
+            assert!(memory() < before + (64 << 20), "memory grew from {before} to {}", memory());
+            return;
+        }
+        if step % 64 == 0 {
+            assert_eq!(other.get("/").await.status, 200);
+        }
+    }
+    panic!("{MOST} steps were taken without complaint");
+}
+
+#[tokio::test]
+async fn control_frames_are_bounded() {
+    let upstream = TestUpstream::start().await;
+    let limits = "[limits]\nhttp2_control_frames = 500";
+    let proxy = TestProxy::start_with(&upstream, limits, "");
+    flood(&proxy, b"", |_| frame(PING, 0, 0, &[0; 8])).await;
+    flood(&proxy, b"", |_| frame(SETTINGS, 0, 0, b"")).await;
+    flood(&proxy, b"", |_| frame(0xee, 0, 0, b"unknown")).await;
+    assert_eq!(proxy.metric("http2_floods_total").await, 3);
+    // The library may be the first to lose patience with these.
+    let post = frame(HEADERS, END_HEADERS, 1, &request("POST", "/"));
+    flood(&proxy, &post, |_| frame(DATA, 0, 1, b"")).await;
+    let open = frame(HEADERS, 0, 1, &request("GET", "/"));
+    flood(&proxy, &open, |_| frame(CONTINUATION, 0, 1, b"")).await;
+    assert_eq!(proxy.metric("panics_total").await, 0);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn resets_are_bounded_whoever_sends_them() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start_with(&upstream, "[limits]\nhttp2_resets = 15", "");
+    // Rapid reset (CVE-2023-44487).
+    flood(&proxy, b"", |step| {
+        let stream = 2 * step + 1;
+        [get(stream, "/wait/100"), frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
+    })
+    .await;
+    assert_eq!(proxy.metric("http2_floods_total").await, 1);
+    // MadeYouReset (CVE-2025-8671): a window's update by nothing is an error of the stream.
+    flood(&proxy, b"", |step| {
+        let stream = 2 * step + 1;
+        [get(stream, "/wait/100"), frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat()
+    })
+    .await;
+    let records = proxy.finish().await;
+    let waited = records.iter().filter(|record| record["path"] == "/wait/100").count();
+    assert!(waited <= 200, "{waited} requests were begun");
+}
+
+#[tokio::test]
+async fn a_stream_whose_client_takes_nothing_is_reset() {
+    let upstream = TestUpstream::start().await;
+    let limits = "[limits]\nresponse_write_timeout = \"1s\"";
+    let proxy = TestProxy::start_with(&upstream, limits, "");
+    let no_window = [0, 4, 0, 0, 0, 0]; // SETTINGS_INITIAL_WINDOW_SIZE = 0
+    let mut frames = Frames::connect(&proxy, &no_window).await;
+    assert!(frames.write(&get(1, "/stream/50000000")).await);
+    // One that is answered late is not stalled.
+    assert!(frames.write(&get(3, "/wait/2500")).await);
+    let (mut reset, mut head) = (false, false);
+    while !(reset && head) {
+        match frames.next().await.unwrap() {
+            (RST_STREAM, 1, _) => reset = true,
+            (RST_STREAM, stream, _) => panic!("stream {stream} was reset"),
+            (HEADERS, 3, _) => head = true,
+            _ => {}
+        }
+    }
+    assert!(frames.write(&frame(WINDOW_UPDATE, 0, 3, &100_u32.to_be_bytes())).await);
+    while !matches!(frames.next().await.unwrap(), (DATA, 3, _)) {}
+    assert_eq!(proxy.metric("http2_streams_timed_out_total").await, 1);
+    drop(frames);
+    let records = proxy.finish().await;
+    let stalled = records.iter().find(|record| record["path"] == "/stream/50000000").unwrap();
+    assert_eq!(stalled["aborted"], true);
+}
+
+#[tokio::test]
+async fn half_a_frame_does_not_hold_a_connection() {
+    let upstream = TestUpstream::start().await;
+    let limits = "[limits]\nheader_timeout = \"1s\"\nidle_timeout = \"1s\"";
+    let proxy = TestProxy::start_with(&upstream, limits, "");
+    for opening in [Vec::new(), get(1, "/")] {
+        for half in [frame(PING, 0, 0, &[0; 8]), get(3, "/")] {
+            let mut frames = Frames::connect(&proxy, b"").await;
+            assert!(frames.write(&opening).await);
+            assert!(frames.write(&half[..half.len() - 3]).await);
+            frames.ends().await;
+        }
+    }
+    assert_eq!(proxy.metric("connections_timed_out_total").await, 4);
+    proxy.finish().await;
+}
