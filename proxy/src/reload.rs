@@ -91,6 +91,7 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     let path = before.config.files.first().cloned().unwrap_or_default();
     let config = config::load(&path, &config::environment).map_err(Refused::Faults)?;
     let restart_for = restart_for(&before.config, &config);
+    let clients = Plan::clients(&config)?;
     let sockets = control.sockets.borrow().clone();
     let (sockets, mut listeners) = sockets.open(&config.listen, control.workers.len())?;
     control.records.reopen(&config.log.access)?;
@@ -103,7 +104,7 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     let (generation, warnings) = (before.generation + 1, config.warnings.clone());
     let https_port = sockets.https_port();
     let health = Plan::health(&config, Some(&before));
-    let plan = Arc::new(Plan { config, tls, https_port, generation, health });
+    let plan = Arc::new(Plan { config, tls, https_port, generation, health, clients });
     control.plan.replace(Arc::clone(&plan));
     control.sockets.replace(sockets);
     for worker in &control.workers {

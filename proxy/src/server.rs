@@ -134,8 +134,8 @@ impl Server {
         });
         let phase = watch::Sender::new(Phase::Serving);
         let https_port = sockets.https_port();
-        let health = Plan::health(&config, None);
-        let plan = Arc::new(Plan { config, tls, https_port, generation: 0, health });
+        let (health, clients) = (Plan::health(&config, None), Plan::clients(&config)?);
+        let plan = Arc::new(Plan { config, tls, https_port, generation: 0, health, clients });
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let mut control = Control {
             shared: Arc::clone(&shared),

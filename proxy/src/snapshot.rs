@@ -4,14 +4,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 
 use crate::config::{self, Config, Server, UpstreamId};
 use crate::deadline::Deadlines;
 use crate::policy::rate_limit::Rules;
 use crate::site::Sites;
-use crate::upstream::Upstream;
 use crate::upstream::health::Health;
+use crate::upstream::{Upstream, client_config};
 
 /// What all workers are given.
 pub(crate) struct Plan {
@@ -23,9 +23,23 @@ pub(crate) struct Plan {
     pub(crate) generation: u64,
     /// How the servers of each upstream are, in the order of the configuration.
     pub(crate) health: Vec<Vec<Arc<Health>>>,
+    /// How the `https://` servers of each upstream are spoken to.
+    pub(crate) clients: Vec<Option<Arc<ClientConfig>>>,
 }
 
 impl Plan {
+    /// How the `https://` servers of each upstream are spoken to, where there are any.
+    pub(crate) fn clients(
+        config: &Config,
+    ) -> Result<Vec<Option<Arc<ClientConfig>>>, rustls::Error> {
+        let is_tls = |server: &Server| matches!(server, Server::Tcp { tls: true, .. });
+        let of = |upstream: &config::Upstream| match upstream.servers.iter().any(is_tls) {
+            true => client_config(&upstream.ca).map(Some),
+            false => Ok(None),
+        };
+        config.upstreams.iter().map(of).collect()
+    }
+
     /// Servers that an upstream of the same name had `before` are as they were.
     pub(crate) fn health(config: &Config, before: Option<&Self>) -> Vec<Vec<Arc<Health>>> {
         let known = |name: &str, server: &Server| {
@@ -57,13 +71,14 @@ impl Snapshot {
     /// the requests in flight on them.
     pub(crate) fn new(plan: Arc<Plan>, before: Option<&Self>, deadlines: &Rc<Deadlines>) -> Self {
         let config = &plan.config;
-        let upstreams = config.upstreams.iter().zip(&plan.health).map(|(configured, health)| {
+        let upstreams = config.upstreams.iter().zip(&plan.health).zip(&plan.clients);
+        let upstreams = upstreams.map(|((configured, health), tls)| {
             let mut known = before.iter().flat_map(|before| &before.upstreams);
             match known.find(|known| known.is(configured)) {
                 Some(known) => Rc::clone(known),
                 None => {
                     let workers = config.listen.workers;
-                    Rc::new(Upstream::new(configured, health, workers, deadlines))
+                    Rc::new(Upstream::new(configured, health, tls.clone(), workers, deadlines))
                 }
             }
         });

@@ -18,8 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::deadline::Deadline;
 use crate::record::Record;
-use crate::socket::Socket;
-use crate::upstream::Lease;
+use crate::upstream::{Lease, Stream};
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -27,7 +26,7 @@ const SEC_WEBSOCKET_ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-
 
 /// The upstream's side of a tunnel.
 pub(crate) struct Far {
-    pub(crate) socket: Socket,
+    pub(crate) stream: Stream,
     /// What the upstream sent right behind its 101.
     pub(crate) unread: Bytes,
     /// Counts the tunnel among the requests in flight.
@@ -105,11 +104,11 @@ impl Tunnel {
     /// Passes bytes both ways until both sides have ended, one fails, or nothing moves for too
     /// long. `unread` is what the client sent ahead.
     pub(crate) async fn run<S: AsyncRead + AsyncWrite>(self, near: S, unread: Bytes) {
-        let Self { far: Far { mut socket, unread: answered, lease: _lease }, .. } = self;
+        let Self { far: Far { mut stream, unread: answered, lease: _lease }, .. } = self;
         let (mut record, deadline, idle) = (self.record, self.deadline, self.idle_timeout);
         deadline.arm(idle);
         let (mut near_reads, mut near_writes) = tokio::io::split(near);
-        let (mut far_reads, mut far_writes) = tokio::io::split(&mut socket);
+        let (mut far_reads, mut far_writes) = tokio::io::split(&mut stream);
         let (up, down) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
         let both = async {
             let up = pass(&mut near_reads, &mut far_writes, unread, &up, || deadline.arm(idle));

@@ -9,12 +9,13 @@ use http::{Request, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::config::{HealthCheck, Server};
 use crate::snapshot::Plan;
+use crate::upstream::Stream;
 use crate::upstream::health::Health;
 
 /// The running checks of a plan.
@@ -26,14 +27,15 @@ pub(super) struct Checks {
 impl Checks {
     pub(super) fn start(plan: &Plan) -> Self {
         let mut tasks = Vec::new();
-        for (upstream, health) in plan.config.upstreams.iter().zip(&plan.health) {
+        let upstreams = plan.config.upstreams.iter().zip(&plan.health).zip(&plan.clients);
+        for ((upstream, health), tls) in upstreams {
             for (server, health) in upstream.servers.iter().zip(health) {
                 let Some(check) = upstream.health.clone() else {
                     health.checked(true); // by nothing that asks any more
                     continue;
                 };
                 let (name, health) = (upstream.name.clone(), Arc::clone(health));
-                let watch = watch(name, server.clone(), check, health);
+                let watch = watch(name, server.clone(), tls.clone(), check, health);
                 tasks.push(tokio::task::spawn_local(watch));
             }
         }
@@ -50,32 +52,37 @@ impl Checks {
 }
 
 /// Asks one server for ever. What changes is told once.
-async fn watch(upstream: String, server: Server, check: HealthCheck, health: Arc<Health>) {
+async fn watch(
+    upstream: String,
+    server: Server,
+    tls: Option<Arc<ClientConfig>>,
+    check: HealthCheck,
+    health: Arc<Health>,
+) {
     let (mut healthy, mut failed) = (0, 0);
     loop {
-        let outcome = timeout(check.timeout, ask(&server, &check.path)).await;
+        let outcome = timeout(check.timeout, ask(&server, tls.as_ref(), &check.path)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         (healthy, failed) = match outcome {
             Ok(()) => (healthy + 1, 0),
             Err(_) => (0, failed + 1),
         };
-        let Server { host, port } = &server;
         if healthy >= check.healthy_after && health.checked(true) {
-            tracing::info!(upstream, "{host}:{port} is up");
+            tracing::info!(upstream, "{server} is up");
         } else if failed >= check.unhealthy_after && health.checked(false) {
             let error = outcome.err().map(|error| error.to_string()).unwrap_or_default();
-            tracing::warn!(upstream, error, "{host}:{port} is down");
+            tracing::warn!(upstream, error, "{server} is down");
         }
         sleep(check.interval).await;
     }
 }
 
-async fn ask(server: &Server, path: &str) -> io::Result<()> {
-    let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
+async fn ask(server: &Server, tls: Option<&Arc<ClientConfig>>, path: &str) -> io::Result<()> {
+    let stream = Stream::connect(server, tls).await?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let request = Request::get(path)
-        .header(header::HOST, format!("{}:{}", server.host, server.port))
+        .header(header::HOST, server.authority())
         .header(header::USER_AGENT, "gatehouse-health")
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())

@@ -8,7 +8,6 @@ use std::time::UNIX_EPOCH;
 use serde_json::json;
 
 use super::Control;
-use crate::config::Server;
 use crate::telemetry::{Counter, Counters};
 
 /// The sum of one counter over all workers.
@@ -132,9 +131,9 @@ fn labelled(control: &Control) -> [Family; 4] {
     let plan = control.plan();
     let upstreams = plan.config.upstreams.iter().zip(&plan.health);
     let servers = upstreams.flat_map(|(upstream, health)| {
-        upstream.servers.iter().zip(health).map(|(Server { host, port }, health)| {
+        upstream.servers.iter().zip(health).map(|(server, health)| {
             let name = &upstream.name;
-            let labels = format!("{{upstream=\"{name}\",server=\"{host}:{port}\"}}");
+            let labels = format!("{{upstream=\"{name}\",server=\"{server}\"}}");
             (labels, u64::from(health.is_up()))
         })
     });

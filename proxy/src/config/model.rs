@@ -3,6 +3,7 @@
 
 mod balance;
 mod clients;
+mod server;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
+use rustls_pki_types::CertificateDer;
 
 use super::fault::Faults;
 use crate::policy::headers::HeaderPolicy;
@@ -17,6 +19,7 @@ use crate::site::pattern::Pattern;
 
 pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};
+pub use self::server::Server;
 
 /// Everything a running Gatehouse was told.
 #[derive(Debug, Clone)]
@@ -165,15 +168,8 @@ pub struct Upstream {
     pub retries: u32,
     /// What asks each server how it is; `None` for nothing.
     pub health: Option<HealthCheck>,
-}
-
-/// One address of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Server {
-    /// A DNS name or an IP address (without brackets).
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
+    /// Who may sign the certificates of `https://` servers; empty for the system's CAs.
+    pub ca: Vec<CertificateDer<'static>>,
 }
 
 /// A set of hosts that are served alike.

@@ -100,7 +100,10 @@ fn minimal_is_the_defaults() {
     assert_eq!((limits.http2_resets, limits.http2_control_frames), (500, 10_000));
     let upstream = &config.upstreams[0];
     assert_eq!(upstream.name, "http://127.0.0.1:3000");
-    assert_eq!(upstream.servers, [Server { host: "127.0.0.1".to_owned(), port: 3000 }]);
+    assert_eq!(
+        upstream.servers,
+        [Server::Tcp { host: "127.0.0.1".to_owned(), port: 3000, tls: false }]
+    );
     assert_eq!((upstream.connect_timeout, upstream.answer_timeout), (seconds(2), seconds(60)));
     assert_eq!(upstream.max_in_flight, 1024);
     let site = &config.sites[0];
@@ -121,8 +124,11 @@ fn every_key_has_its_effect() {
     assert_eq!(config.tls.min_version, TlsVersion::V1_3);
     assert_eq!((config.limits.header_bytes, config.limits.body_min_rate), (8192, 0));
     let two = &config.upstreams[0];
-    assert_eq!(two.servers[0], Server { host: "app_1.internal".to_owned(), port: 80 });
-    assert_eq!(two.servers[1], Server { host: "::1".to_owned(), port: 3001 });
+    assert_eq!(
+        two.servers[0],
+        Server::Tcp { host: "app_1.internal".to_owned(), port: 80, tls: false }
+    );
+    assert_eq!(two.servers[1], Server::Tcp { host: "::1".to_owned(), port: 3001, tls: false });
     assert_eq!(config.upstreams.len(), 2, "one URL is one upstream");
     let site = &config.sites[0];
     assert_eq!(site.hosts, ["app.example.com", "::1"]);

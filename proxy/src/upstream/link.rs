@@ -18,10 +18,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 
+use super::Stream;
 use crate::body::RequestBody;
-use crate::socket::Socket;
 
-type Connection = http1::Connection<TokioIo<Socket>, RequestBody>;
+type Connection = http1::Connection<TokioIo<Stream>, RequestBody>;
 
 /// What became of a request that was handed over.
 pub(crate) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
@@ -40,11 +40,11 @@ impl Link {
     /// Bytes that are read at once, at the most.
     const BUFFER: usize = 256 << 10;
 
-    /// Starts HTTP on a connected socket; nothing is sent yet.
-    pub(crate) async fn open(socket: Socket) -> Result<Self, hyper::Error> {
+    /// Starts HTTP on a connection; nothing is sent yet.
+    pub(crate) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(Self::BUFFER)
-            .handshake(TokioIo::new(socket))
+            .handshake(TokioIo::new(stream))
             .await?;
         Ok(Self { sender, connection, ended: false, idle_ticks: 0 })
     }
@@ -74,8 +74,8 @@ impl Link {
         Poll::Ready(())
     }
 
-    /// The socket of a connection that has switched protocols, and what was read beyond the switch.
-    pub(crate) async fn into_socket(mut self: Box<Self>) -> (Socket, Bytes) {
+    /// The stream of a connection that has switched protocols, and what was read beyond the switch.
+    pub(crate) async fn into_stream(mut self: Box<Self>) -> (Stream, Bytes) {
         std::future::poll_fn(|cx| self.poll_connection(cx)).await;
         let parts = self.connection.into_parts();
         (parts.io.into_inner(), parts.read_buf)

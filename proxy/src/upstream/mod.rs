@@ -12,6 +12,7 @@ pub(crate) mod forward;
 pub(crate) mod health;
 mod link;
 mod pool;
+mod stream;
 mod switch;
 
 use std::cell::Cell;
@@ -21,6 +22,7 @@ use std::task::Poll;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rustls::ClientConfig;
 
 use self::attempt::Attempt;
 use self::balance::Budget;
@@ -36,6 +38,7 @@ use crate::tunnel;
 
 pub(crate) use self::answer::{Cut, UpstreamBody};
 pub(crate) use self::forward::Told;
+pub(crate) use self::stream::{Stream, client_config};
 pub(crate) use self::switch::Switched;
 
 /// A named upstream, as one worker sees it.
@@ -48,6 +51,8 @@ pub(crate) struct Upstream {
     /// This worker's share of the bound on requests in flight.
     max_in_flight: usize,
     deadlines: Rc<Deadlines>,
+    /// For `https://` servers.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// One server of an upstream.
@@ -109,6 +114,7 @@ impl Upstream {
     pub(crate) fn new(
         upstream: &config::Upstream,
         health: &[Arc<Health>],
+        tls: Option<Arc<ClientConfig>>,
         workers: usize,
         deadlines: &Rc<Deadlines>,
     ) -> Self {
@@ -123,6 +129,7 @@ impl Upstream {
             budget: Budget::new(),
             max_in_flight: upstream.max_in_flight.div_ceil(workers.max(1)),
             deadlines: Rc::clone(deadlines),
+            tls,
             configured: upstream.clone(),
         }
     }

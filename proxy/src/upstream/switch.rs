@@ -33,7 +33,7 @@ impl Upstream {
             return Err(Rejection::UpstreamRefused);
         }
         forward::switched(&mut head);
-        let (socket, unread) = link.into_socket().await;
-        Ok(Switched::Tunnel(head, Far { socket, unread, lease }))
+        let (stream, unread) = link.into_stream().await;
+        Ok(Switched::Tunnel(head, Far { stream, unread, lease }))
     }
 }

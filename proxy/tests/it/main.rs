@@ -22,6 +22,7 @@ mod process;
 mod rate_limits;
 mod reload;
 mod resilience;
+mod servers;
 mod timeouts;
 mod tls;
 mod upgrades;

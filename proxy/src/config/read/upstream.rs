@@ -3,6 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
 use super::limits::{COUNT, TIMEOUT, count};
 use crate::config::fault::Findings;
 use crate::config::host::server;
@@ -92,6 +95,7 @@ impl Upstreams {
             balance: Balance::LeastConnections,
             retries: RETRIES,
             health: None,
+            ca: Vec::new(),
         };
         self.0.push(Known { upstream, section: None, used: true });
         Some(UpstreamId(self.0.len() - 1))
@@ -133,6 +137,7 @@ fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
         other => Err(suggestion(other, ["least_connections", "round_robin"])),
     });
     let retries = section.integer("retries", 0..=10);
+    let ca = section.parsed("ca", "file", certificates);
     let checks = section.node("health").is_some_and(|node| matches!(node.value, Value::Table(_)));
     let title = format!("`health` of {}", section.title);
     let health = Some(section.section("health", &title)).filter(|_| checks).map(health);
@@ -146,6 +151,22 @@ fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
         balance: balance.map_or(Balance::LeastConnections, |at| at.value),
         retries: retries.map_or(RETRIES, |at| small(at.value)),
         health: health.flatten(),
+        ca: ca.map_or_else(Vec::new, |at| at.value),
+    }
+}
+
+/// The certificates of a PEM file; an empty path is no file.
+fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    if path.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    match read {
+        Ok(certificates) if Vec::is_empty(&certificates) => {
+            Err("there is no certificate in it; write a PEM file".to_owned())
+        }
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(format!("it cannot be read: {error}")),
     }
 }
 
@@ -180,8 +201,7 @@ fn note_duplicates(section: &Section<'_>, servers: &[At<Server>]) {
     for (index, later) in servers.iter().enumerate() {
         let mut before = servers.iter().take(index);
         if let Some(first) = before.find(|first| first.value == later.value) {
-            let Server { host, port } = &later.value;
-            let message = format!("{} names {host}:{port} twice", section.title);
+            let message = format!("{} names {} twice", section.title, later.value);
             let (place, other) = (&later.place, &first.place);
             section.findings.clash(place, message, "remove one", "first named", other);
         }
