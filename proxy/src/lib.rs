@@ -19,6 +19,7 @@
 //! - [`body`]: request bodies, bounded
 //! - [`upstream`]: the application
 //! - [`tunnel`]: WebSocket, once the application has agreed
+//! - [`compression`]: responses made smaller
 //! - [`rejection`]: from a cause to an answer
 //! - [`response`]: the headers that every response carries
 //! - [`record`]: the access log
@@ -58,6 +59,7 @@ pub mod policy;
 mod body;
 mod upstream;
 mod tunnel;
+pub mod compression;
 mod rejection;
 mod response;
 mod record;

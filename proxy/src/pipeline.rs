@@ -21,7 +21,7 @@ use crate::body::{self, RequestBody, UnclearFraming};
 use crate::client::{PeerAddr, Sender};
 use crate::connection::{Hidden, Watch};
 use crate::policy::admit;
-use crate::policy::rate_limit::{Facts, Quoted};
+use crate::policy::rate_limit::Facts;
 use crate::record::Record;
 use crate::redirect;
 use crate::rejection::Rejection;
@@ -71,7 +71,7 @@ pub(crate) fn handle(
     let (head, body) = request.into_parts();
     let mut body = Some(body);
     let waits = head.headers.contains_key(header::EXPECT);
-    let decision = decide(&origin, &snapshot, head, &mut body, &mut record, &mut finish.quoted);
+    let decision = decide(&origin, &snapshot, head, &mut body, &mut record, &mut finish);
     // What is forwarded is under way before the wait for it begins; all else is settled.
     let under_way = match decision {
         Ok(Decision::Forward(upstream, outgoing)) => UnderWay::Upstream(upstream.send(outgoing)),
@@ -162,7 +162,7 @@ fn decide(
     mut head: Parts,
     body: &mut Option<Incoming>,
     record: &mut Record,
-    quoted: &mut Option<Quoted>,
+    finish: &mut Finish,
 ) -> Result<Decision, Rejection> {
     let (worker, client) = (&*origin.worker, Rc::clone(&record.client));
     let secure = origin.tls.is_some() || origin.sender.is_secure(&head.headers);
@@ -184,11 +184,12 @@ fn decide(
     let path = site::path::clean(raw, site.ambiguous_paths)?;
     let route = Rc::clone(site.route(&path));
     record.route = Some(Rc::clone(&route));
+    finish.compression = route.compression.choose(&head.headers, &worker.encoders);
     let method = head.method.clone();
     let stream = head.extensions.remove().filter(|_| method == Method::CONNECT);
     let facts = Facts { client: client.bucket, method: &method, host: &host.name, path: &path };
     let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));
-    let admitted = admit(head, limiter, &snapshot.rules, &facts, now, quoted)?;
+    let admitted = admit(head, limiter, &snapshot.rules, &facts, now, &mut finish.quoted)?;
     let bounds = worker.bounds(route.body_bytes);
     let body = RequestBody::new(bounds.take(body)?, bounds, &worker.deadlines);
     record.upload = body.progress();

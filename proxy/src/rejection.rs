@@ -260,7 +260,7 @@ pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
 }
 
 /// A weight in thousandths; a malformed one counts as none.
-fn weight(text: &str) -> u16 {
+pub(crate) fn weight(text: &str) -> u16 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
     match whole {

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body::{Body, Frame, SizeHint};
 
 use crate::connection::WaitsFor;
+use crate::compression::{Choice, Coded};
 use crate::policy::rate_limit::Quoted;
 use crate::record::Record;
 use crate::rejection::{self, Blame, Rejection};
@@ -36,13 +37,14 @@ pub(crate) struct Finish {
     /// The request was a HEAD.
     head_only: bool,
     pub(crate) quoted: Option<Quoted>,
+    pub(crate) compression: Option<Choice>,
 }
 
 impl Finish {
     pub(crate) fn new<B>(request: &Request<B>, secure: bool) -> Self {
         let wants_html = rejection::wants_html(request.headers());
         let head_only = request.method() == Method::HEAD;
-        Self { secure, wants_html, head_only, quoted: None }
+        Self { secure, wants_html, head_only, quoted: None, compression: None }
     }
 }
 
@@ -50,15 +52,16 @@ impl Finish {
 /// quota, request id; and hands the record to the body.
 pub(crate) fn finish(
     answer: Result<Answer, Rejection>,
-    with: Finish,
+    mut with: Finish,
     mut record: Box<Record>,
     fallback: Option<&Rc<Route>>,
 ) -> Response<FinishedBody> {
     let (mut response, source) = match answer {
         Ok(Answer::Upstream(response)) => {
-            let (head, body) = response.into_parts();
+            let (mut head, body) = response.into_parts();
             record.answered(head.status, None);
-            (Response::from_parts(head, ()), Source::Upstream(body))
+            let source = compress(with.compression.take(), &mut head, body, with.head_only);
+            (Response::from_parts(head, ()), source)
         }
         Ok(Answer::Own(status, fields)) => {
             record.answered(status, None);
@@ -74,6 +77,23 @@ pub(crate) fn finish(
     let source = if head_only { source.without_body(fields) } else { source };
     record.waits_for(WaitsFor::Client); // a closed window keeps even the first piece from it
     response.map(|()| FinishedBody { source, ended: false, record: Some(record) })
+}
+
+/// Sends the body through an encoder, if route, client and response agree to it. The answer to a
+/// HEAD has the fields of that to a GET.
+fn compress(
+    choice: Option<Choice>,
+    head: &mut Parts,
+    body: UpstreamBody,
+    head_only: bool,
+) -> Source {
+    if body.is_end_stream() && !head_only {
+        return Source::Upstream(body);
+    }
+    match choice.and_then(|choice| choice.apply(head)) {
+        Some(encoding) if !head_only => Source::Coded(Box::new(Coded::new(body, encoding))),
+        _ => Source::Upstream(body),
+    }
 }
 
 /// Makes the response by which a connection, or a stream of HTTP/2, switches to another protocol.
@@ -145,6 +165,7 @@ fn reject(rejection: &Rejection, wants_html: bool, record: &mut Record) -> (Resp
 enum Source {
     Own(Bytes),
     Upstream(UpstreamBody),
+    Coded(Box<Coded>),
 }
 
 impl Source {
@@ -156,7 +177,7 @@ impl Source {
                 fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
                 Self::Own(Bytes::new())
             }
-            Self::Upstream(_) => self,
+            Self::Upstream(_) | Self::Coded(_) => self,
         }
     }
 }
@@ -184,6 +205,7 @@ impl Body for FinishedBody {
             Source::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Source::Coded(body) => Pin::new(&mut **body).poll_frame(cx),
         };
         let Some(record) = &mut this.record else { return frame };
         match &frame {
@@ -206,6 +228,7 @@ impl Body for FinishedBody {
         match &self.source {
             Source::Own(bytes) => bytes.is_empty(),
             Source::Upstream(body) => body.is_end_stream(),
+            Source::Coded(body) => body.is_end_stream(),
         }
     }
 
@@ -213,6 +236,7 @@ impl Body for FinishedBody {
         match &self.source {
             Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Upstream(body) => body.size_hint(),
+            Source::Coded(body) => body.size_hint(),
         }
     }
 }
@@ -221,8 +245,8 @@ impl Drop for FinishedBody {
     /// A body that is let go before its end was cut short by the client.
     fn drop(&mut self) {
         let cut = !self.ended && !self.is_end_stream();
-        if cut && let (Some(record), Source::Upstream(_)) = (&mut self.record, &self.source) {
-            record.aborted = true;
+        if let Some(record) = &mut self.record {
+            record.aborted |= cut && !matches!(self.source, Source::Own(_));
         }
     }
 }

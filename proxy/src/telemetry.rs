@@ -38,6 +38,8 @@ pub(crate) struct Counters {
     pub(crate) responses: [Counter; 6],
     /// Request fields that were not passed on because of their names.
     pub(crate) fields_dropped: Counter,
+    /// Responses that went out as they were because too many were being compressed.
+    pub(crate) compression_refused: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
     rejections: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::body::Bounds;
+use crate::compression::Room;
 use crate::config::{AccessLog, Limits};
 use crate::connection;
 use crate::deadline::{Deadlines, TICK};
@@ -50,6 +51,7 @@ pub(crate) struct Worker {
     pub(crate) records: RecordBuffer,
     pub(crate) counters: Arc<Counters>,
     pub(crate) draining: Cell<bool>,
+    pub(crate) encoders: Rc<Room>,
     /// Where heads are read to, before they are anybody's.
     pub(crate) scratch: RefCell<Box<[u8]>>,
     /// The same moment on both clocks, at the last tick.
@@ -75,6 +77,7 @@ impl Worker {
             limits,
             records,
             draining: Cell::new(false),
+            encoders: Room::new(&counters),
             scratch: RefCell::new(vec![0; 16 << 10].into()),
             clocks: Cell::new((Instant::now(), wall_clock())),
             deadlines,

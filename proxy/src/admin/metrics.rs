@@ -69,6 +69,11 @@ fn totals(control: &Control) -> Vec<Family> {
             of(|c| &c.connections_broken),
         ),
         total(
+            "compression_refused_total",
+            "Responses not compressed because too many were.",
+            of(|c| &c.compression_refused),
+        ),
+        total(
             "connections_timed_out_total",
             "Connections ended by a deadline.",
             of(|c| &c.connections_timed_out),

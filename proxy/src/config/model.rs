@@ -14,6 +14,7 @@ use http::Method;
 use rustls_pki_types::CertificateDer;
 
 use super::fault::Faults;
+use crate::compression::Compression;
 use crate::policy::headers::HeaderPolicy;
 use crate::site::pattern::Pattern;
 
@@ -203,6 +204,8 @@ pub struct Route {
     pub headers: Arc<HeaderPolicy>,
     /// The largest request body in bytes.
     pub body_bytes: u64,
+    /// What responses are compressed with (default: nothing).
+    pub compression: Compression,
 }
 
 /// Who signs a site's certificate.

@@ -9,8 +9,8 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::{
-    AccessLog, Config, Faults, Issuer, KeyPart, Mode, Server, Severity, TlsVersion, UpstreamId,
-    load, load_text,
+    AccessLog, Config, Faults, Issuer, KeyPart, Mode, Route, Server, Severity, TlsVersion,
+    UpstreamId, load, load_text,
 };
 
 /// The fixtures of a folder. Tests run in the folder of the crate, and short paths keep the
@@ -136,6 +136,10 @@ fn every_key_has_its_effect() {
     assert_eq!((pattern.as_str(), &*uploads.label), ("/uploads/{*rest}", "/uploads/{*rest}"));
     assert_eq!((uploads.upstream, uploads.body_bytes), (UpstreamId(1), 1 << 30));
     assert_eq!(uploads.headers, site.default.headers);
+    let codings = |route: &Route| route.compression.codings.iter().map(|c| c.name()).collect();
+    let compressed: [Vec<_>; 2] = [codings(&site.default), codings(uploads)];
+    assert_eq!(compressed, [vec!["br", "gzip"], vec!["zstd"]]);
+    assert!(uploads.compression.padding && !site.default.compression.padding);
     let (_, page) = &site.routes[1];
     assert_eq!((page.upstream, page.body_bytes), (UpstreamId(0), 2 << 10));
     assert_eq!(config.sites[1].default.upstream, UpstreamId(1));

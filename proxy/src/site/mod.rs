@@ -18,6 +18,7 @@ use http::{HeaderValue, Version, header};
 
 use self::pattern::Pattern;
 use crate::client::Client;
+use crate::compression::Compression;
 use crate::config::{self, Access, Config, UpstreamId};
 use crate::pipeline::Origin;
 use crate::policy::headers::HeaderPolicy;
@@ -50,6 +51,7 @@ pub(crate) struct Route {
     pub(crate) upstream: UpstreamId,
     pub(crate) headers: HeaderPolicy,
     pub(crate) body_bytes: u64,
+    pub(crate) compression: Compression,
 }
 
 impl Sites {
@@ -114,6 +116,7 @@ impl Route {
             upstream: route.upstream,
             headers: route.headers.detached(),
             body_bytes: route.body_bytes,
+            compression: route.compression.clone(),
         })
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum Cut {
     Broken(hyper::Error),
     #[error("upstream stopped sending")]
     Stalled,
+    #[error("it cannot be compressed: {0}")]
+    Encoder(std::io::Error),
 }
 
 impl UpstreamBody {

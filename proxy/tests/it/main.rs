@@ -9,6 +9,7 @@
 mod admin;
 mod cli;
 mod clients;
+mod compression;
 mod fields;
 mod forwarding;
 mod framing;

@@ -6,6 +6,7 @@ use super::client;
 use super::headers::Policies;
 use super::limits::BODY;
 use super::upstream::Upstreams;
+use crate::compression::{Coding, Compression};
 use crate::config::host::host;
 use crate::config::model::{Access, Issuer, Route, Site, UpstreamId};
 use crate::config::nearest::suggestion;
@@ -33,6 +34,8 @@ struct Settings {
     upstream: Option<UpstreamId>,
     headers: Option<Arc<HeaderPolicy>>,
     body_bytes: Option<u64>,
+    codings: Option<Vec<Coding>>,
+    padding: Option<bool>,
 }
 
 impl Sites {
@@ -80,6 +83,10 @@ impl Sites {
             upstream,
             headers: settings.headers.unwrap_or_else(|| policies.default()),
             body_bytes: settings.body_bytes.unwrap_or(defaults.body_bytes),
+            compression: Compression {
+                codings: settings.codings.unwrap_or_default(),
+                padding: settings.padding.unwrap_or(false),
+            },
         });
         let routes = read_routes(routes, upstreams, policies, default.as_ref());
         Some(Site {
@@ -122,8 +129,26 @@ impl Settings {
             upstream: upstream.and_then(|name| upstreams.resolve(&name, section)),
             headers: headers.and_then(|name| policies.resolve(&name, section)),
             body_bytes: section.size("body_bytes", BODY),
+            codings: codings(section),
+            padding: section.boolean("compress_padding"),
         }
     }
+}
+
+/// The content codings of `compress`, the preferred one first.
+fn codings(section: &mut Section<'_>) -> Option<Vec<Coding>> {
+    let list = section.list("compress", "content coding", |text| {
+        let named = Coding::ALL.into_iter().find(|coding| coding.name() == text);
+        named.ok_or_else(|| suggestion(text, Coding::ALL.map(Coding::name)))
+    })?;
+    for (index, later) in list.items.iter().enumerate() {
+        if let Some(first) = list.items.iter().take(index).find(|at| at.value == later.value) {
+            let message = format!("`compress` in {} names it twice", section.title);
+            let (place, other) = (&later.place, &first.place);
+            section.findings.clash(place, message, "keep one", "first named", other);
+        }
+    }
+    Some(list.into_values())
 }
 
 /// Reads routes; each is complete with what it inherits from the site's own.
@@ -146,6 +171,12 @@ fn read_routes(
                     upstream: settings.upstream.unwrap_or(site.upstream),
                     headers: settings.headers.unwrap_or_else(|| Arc::clone(&site.headers)),
                     body_bytes: settings.body_bytes.unwrap_or(site.body_bytes),
+                    compression: Compression {
+                        codings: settings
+                            .codings
+                            .unwrap_or_else(|| site.compression.codings.clone()),
+                        padding: settings.padding.unwrap_or(site.compression.padding),
+                    },
                 };
                 (pattern.value.clone(), route)
             }));

@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// A request as the upstream saw it.
 #[derive(Debug, Clone)]
@@ -60,6 +61,23 @@ impl TestUpstream {
             _ = stream.shutdown().await;
         })
         .await
+    }
+
+    /// Reads one head, writes what the test sends it, and closes when nothing more can come.
+    pub(crate) async fn told() -> (Self, UnboundedSender<Vec<u8>>) {
+        let (told, pieces) = unbounded_channel::<Vec<u8>>();
+        let pieces = Arc::new(tokio::sync::Mutex::new(pieces));
+        let upstream = Self::serve(move |_, mut stream| {
+            let pieces = Arc::clone(&pieces);
+            async move {
+                read_head(&mut stream).await;
+                while let Some(piece) = pieces.lock().await.recv().await {
+                    _ = stream.write_all(&piece).await;
+                }
+                _ = stream.shutdown().await;
+            }
+        });
+        (upstream.await, told)
     }
 
     /// Answers as soon as it has read a head, and then reads on without saying more.
