@@ -12,8 +12,8 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::connection::WaitsFor;
 use crate::compression::{Choice, Coded};
+use crate::connection::WaitsFor;
 use crate::policy::rate_limit::Quoted;
 use crate::record::Record;
 use crate::rejection::{self, Blame, Rejection};

@@ -4,6 +4,7 @@
 mod balance;
 mod clients;
 mod server;
+mod log;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::site::pattern::Pattern;
 pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};
 pub use self::server::Server;
+pub use self::log::{AccessLog, Log, LogFormat};
 
 /// Everything a running Gatehouse was told.
 #[derive(Debug, Clone)]
@@ -274,24 +276,4 @@ pub enum Mode {
     Enforce,
     /// Count and log it, and let it pass.
     Shadow,
-}
-
-/// The `[log]` section.
-#[derive(Debug, Clone)]
-pub struct Log {
-    /// Where records go.
-    pub access: AccessLog,
-    /// The level of messages on standard error (default `info`).
-    pub level: tracing::Level,
-}
-
-/// Where records go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccessLog {
-    /// Standard output (the default).
-    Stdout,
-    /// Nowhere.
-    Off,
-    /// A file, appended to.
-    File(PathBuf),
 }

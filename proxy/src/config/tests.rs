@@ -9,8 +9,8 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::{
-    AccessLog, Config, Faults, Issuer, KeyPart, Mode, Route, Server, Severity, TlsVersion,
-    UpstreamId, load, load_text,
+    AccessLog, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, Server, Severity,
+    TlsVersion, UpstreamId, load, load_text,
 };
 
 /// The fixtures of a folder. Tests run in the folder of the crate, and short paths keep the
@@ -154,6 +154,7 @@ fn every_key_has_its_effect() {
     assert_eq!(rule.matches.hosts, ["app.example.com", "::1"]);
     assert_eq!(rule.matches.not_hosts, ["b.example.com"]);
     assert_eq!(config.log.access, AccessLog::File(PathBuf::from("./access.log")));
+    assert_eq!(config.log.format, LogFormat::Combined);
 }
 
 /// Everything a configuration says but the names of its files.

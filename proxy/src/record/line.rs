@@ -101,7 +101,7 @@ fn millis(line: &mut Vec<u8>, name: &str, value: Duration) {
 }
 
 /// `?name&name`, the query without its values.
-fn parameter_names(line: &mut Vec<u8>, query: Option<&str>) {
+pub(super) fn parameter_names(line: &mut Vec<u8>, query: Option<&str>) {
     let Some(query) = query else { return };
     let mut separator = b'?';
     for pair in query.split('&').take(32) {
@@ -133,19 +133,26 @@ fn escape(line: &mut Vec<u8>, value: &str, most: usize) {
 #[derive(Debug, Default)]
 pub(crate) struct ClockText {
     second: u64,
+    format: &'static str,
     text: String,
 }
 
 impl ClockText {
+    /// The second of a moment, in UTC.
+    pub(super) fn second(&mut self, wall: SystemTime, format: &'static str) -> &str {
+        let second = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if (self.second, self.format) != (second, format) {
+            (self.second, self.format) = (second, format);
+            let second = i64::try_from(second).unwrap_or_default();
+            let time = jiff::Timestamp::from_second(second).unwrap_or_default();
+            self.text = time.strftime(format).to_string();
+        }
+        &self.text
+    }
+
     fn write(&mut self, line: &mut Vec<u8>, wall: SystemTime) {
         let since = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if since.as_secs() != self.second || self.text.is_empty() {
-            self.second = since.as_secs();
-            let second = i64::try_from(self.second).unwrap_or_default();
-            let time = jiff::Timestamp::from_second(second).unwrap_or_default();
-            self.text = time.strftime("%Y-%m-%dT%H:%M:%S.").to_string();
-        }
-        line.extend_from_slice(self.text.as_bytes());
+        line.extend_from_slice(self.second(wall, "%Y-%m-%dT%H:%M:%S.").as_bytes());
         let fraction = since.subsec_millis() + 1_000;
         line.extend_from_slice(
             itoa::Buffer::new().format(fraction).as_bytes().get(1..).unwrap_or_default(),

@@ -10,6 +10,7 @@
 //!
 //! Query values are not logged, since they carry tokens; the names of the parameters are.
 
+mod combined;
 mod line;
 mod sink;
 
@@ -23,11 +24,13 @@ use tokio::time::Instant;
 
 use crate::body::Progress;
 use crate::client::Client;
+use crate::config::LogFormat;
 use crate::connection::WaitsFor;
 use crate::pipeline::Origin;
 use crate::site::{Host, Route};
 use crate::snapshot::Snapshot;
 
+use self::combined::Combined;
 pub(crate) use self::sink::{RecordBuffer, RecordSink};
 
 /// Everything that is known of a request.
@@ -59,6 +62,8 @@ pub(crate) struct Record {
     pub(crate) bytes_out: u64,
     /// Whether the response was cut short, or never made.
     pub(crate) aborted: bool,
+    /// In this format the log says more of a request, and less of all else.
+    combined: Option<Box<Combined>>,
 }
 
 impl Record {
@@ -76,6 +81,7 @@ impl Record {
         let started = Instant::now();
         let wall = origin.worker.wall_clock(started);
         origin.watch.begin();
+        let combined = snapshot.plan.config.log.format == LogFormat::Combined;
         Box::new(Self {
             origin: Rc::clone(origin),
             client: origin.sender.client(request.headers(), &snapshot.plan.config.clients),
@@ -95,6 +101,7 @@ impl Record {
             tunnelled_in: 0,
             bytes_out: 0,
             aborted: true,
+            combined: combined.then(|| Box::new(Combined::of(request.headers()))),
         })
     }
 
@@ -112,7 +119,10 @@ impl Drop for Record {
     fn drop(&mut self) {
         let (worker, now) = (&self.origin.worker, Instant::now());
         worker.counters.request(self.status, self.reason, self.bytes_in(), self.bytes_out);
-        worker.records.append(|line, clock| self.write(line, clock, now));
+        worker.records.append(|line, clock| match &self.combined {
+            Some(combined) => combined.write(self, line, clock),
+            None => self.write(line, clock, now),
+        });
         self.origin.watch.end(worker.limits().idle_timeout);
     }
 }

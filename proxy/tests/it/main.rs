@@ -21,6 +21,7 @@ mod limits;
 mod paths;
 mod process;
 mod rate_limits;
+mod records;
 mod reload;
 mod resilience;
 mod servers;

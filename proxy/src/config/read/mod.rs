@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::fault::{Faults, Findings};
-use super::model::{AccessLog, Acme, Config, Log, ProxyProtocol, Tls, TlsVersion};
+use super::model::{AccessLog, Acme, Config, Log, LogFormat, ProxyProtocol, Tls, TlsVersion};
 use super::nearest::suggestion;
 use super::section::Section;
 use super::source::{Place, Source};
@@ -119,9 +119,10 @@ fn log(mut section: Section<'_>) -> Log {
         path if path.contains('/') => Ok(AccessLog::File(PathBuf::from(path))),
         _ => Err("write \"stdout\", \"off\", or a path with a `/`: \"./access.log\"".to_owned()),
     });
-    section.parsed("format", "format", |text| match text {
-        "json" => Ok(()),
-        _ => Err("only \"json\" is supported".to_owned()),
+    let format = section.parsed("format", "format", |text| match text {
+        "json" => Ok(LogFormat::Json),
+        "combined" => Ok(LogFormat::Combined),
+        other => Err(suggestion(other, ["json", "combined"])),
     });
     let level = section.parsed("level", "level", |text| {
         let levels = ["error", "warn", "info", "debug", "trace"];
@@ -133,6 +134,7 @@ fn log(mut section: Section<'_>) -> Log {
     section.finish();
     Log {
         access: access.map_or(AccessLog::Stdout, |at| at.value),
+        format: format.map_or(LogFormat::Json, |at| at.value),
         level: level.map_or(tracing::Level::INFO, |at| at.value),
     }
 }
