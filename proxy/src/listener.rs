@@ -15,8 +15,8 @@ const BACKLOG: i32 = 4_096;
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {}", hint(source))]
 pub struct ListenError {
-    address: SocketAddr,
-    source: io::Error,
+    pub(crate) address: String,
+    pub(crate) source: io::Error,
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds need no hint")]
@@ -96,7 +96,7 @@ pub(crate) fn keys(listen: &Listen) -> impl Iterator<Item = Key> {
 
 /// Opens `count` sockets on one address. Port 0 becomes the same free port for all of them.
 pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
-    let fail = |source| ListenError { address, source };
+    let fail = |source| ListenError { address: address.to_string(), source };
     let address = match socket(address) {
         // A kernel without IPv6: the wildcard still means every address there is.
         Err(error)

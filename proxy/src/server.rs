@@ -18,9 +18,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::admin::{self, Command, Control};
-use crate::config::{Config, Issuer};
-use crate::listener::{self, ListenError, Sockets};
+use crate::admin::{self, AdminSocket, Command, Control};
+use crate::config::{AdminAddress, Config, Issuer};
+use crate::listener::{ListenError, Sockets};
 use crate::policy::rate_limit::Limiter;
 use crate::record::RecordSink;
 use crate::reload::{Change, FileWatch, Refused, Reloaded};
@@ -64,7 +64,7 @@ pub struct Addresses {
     /// HTTPS.
     pub https: Vec<SocketAddr>,
     /// The admin listener.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminAddress>,
 }
 
 /// What all threads follow.
@@ -117,11 +117,11 @@ impl Server {
         let tls = tls::config(Arc::clone(&certificates), config.tls.min_version)?;
         let workers = config.listen.workers;
         let (sockets, listeners) = Sockets::default().open(&config.listen, workers)?;
-        let admin = listener::bind(config.listen.admin, 1)?.pop();
+        let admin = AdminSocket::bind(&config.listen.admin)?;
         let addresses = Addresses {
             http: sockets.addresses(false),
             https: sockets.addresses(true),
-            admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
+            admin: admin.address(),
         };
         let dropped = Arc::new(AtomicU64::new(0));
         let (records, writer) =

@@ -6,6 +6,7 @@
 
 mod checks;
 mod metrics;
+mod socket;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -23,12 +24,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::checks::Checks;
+pub(crate) use self::socket::AdminSocket;
+use self::socket::{Accepting, Stream};
 use crate::listener::Sockets;
 use crate::policy::rate_limit::Limiter;
 use crate::record::RecordSink;
@@ -83,14 +86,12 @@ pub(crate) fn run(
     control: Control,
     mut commands: mpsc::Receiver<Command>,
     mut files: FileWatch,
-    listener: Option<std::net::TcpListener>,
+    socket: AdminSocket,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let control = Rc::new(control);
-        if let Some(listener) = listener {
-            tokio::task::spawn_local(listen(Rc::clone(&control), TcpListener::from_std(listener)?));
-        }
+        tokio::task::spawn_local(listen(Rc::clone(&control), socket.accepting()?));
         let mut phase = control.phase.subscribe();
         let mut checks = Checks::start(&control.plan());
         let mut ticks = interval(Duration::from_millis(250));
@@ -137,24 +138,26 @@ fn chores(control: &Control, turn: usize) {
     }
 }
 
-async fn listen(control: Rc<Control>, listener: TcpListener) {
+async fn listen(control: Rc<Control>, listener: Accepting) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = listener.accept().await;
-        let (Ok((stream, _)), Ok(permit)) = (accepted, Arc::clone(&room).try_acquire_owned())
-        else {
+        let (Ok(stream), Ok(permit)) = (accepted, Arc::clone(&room).try_acquire_owned()) else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let control = Rc::clone(&control);
         tokio::task::spawn_local(async move {
             let _permit = permit;
-            serve(control, stream).await;
+            match stream {
+                Stream::Tcp(stream) => serve(control, stream).await,
+                Stream::Unix(stream) => serve(control, stream).await,
+            }
         });
     }
 }
 
-async fn serve(control: Rc<Control>, stream: TcpStream) {
+async fn serve(control: Rc<Control>, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let service = service_fn(move |request| {
         let control = Rc::clone(&control);
         async move { Ok::<_, Infallible>(answer(&control, &request).await) }

@@ -9,11 +9,12 @@ mod run;
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use crate::config::AdminAddress;
 
 use self::remote::Request;
 
@@ -88,7 +89,7 @@ struct Remote {
     place: Place,
     /// Its admin listener [default: `listen.admin` of the configuration]
     #[arg(long, value_name = "ADDRESS")]
-    admin: Option<SocketAddr>,
+    admin: Option<AdminAddress>,
     /// Print its answer as JSON
     #[arg(long)]
     json: bool,

@@ -2,7 +2,8 @@
 //! listener.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{complain, print};
-use crate::config::{self, Admin};
+use crate::config::{self, Admin, AdminAddress};
 
 /// The instance cannot be reached, or does not do it.
 const AT_FAULT: u8 = 1;
@@ -30,7 +31,7 @@ pub(super) enum Request {
 pub(super) fn ask(
     request: Request,
     path: &Path,
-    admin: Option<SocketAddr>,
+    admin: Option<AdminAddress>,
     json: bool,
 ) -> ExitCode {
     // Also of a configuration that has faults, which is when a reload is refused.
@@ -41,7 +42,7 @@ pub(super) fn ask(
         Request::Reload => ("POST", "/api/reload"),
         Request::Drain => ("POST", "/api/drain"),
     };
-    let (status, body) = match exchange(address, method, target, &access) {
+    let (status, body) = match exchange(&address, method, target, &access) {
         Ok(answer) => answer,
         Err(error) => {
             complain(&format!(
@@ -98,18 +99,36 @@ fn lines(prefix: &str, value: &Value) {
 
 /// One request and its answer: status and body.
 fn exchange(
-    address: SocketAddr,
+    address: &AdminAddress,
     method: &str,
     target: &str,
     admin: &Admin,
 ) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    match address {
+        AdminAddress::Tcp(address) => {
+            let stream = TcpStream::connect_timeout(address, Duration::from_secs(5))?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            converse(stream, method, target, admin)
+        }
+        AdminAddress::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            converse(stream, method, target, admin)
+        }
+    }
+}
+
+fn converse(
+    mut stream: impl Read + Write,
+    method: &str,
+    target: &str,
+    admin: &Admin,
+) -> io::Result<(u16, String)> {
     let token = admin.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n"));
     let token = token.unwrap_or_default();
     write!(
         stream,
-        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\
+        "{method} {target} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\
          Connection: close\r\n{token}\r\n"
     )?;
     let mut answer = String::new();

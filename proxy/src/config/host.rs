@@ -103,7 +103,7 @@ pub(super) fn server(url: &str) -> Result<Server, String> {
 /// Reads the address of a listener.
 pub(super) fn listener(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| match text {
-        _ if text.starts_with("unix:") => "Unix sockets are not supported".to_owned(),
+        _ if text.starts_with("unix:") => "clients come over IP: \"[::]:443\"".to_owned(),
         _ if text.parse::<IpAddr>().is_ok() => "add the port: \"127.0.0.1:443\"".to_owned(),
         _ if text.parse::<u16>().is_ok() => format!("add the address: \"[::]:{text}\""),
         _ if text.starts_with(':') => format!("add the address: \"[::]{text}\""),

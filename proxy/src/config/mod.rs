@@ -26,7 +26,6 @@ mod tests;
 mod tree;
 mod values;
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 pub use expand::Environment;
@@ -55,7 +54,7 @@ pub fn load(path: &Path, environment: Environment<'_>) -> Result<Config, Faults>
 /// Where the admin listener of the file at `path` is, and its token: also if other parts of the
 /// file have faults.
 #[must_use]
-pub fn admin(path: &Path, environment: Environment<'_>) -> (SocketAddr, Admin) {
+pub fn admin(path: &Path, environment: Environment<'_>) -> (AdminAddress, Admin) {
     let findings = Findings::default();
     let mut loader = Loader::new(environment, &findings);
     let document = loader.file(path);

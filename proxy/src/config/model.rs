@@ -2,6 +2,7 @@
 //! indexes, patterns and header values are compiled.
 
 mod balance;
+mod admin;
 mod clients;
 mod server;
 mod log;
@@ -19,10 +20,11 @@ use crate::compression::Compression;
 use crate::policy::headers::HeaderPolicy;
 use crate::site::pattern::Pattern;
 
+pub use self::admin::{Admin, AdminAddress};
 pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};
-pub use self::server::Server;
 pub use self::log::{AccessLog, Log, LogFormat};
+pub use self::server::Server;
 
 /// Everything a running Gatehouse was told.
 #[derive(Debug, Clone)]
@@ -61,26 +63,13 @@ pub struct Listen {
     /// TLS listeners (default `[::]:443`).
     pub https: Vec<SocketAddr>,
     /// The admin listener (default `127.0.0.1:9180`).
-    pub admin: SocketAddr,
+    pub admin: AdminAddress,
     /// Worker threads, at least 1; the file's `0` has become one per core.
     pub workers: usize,
     /// How long requests in flight may take to finish after TERM or INT (default 30 s).
     pub drain_timeout: Duration,
     /// Whether connections of trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
-}
-
-/// The `[admin]` section.
-#[derive(Clone, Default)]
-pub struct Admin {
-    /// The bearer token; required when the admin listener is not on a loopback address.
-    pub token: Option<String>,
-}
-
-impl std::fmt::Debug for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admin").field("token", &self.token.as_ref().map(|_| "…")).finish()
-    }
 }
 
 /// The `[tls]` section.

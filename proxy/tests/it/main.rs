@@ -13,6 +13,7 @@ mod compression;
 mod fields;
 mod forwarding;
 mod framing;
+mod full;
 mod harness;
 mod headers;
 mod hosts;

@@ -285,3 +285,28 @@ fn a_running_instance_takes_commands() {
     let (code, _, stderr) = ask(&process, "status");
     assert!(code == 1 && stderr.contains("Is it running?"), "{stderr}");
 }
+
+#[test]
+fn the_admin_listener_can_be_a_socket_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(&directory, NOWHERE, [ANY; 3]);
+    let socket = directory.path().join("admin.sock");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let address = format!("admin = \"unix:{}\"", socket.display());
+    std::fs::write(&file, text.replace("admin = \"127.0.0.1:0\"", &address)).unwrap();
+    let mut child = command(&file).stderr(Stdio::null()).spawn().unwrap();
+    let ask = |word: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+        command.args([word, "--config"]).arg(&file).output().unwrap()
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !ask("status").status.success() {
+        assert!(std::time::Instant::now() < deadline, "it does not answer on its socket");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let answer = ask("reload");
+    assert_eq!(String::from_utf8(answer.stdout).unwrap(), "reloaded\n");
+    assert!(ask("drain").status.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!socket.exists(), "the file goes with the listener");
+}

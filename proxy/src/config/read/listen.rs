@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::config::host::listener;
-use crate::config::model::{Admin, Listen, ProxyProtocol};
+use crate::config::model::{Admin, AdminAddress, Listen, ProxyProtocol};
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
 use crate::config::values::{At, List};
@@ -24,8 +24,8 @@ pub(super) fn read(root: &mut Section<'_>) -> (Listen, Admin) {
     let mut section = root.section("listen", "[listen]");
     let http = addresses(&mut section, "http", 80);
     let https = addresses(&mut section, "https", 443);
-    let admin = section.parsed("admin", "address", listener).unwrap_or_else(|| At {
-        value: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)),
+    let admin = section.parsed("admin", "address", str::parse).unwrap_or_else(|| At {
+        value: AdminAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))),
         place: section.place.clone(),
     });
     let workers = section.integer("workers", 0..=MOST_WORKERS).map_or(0, |at| at.value);
@@ -37,7 +37,11 @@ pub(super) fn read(root: &mut Section<'_>) -> (Listen, Admin) {
     });
     let drain_timeout = section.duration("drain_timeout", Duration::ZERO..=LONGEST_DRAIN);
 
-    let all: Vec<_> = http.items.iter().chain(&https.items).chain([&admin]).collect();
+    let of_admin = match &admin.value {
+        AdminAddress::Tcp(address) => Some(At { value: *address, place: admin.place.clone() }),
+        AdminAddress::Unix(_) => None,
+    };
+    let all: Vec<_> = http.items.iter().chain(&https.items).chain(&of_admin).collect();
     note_duplicates(&section, &all);
     if http.empty && https.empty {
         let remedy = "add an address to `https` or `http`";
@@ -97,8 +101,8 @@ fn note_duplicates(section: &Section<'_>, all: &[&At<SocketAddr>]) {
     }
 }
 
-fn check_admin(section: &Section<'_>, admin: &At<SocketAddr>, guarded: bool) {
-    if !admin.value.ip().to_canonical().is_loopback() && !guarded {
+fn check_admin(section: &Section<'_>, admin: &At<AdminAddress>, guarded: bool) {
+    if !admin.value.is_local() && !guarded {
         let message = format!("the admin listener {} is open to anybody", admin.value);
         let remedy = "set `token` in [admin], or listen on 127.0.0.1";
         section.error(&admin.place, message, remedy);

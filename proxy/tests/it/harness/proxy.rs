@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use gatehouse::config;
+use gatehouse::config::{self, AdminAddress};
 use gatehouse::reload::{Refused, Reloaded};
 use gatehouse::server::Server;
 use serde_json::Value;
@@ -75,7 +75,10 @@ impl TestProxy {
     }
 
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.server.addresses().admin.unwrap()
+        match self.server.addresses().admin {
+            Some(AdminAddress::Tcp(address)) => address,
+            ref other => panic!("{other:?}"),
+        }
     }
 
     /// The root that clients trust.
