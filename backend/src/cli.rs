@@ -28,7 +28,7 @@ Environment (every name marked * also as NAME_FILE, the path of a file that hold
 
 Exit codes: 0 success, 2 wrong usage or unusable configuration, 70 own failure.";
 
-/// The application behind Gatehouse: users and their projects, over an internal HTTP API.
+/// The application behind Gatehouse: users, their projects and tests, over an internal HTTP API.
 #[derive(Parser)]
 #[command(name = "nomation", version, after_long_help = ENVIRONMENT, after_help = ENVIRONMENT)]
 struct Arguments {
@@ -48,6 +48,10 @@ enum Command {
     /// Needs DATABASE_URL only. Safe to run twice; on PostgreSQL also from several machines at
     /// once.
     Migrate,
+    /// Print the OpenAPI 3.1 document of the API, which /api/openapi.json serves too.
+    ///
+    /// Needs no environment and no database.
+    Openapi,
 }
 
 /// Runs the command that the process was started with.
@@ -63,6 +67,7 @@ pub fn run() -> ExitCode {
         match command {
             Command::Serve => serve().await,
             Command::Migrate => migrate().await,
+            Command::Openapi => openapi(),
         }
     })
 }
@@ -110,6 +115,13 @@ async fn migrate() -> ExitCode {
         }
         Err(error) => failed(FAILURE, &format!("{database}: {}", Causes(&error))),
     }
+}
+
+fn openapi() -> ExitCode {
+    use std::io::Write as _;
+    // A reader that closes the pipe early, such as `head`, has what it wanted.
+    let _ = writeln!(std::io::stdout(), "{:#}", crate::http::openapi());
+    ExitCode::SUCCESS
 }
 
 /// Resolves at the first INT or TERM.

@@ -10,11 +10,16 @@
 
 mod auth;
 mod body;
+mod document;
+mod executions;
 mod health;
+mod members;
 mod openapi;
+mod page;
+mod precondition;
 pub mod problem;
-mod projects;
 mod record;
+mod resources;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -22,14 +27,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LINK, LOCATION, RETRY_AFTER,
+};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 
 pub use health::Queue;
+pub use openapi::openapi;
 
 use crate::domain::password::Hasher;
 use crate::domain::token::Tokens;
@@ -47,7 +55,7 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 /// What the handlers share.
 #[derive(Debug)]
 pub struct App {
-    /// Users and projects.
+    /// Users and everything that is theirs.
     pub store: Store,
     /// Hashes and verifies passwords.
     pub hasher: Hasher,
@@ -64,11 +72,18 @@ pub fn router(app: Arc<App>, cors_origins: Vec<HeaderValue>) -> Router {
         .layer(map_response(problem::ensure))
         .layer(DefaultBodyLimit::max(BODY_MAX));
     if !cors_origins.is_empty() {
-        let methods = [Method::GET, Method::POST, Method::PATCH, Method::DELETE];
+        let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
         let cors = CorsLayer::new()
             .allow_origin(cors_origins)
             .allow_methods(methods)
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+            .allow_headers([
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                IF_MATCH,
+                IF_NONE_MATCH,
+                HeaderName::from_static(executions::IDEMPOTENCY_KEY),
+            ])
+            .expose_headers([ETAG, LINK, LOCATION, RETRY_AFTER])
             .max_age(CORS_MAX_AGE);
         router = router.layer(cors);
     }

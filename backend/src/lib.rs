@@ -8,10 +8,10 @@
 //! - [`telemetry`] writes the logs
 //! - [`server`] turns a configuration into a listening server, and ends it gracefully
 //! - [`http`] has routes, extractors, problem documents, the access record
-//! - [`store`] keeps users and projects in SQLite or PostgreSQL, one text per statement, and the
+//! - [`store`] keeps all of it in SQLite or PostgreSQL, one text per statement, and the
 //!   schema's migrations
 //! - [`browser`] performs the steps of a test in a real Chromium
-//! - [`domain`] says what a user, a project, a password and a token are, and the rules they keep
+//! - [`domain`] says what a user, a resource, a password and a token are, and the rules they keep
 //!
 //! Calls go one way: `http` to `store` to `domain`. Nothing in `domain` knows a request, nothing in
 //! `store` a status.

@@ -1,4 +1,4 @@
-//! Where users and projects live: SQLite or PostgreSQL, behind one set of statements.
+//! Where everything lives: SQLite or PostgreSQL, behind one set of statements.
 //!
 //! [`Store`] is an enum of the two typed pools. A statement is written once, with `$1` placeholders
 //! that both engines take, and [`on_pool!`] runs it on whichever pool is there; the same tests run
@@ -9,8 +9,11 @@
 //! implementations would write every statement twice.
 
 pub mod error;
+mod executions;
+mod members;
 pub mod migrations;
-mod projects;
+mod resources;
+mod statements;
 mod users;
 
 use std::time::Duration;
@@ -20,6 +23,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, PgConnection, PgPool, SqliteConnection, SqlitePool};
 
 pub use error::StoreError;
+pub use executions::{Executed, IdempotencyKey, Started};
+pub use resources::Page;
+pub use statements::Statements;
 pub use users::Credentials;
 
 /// How long a request waits for a connection before it is told to come back.
@@ -111,6 +117,15 @@ impl Store {
                     .acquire_timeout(ACQUIRE_TIMEOUT);
                 Ok(Self::Postgres(pool.connect_lazy_with(options)))
             }
+        }
+    }
+
+    /// How a transaction begins that will write. SQLite takes the writer's lock at once: a reader
+    /// that became a writer later would fail when another was faster.
+    const fn begin(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+            Self::Postgres(_) => "BEGIN",
         }
     }
 

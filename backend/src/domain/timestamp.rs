@@ -17,6 +17,9 @@ use sqlx::{Decode, Encode, Postgres, Sqlite, Type};
 /// Microseconds from 1970, where jiff counts from, to 2000, where PostgreSQL does.
 const POSTGRES_EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
 
+/// Length of the text, `2023-11-14T22:13:20.000000Z`.
+const TEXT_LENGTH: usize = 27;
+
 /// An instant in UTC, to the microsecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(jiff::Timestamp);
@@ -29,6 +32,20 @@ impl Timestamp {
         // answer.
         let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
         Self::from_microseconds(now.as_microsecond()).unwrap_or(Self(jiff::Timestamp::UNIX_EPOCH))
+    }
+
+    /// Reads RFC 3339, of the years 0 to 9999, which is what both databases keep in one width.
+    #[must_use]
+    pub fn parse(raw: &str) -> Option<Self> {
+        let instant = raw.parse::<jiff::Timestamp>().ok()?;
+        let instant = Self::from_microseconds(instant.as_microsecond())?;
+        (instant.to_text().len() == TEXT_LENGTH).then_some(instant)
+    }
+
+    /// This instant `seconds` later, or earlier where they are negative.
+    #[must_use]
+    pub fn plus_seconds(self, seconds: i64) -> Self {
+        self.0.checked_add(jiff::SignedDuration::from_secs(seconds)).map_or(self, Self)
     }
 
     /// Whole seconds since 1970, as tokens count them.
@@ -101,6 +118,14 @@ mod tests {
         for _ in 0..10 {
             let now = Timestamp::now();
             assert_eq!(now.to_text().parse::<jiff::Timestamp>().unwrap(), now.0);
+        }
+    }
+
+    #[test]
+    fn only_instants_of_one_width_are_read() {
+        assert!(Timestamp::parse("2023-11-14T22:13:20+01:00").is_some());
+        for wrong in ["", "2023-11-14", "-001000-01-01T00:00:00Z", "2023-13-01T00:00:00Z"] {
+            assert_eq!(Timestamp::parse(wrong), None, "{wrong}");
         }
     }
 

@@ -29,6 +29,12 @@ impl UserId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The bare key, as other tables refer to it.
+    #[must_use]
+    pub const fn as_uuid(self) -> Uuid {
+        self.0
+    }
 }
 
 /// An e-mail address, trimmed and in lower case, at most 254 characters.

@@ -109,20 +109,6 @@ impl Reader {
         }
     }
 
-    /// A field that, when missing, leaves things as they are. `null` is neither that nor a value.
-    pub(super) fn change<T>(
-        &mut self,
-        name: &str,
-        field: &Field<String>,
-        parse: Parse<T>,
-    ) -> Option<Option<T>> {
-        match field {
-            Field::Absent => Some(None),
-            Field::Null => self.fault(name, "must not be null; leave it out to keep it".to_owned()),
-            Field::Given(_) | Field::Mistyped => self.required(name, field, parse).map(Some),
-        }
-    }
-
     /// Everything that was wrong.
     pub(super) fn problem(self) -> Problem {
         Problem::invalid(self.faults)

@@ -6,60 +6,62 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, ResponseBuilder};
-use utoipa::{OpenApi, ToSchema as _};
+use serde_json::{Value as Json, json};
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::problem::{MEDIA_TYPE, Problem};
-use super::{App, auth, health, projects};
+use super::problem::Problem;
+use super::{App, auth, document, executions, health, members, resources};
+use crate::domain::RESOURCES;
+use crate::domain::step::Step;
+use crate::store::Executed;
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Nomation", description = "The test-automation API behind Gatehouse."),
-    components(schemas(Problem))
+    components(schemas(Problem, Step))
 )]
 struct Description;
 
+/// The OpenAPI document, as JSON.
+#[must_use]
+pub fn openapi() -> Json {
+    routes_and_document().1
+}
+
 /// The routes, and the document that describes them at `/api/openapi.json`.
 pub(super) fn documented_routes() -> Router<Arc<App>> {
-    let (router, mut document) = OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(health::alive))
-        .routes(routes!(health::ready))
-        .routes(routes!(auth::register))
-        .routes(routes!(auth::login))
-        .routes(routes!(projects::list, projects::create))
-        .routes(routes!(projects::read, projects::update, projects::delete))
-        .split_for_parts();
-    complete(&mut document);
-    let json: Arc<str> = serde_json::json!(document).to_string().into();
+    let (router, document) = routes_and_document();
+    let json: Arc<str> = document.to_string().into();
     router.route(
         "/api/openapi.json",
         get(async move || ([(CONTENT_TYPE, "application/json")], json.to_string())),
     )
 }
 
-/// Adds what is true of all operations: the token's form, and that every other status is a problem.
-fn complete(document: &mut Document) {
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-    document
-        .components
-        .get_or_insert_default()
-        .add_security_scheme("token", SecurityScheme::Http(bearer));
-    let problem = ResponseBuilder::new()
-        .description("What went wrong")
-        .content(
-            MEDIA_TYPE,
-            ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build(),
-        )
-        .build();
-    for item in document.paths.paths.values_mut() {
-        let operations: [&mut Option<Operation>; 4] =
-            [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            operation.responses.responses.insert("default".to_owned(), problem.clone().into());
-        }
+fn routes_and_document() -> (Router<Arc<App>>, Json) {
+    let (mut router, document) = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::login))
+        .routes(routes!(members::list, members::replace))
+        .split_for_parts();
+    let mut document = json!(document);
+    for resource in RESOURCES {
+        router = router
+            .route(&document::collection_path(resource), resources::collection(resource))
+            .route(&document::single_path(resource), resources::single(resource));
+        document::describe(&mut document, resource);
     }
+    for executed in [Executed::Test, Executed::Suite] {
+        let start = document::collection_path(executed.resource());
+        router = router
+            .route(&start, executions::starting(executed))
+            .route(&document::cancel_path(executed), executions::cancelling(executed));
+        document::describe_execution(&mut document, executed);
+    }
+    document::complete(&mut document);
+    (router, document)
 }

@@ -58,8 +58,7 @@ pub struct FieldFault {
     pub pointer: Option<String>,
     /// Which query parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub parameter: Option<&'static str>,
+    pub parameter: Option<String>,
     /// What is wrong, as the second half of a sentence that begins with the field's name.
     #[schema(example = "must be an e-mail address such as ada@example.com")]
     pub detail: String,
@@ -111,6 +110,13 @@ impl Problem {
     #[must_use]
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND)
+    }
+
+    /// 412: it has changed since the client read it.
+    #[must_use]
+    pub fn stale() -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED)
+            .detail("It has changed since; read it again and repeat the change.")
     }
 
     /// 503: try again in `retry_after_seconds`.
@@ -172,6 +178,11 @@ impl From<StoreError> for Problem {
             StoreError::EmailTaken => {
                 Self::new(StatusCode::CONFLICT).detail("This e-mail address is already registered.")
             }
+            StoreError::Taken => {
+                Self::new(StatusCode::CONFLICT).detail("Another one has the same value already.")
+            }
+            StoreError::Gone => Self::new(StatusCode::CONFLICT)
+                .detail("Something that this belongs or refers to has just been deleted."),
             // The token is genuine but names nobody, which is no more use than a forged one.
             StoreError::OwnerGone => Self::unauthorized(),
             StoreError::Unavailable(_) => {

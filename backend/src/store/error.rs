@@ -9,6 +9,12 @@ pub enum StoreError {
     /// Another user has this e-mail address.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// Another record has what must be unique.
+    #[error("what must be unique is taken")]
+    Taken,
+    /// What the record refers to was deleted meanwhile.
+    #[error("what the record refers to does not exist")]
+    Gone,
     /// The owner is no longer in the database, though a token still names them.
     #[error("the owner does not exist")]
     OwnerGone,
@@ -27,6 +33,11 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
+    /// Reads a broken foreign key as a user who is gone.
+    pub(super) fn or_owner_gone(error: sqlx::Error) -> Self {
+        Self::on_broken_rule(error, &ErrorKind::ForeignKeyViolation, Self::OwnerGone)
+    }
+
     /// Reads a broken rule of a table as what it means; everything else as [`From`] does.
     pub(super) fn on_broken_rule(error: sqlx::Error, rule: &ErrorKind, meaning: Self) -> Self {
         match error.as_database_error() {

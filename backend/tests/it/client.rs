@@ -84,6 +84,32 @@ impl Client {
         self.send_text(Method::PATCH, path, &body.to_string()).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send_text(Method::PUT, path, &body.to_string()).await
+    }
+
+    /// Sends JSON, or no body where that is null, with one more header.
+    pub(crate) async fn send_with(
+        &self,
+        (method, path): (Method, &str),
+        (name, value): (&str, &str),
+        body: &Value,
+    ) -> Answer {
+        let request = self.request(method, path).header(name, value);
+        if body.is_null() {
+            return self.send(request.body(Full::default()).unwrap()).await;
+        }
+        let request = request.header(CONTENT_TYPE, "application/json");
+        self.send(request.body(Full::from(body.to_string())).unwrap()).await
+    }
+
+    /// Creates something and returns its path.
+    pub(crate) async fn made(&self, path: &str, body: &Value) -> String {
+        let answer = self.post(path, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.header("location").to_owned()
+    }
+
     /// Sends a body that need not be JSON under the media type of JSON.
     pub(crate) async fn send_text(&self, method: Method, path: &str, body: &str) -> Answer {
         let request = self.request(method, path).header(CONTENT_TYPE, "application/json");

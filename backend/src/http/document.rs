@@ -1,0 +1,256 @@
+//! The OpenAPI description of every [`Resource`], from the same list of fields that its requests
+//! are read by.
+
+#![expect(clippy::indexing_slicing, reason = "a JSON object is asked for a name, which adds it")]
+
+use serde_json::{Map, Value as Json, json};
+
+use super::executions::KEY_MAX;
+use super::page::{LIMIT_DEFAULT, LIMIT_MAX, sorts};
+use super::problem::MEDIA_TYPE;
+use crate::domain::resource::{Field, Presence, Resource};
+use crate::domain::step::STEPS_MAX;
+use crate::domain::value::{Kind, URL_MAX};
+use crate::store::Executed;
+
+/// The path of the collection of `resource`.
+pub(super) fn collection_path(resource: &Resource) -> String {
+    match resource.parent {
+        Some(parent) => format!("{}/{{id}}/{}", parent.path, resource.segment),
+        None => resource.path.to_owned(),
+    }
+}
+
+/// The path of one of `resource`.
+pub(super) fn single_path(resource: &Resource) -> String {
+    format!("{}/{{id}}", resource.path)
+}
+
+/// The path where an execution is called off.
+pub(super) fn cancel_path(executed: Executed) -> String {
+    format!("{}/cancel", single_path(executed.resource()))
+}
+
+/// Adds paths and schemas of `resource` to `document`.
+pub(super) fn describe(document: &mut Json, resource: &Resource) {
+    let (all, one) = (collection_path(resource), single_path(resource));
+    let below = if resource.parent.is_some() { vec![id_parameter()] } else { Vec::new() };
+    let mut collection = json!({ "get": list(resource, &below) });
+    let mut single = json!({ "get": read(resource), "delete": delete(resource) });
+    if resource.writable {
+        collection["post"] = create(resource, &below);
+        single["patch"] = update(resource);
+        document["components"]["schemas"][format!("New{}", resource.schema)] = body(resource, true);
+        document["components"]["schemas"][format!("{}Change", resource.schema)] =
+            body(resource, false);
+    }
+    document["components"]["schemas"][resource.schema] = answer(resource);
+    document["paths"][all] = collection;
+    document["paths"][one] = single;
+}
+
+/// Adds both operations to `document`.
+pub(super) fn describe_execution(document: &mut Json, executed: Executed) {
+    let resource = executed.resource();
+    let mut accepted = content("Accepted", &reference(resource.schema));
+    accepted["headers"] = json!({
+        "Location": header("Where it is.", true), "ETag": tag(),
+    });
+    let key = json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "For a day, the same key from the same user is the same execution.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": KEY_MAX,
+                    "pattern": "^[!-~]+$" },
+    });
+    let parameters = [id_parameter(), key];
+    let start = operation(resource, "start", &parameters, &json!({ "202": accepted }));
+    let mut cancelled = content("Cancelled", &reference(resource.schema));
+    cancelled["headers"] = json!({ "ETag": tag() });
+    let parameters = [id_parameter()];
+    let cancel = operation(resource, "cancel", &parameters, &json!({ "200": cancelled }));
+    document["paths"][collection_path(resource)]["post"] = start;
+    document["paths"][cancel_path(executed)]["post"] = cancel;
+}
+
+/// Adds what is true of all operations: the token's form, and that every other status is a problem.
+pub(super) fn complete(document: &mut Json) {
+    document["components"]["securitySchemes"]["token"] =
+        json!({ "type": "http", "scheme": "bearer", "bearerFormat": "JWT" });
+    let problem = json!({
+        "description": "What went wrong",
+        "content": { MEDIA_TYPE: { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    let paths = document.get_mut("paths").and_then(Json::as_object_mut);
+    for item in paths.into_iter().flat_map(Map::values_mut) {
+        for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            if let Some(responses) = operation.get_mut("responses") {
+                responses["default"] = problem.clone();
+            }
+        }
+    }
+}
+
+fn operation(resource: &Resource, verb: &str, parameters: &[Json], responses: &Json) -> Json {
+    json!({
+        "tags": [resource.noun],
+        "operationId": format!("{verb}{}", resource.schema),
+        "parameters": parameters,
+        "responses": responses,
+        "security": [{ "token": [] }],
+    })
+}
+
+fn list(resource: &Resource, below: &[Json]) -> Json {
+    let query = |name: &str, schema: Json| {
+        let mut parameter = json!({ "name": name, "in": "query", "required": false });
+        parameter["schema"] = schema;
+        parameter
+    };
+    let mut parameters = below.to_vec();
+    let limit = json!({
+        "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT,
+    });
+    parameters.push(query("limit", limit));
+    parameters.push(query("sort", json!({ "type": "string", "enum": sorts(resource) })));
+    let mut after = query("after", json!({ "type": "string" }));
+    after["description"] = json!("Where the page before ended, as its Link header gave it.");
+    parameters.push(after);
+    for field in resource.fields.iter().filter(|field| field.filtered) {
+        parameters.push(query(field.name, schema(field.kind)));
+    }
+    let items = json!({ "type": "array", "items": reference(resource.schema) });
+    let mut listed = content("A page of the list", &items);
+    listed["headers"] = json!({ "Link": header("The next page and the first (RFC 8288).", true) });
+    operation(resource, "list", &parameters, &json!({ "200": listed }))
+}
+
+fn create(resource: &Resource, below: &[Json]) -> Json {
+    let mut created = content("Created", &reference(resource.schema));
+    created["headers"] = json!({ "Location": header("Where it is.", true), "ETag": tag() });
+    let mut operation = operation(resource, "create", below, &json!({ "201": created }));
+    operation["requestBody"] = request(&format!("New{}", resource.schema));
+    operation
+}
+
+fn read(resource: &Resource) -> Json {
+    let mut found = content("It", &reference(resource.schema));
+    found["headers"] = json!({ "ETag": tag() });
+    let responses = json!({ "200": found, "304": { "description": "If-None-Match has its tag" } });
+    let known = json!({
+        "name": "If-None-Match", "in": "header", "required": false,
+        "schema": { "type": "string" },
+    });
+    operation(resource, "read", &[id_parameter(), known], &responses)
+}
+
+fn update(resource: &Resource) -> Json {
+    let mut changed = content("As it is now", &reference(resource.schema));
+    changed["headers"] = json!({ "ETag": tag() });
+    let parameters = [id_parameter(), if_match()];
+    let mut operation = operation(resource, "update", &parameters, &json!({ "200": changed }));
+    operation["requestBody"] = request(&format!("{}Change", resource.schema));
+    operation
+}
+
+fn delete(resource: &Resource) -> Json {
+    let responses = json!({ "204": { "description": "Deleted, with everything below it" } });
+    operation(resource, "delete", &[id_parameter(), if_match()], &responses)
+}
+
+fn id_parameter() -> Json {
+    let schema = json!({ "type": "string", "format": "uuid" });
+    json!({ "name": "id", "in": "path", "required": true, "schema": schema })
+}
+
+fn if_match() -> Json {
+    json!({
+        "name": "If-Match", "in": "header", "required": false,
+        "description": "The ETag that it must still have; otherwise 412.",
+        "schema": { "type": "string" },
+    })
+}
+
+fn tag() -> Json {
+    header("Its version, for If-Match.", true)
+}
+
+fn header(description: &str, required: bool) -> Json {
+    json!({ "description": description, "required": required, "schema": { "type": "string" } })
+}
+
+fn content(description: &str, schema: &Json) -> Json {
+    json!({ "description": description, "content": { "application/json": { "schema": schema } } })
+}
+
+fn request(schema: &str) -> Json {
+    json!({ "required": true, "content": { "application/json": { "schema": reference(schema) } } })
+}
+
+fn reference(schema: &str) -> Json {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+/// What a client sends: a whole new one, or a change of some fields.
+fn body(resource: &Resource, new: bool) -> Json {
+    let mut properties = Map::new();
+    for field in resource.fields {
+        let nullable = match field.presence {
+            Presence::Nullable => true,
+            Presence::Default(_) => new,
+            Presence::Required => false,
+        };
+        properties.insert(field.name.to_owned(), property(field, nullable));
+    }
+    let required = |field: &&Field| new && field.presence == Presence::Required;
+    let required: Vec<&str> =
+        resource.fields.iter().filter(required).map(|field| field.name).collect();
+    json!({
+        "type": "object", "properties": properties, "required": required,
+        "additionalProperties": false,
+    })
+}
+
+fn answer(resource: &Resource) -> Json {
+    let key = json!({ "type": "string", "format": "uuid" });
+    let instant = schema(Kind::Instant);
+    let mut properties = Map::new();
+    properties.insert("id".to_owned(), key.clone());
+    if !resource.parent_name.is_empty() {
+        properties.insert(resource.parent_name.to_owned(), key);
+    }
+    for field in resource.fields {
+        let nullable = field.presence == Presence::Nullable;
+        properties.insert(field.name.to_owned(), property(field, nullable));
+    }
+    properties.insert("version".to_owned(), json!({ "type": "integer", "minimum": 1 }));
+    properties.insert("createdAt".to_owned(), instant.clone());
+    properties.insert("updatedAt".to_owned(), instant);
+    let required: Vec<&String> = properties.keys().collect();
+    json!({ "type": "object", "required": required, "properties": properties.clone() })
+}
+
+fn property(field: &Field, nullable: bool) -> Json {
+    let schema = schema(field.kind);
+    if nullable { json!({ "oneOf": [{ "type": "null" }, schema] }) } else { schema }
+}
+
+fn schema(kind: Kind) -> Json {
+    match kind {
+        Kind::Line(min, max) => json!({ "type": "string", "minLength": min, "maxLength": max }),
+        Kind::Prose(max) => json!({ "type": "string", "maxLength": max }),
+        Kind::Url => json!({
+            "type": "string", "maxLength": URL_MAX,
+            "pattern": "^https?://[!\"$-.0-9:->@-~][!-~]*$",
+        }),
+        Kind::Choice(words) => json!({ "type": "string", "enum": words }),
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::Whole(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Number(min, max) => json!({ "type": "number", "minimum": min, "maximum": max }),
+        Kind::Object => json!({ "type": "object" }),
+        Kind::Steps => json!({
+            "type": "array", "maxItems": STEPS_MAX, "items": reference("Step"),
+        }),
+        Kind::Instant => json!({ "type": "string", "format": "date-time" }),
+        Kind::Key(_) => json!({ "type": "string", "format": "uuid" }),
+    }
+}

@@ -1,0 +1,95 @@
+//! Asking for an execution, and calling it off. Listing and reading are those of every resource.
+//!
+//! What is asked for is accepted (202) once the execution and its job are in the database; a worker
+//! does the rest.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, post};
+use uuid::Uuid;
+
+use super::App;
+use super::auth::CurrentUser;
+use super::problem::Problem;
+use super::resources::{InPath, shown};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::user::UserId;
+use crate::store::{Executed, IdempotencyKey, Started};
+
+/// The header that makes asking twice the same as asking once.
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Longest value of it.
+pub(super) const KEY_MAX: usize = 255;
+
+/// Asks for an execution, below the test or suite.
+pub(super) fn starting(executed: Executed) -> MethodRouter<Arc<App>> {
+    post(
+        async move |State(app): State<Arc<App>>,
+                    user: CurrentUser,
+                    id: InPath,
+                    uri: Uri,
+                    headers: HeaderMap| {
+            start(executed, &app, (user.0, id.0), uri.path(), &headers).await
+        },
+    )
+}
+
+/// Calls an execution off.
+pub(super) fn cancelling(executed: Executed) -> MethodRouter<Arc<App>> {
+    post(async move |State(app): State<Arc<App>>, user: CurrentUser, id: InPath| {
+        let cancelled = app.store.cancel(executed, user.0, id.0, Timestamp::now()).await?;
+        let now = read(executed, &app, user.0, id.0, StatusCode::OK).await?;
+        if cancelled {
+            return Ok(now);
+        }
+        Err(Problem::new(StatusCode::CONFLICT).detail("The execution is over."))
+    })
+}
+
+async fn start(
+    executed: Executed,
+    app: &App,
+    (user, id): (UserId, Uuid),
+    target: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(headers)?;
+    let idempotency = key.map(|key| IdempotencyKey { key, target });
+    match app.store.start(executed, user, id, idempotency, Timestamp::now()).await? {
+        Started::New(execution) | Started::Before(execution) => {
+            let location = format!("{}/{execution}", executed.resource().path);
+            let answer = read(executed, app, user, execution, StatusCode::ACCEPTED).await?;
+            Ok(([(LOCATION, location)], answer).into_response())
+        }
+        Started::NotFound => Err(Problem::not_found()),
+        Started::KeyReused => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
+            .detail("This Idempotency-Key was sent with another request.")),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).into_iter();
+    let Some(first) = keys.next() else { return Ok(None) };
+    let key = first.to_str().ok().map(str::trim);
+    match key.filter(|key| (1..=KEY_MAX).contains(&key.len()) && keys.next().is_none()) {
+        Some(key) => Ok(Some(key)),
+        None => Err(Problem::new(StatusCode::BAD_REQUEST)
+            .detail("Idempotency-Key must be one line of 1 to 255 visible ASCII characters.")),
+    }
+}
+
+async fn read(
+    executed: Executed,
+    app: &App,
+    user: UserId,
+    id: Uuid,
+    status: StatusCode,
+) -> Result<Response, Problem> {
+    let record = app.store.read(executed.resource(), user, id).await?;
+    let record = record.ok_or_else(Problem::not_found)?;
+    Ok(shown(status, executed.resource(), &record))
+}

@@ -1,0 +1,233 @@
+//! Asking for executions and calling them off: the execution and its job change together or not at
+//! all.
+
+use sqlx::{AssertSqlSafe, Row as _};
+use uuid::Uuid;
+
+use super::statements::owned;
+use super::{Store, StoreError, on_pool};
+use crate::domain::execution::{SUITE_EXECUTION, TEST_EXECUTION};
+use crate::domain::resource::Resource;
+use crate::domain::timestamp::Timestamp;
+use crate::domain::user::UserId;
+
+/// How long an idempotency key is remembered, in seconds.
+const KEY_SECONDS: i64 = 24 * 60 * 60;
+
+/// What is executed: one test, or a suite of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// A test.
+    Test,
+    /// A suite.
+    Suite,
+}
+
+impl Executed {
+    /// The resource of its executions.
+    #[must_use]
+    pub const fn resource(self) -> &'static Resource {
+        match self {
+            Self::Test => &TEST_EXECUTION,
+            Self::Suite => &SUITE_EXECUTION,
+        }
+    }
+
+    /// Adds the execution `$1` of `$2`, if that is the user's `$3`, at `$4`.
+    fn insert(self) -> String {
+        let owned = |parent: Option<&Resource>| parent.map(|p| owned(p, 3)).unwrap_or_default();
+        let owned = owned(self.resource().parent);
+        match self {
+            Self::Test => format!(
+                "INSERT INTO test_executions (id, test_id, status, steps, timeout_seconds, \
+                 results, version, created_at, updated_at) \
+                 SELECT $1, id, 'queued', steps, timeout_seconds, '{{}}', 1, $4, $4 \
+                 FROM tests WHERE id = $2 AND {owned}"
+            ),
+            Self::Suite => format!(
+                "INSERT INTO test_suite_executions (id, suite_id, status, results, version, \
+                 created_at, updated_at) \
+                 SELECT $1, id, 'queued', '{{}}', 1, $4, $4 \
+                 FROM test_suites WHERE id = $2 AND {owned}"
+            ),
+        }
+    }
+
+    /// Adds the job `$1` of the execution `$2`, to be run from `$3` on.
+    const fn enqueue(self) -> &'static str {
+        match self {
+            Self::Test => {
+                "INSERT INTO jobs (id, kind, test_execution_id, payload, state, attempts, run_at, \
+                 created_at) VALUES ($1, 'test', $2, '{}', 'queued', 0, $3, $3)"
+            }
+            Self::Suite => {
+                "INSERT INTO jobs (id, kind, suite_execution_id, payload, state, attempts, run_at, \
+                 created_at) VALUES ($1, 'suite', $2, '{}', 'queued', 0, $3, $3)"
+            }
+        }
+    }
+
+    /// Ends, at `$3`, the execution `$1` of the user `$2` that is not over.
+    fn cancel(self) -> String {
+        format!(
+            "UPDATE {table} SET status = 'cancelled', version = version + 1, \
+             updated_at = CASE WHEN $3 > updated_at THEN $3 ELSE updated_at END, \
+             finished_at = CASE WHEN started_at > $3 THEN started_at ELSE $3 END \
+             WHERE id = $1 AND status IN ('queued', 'running') AND {owned}",
+            table = self.resource().table,
+            owned = owned(self.resource(), 2),
+        )
+    }
+
+    /// Ends, at `$2`, the job of the execution `$1`.
+    const fn cancel_job(self) -> &'static str {
+        match self {
+            Self::Test => {
+                "UPDATE jobs SET state = 'cancelled', finished_at = $2 \
+                 WHERE test_execution_id = $1 AND state IN ('queued', 'running')"
+            }
+            Self::Suite => {
+                "UPDATE jobs SET state = 'cancelled', finished_at = $2 \
+                 WHERE suite_execution_id = $1 AND state IN ('queued', 'running')"
+            }
+        }
+    }
+}
+
+/// Ends, at `$2`, the executions of the tests of the suite execution `$1`.
+const CANCEL_MEMBERS: &str = "\
+    UPDATE test_executions SET status = 'cancelled', version = version + 1, \
+    updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END, \
+    finished_at = CASE WHEN started_at > $2 THEN started_at ELSE $2 END \
+    WHERE suite_execution_id = $1 AND status IN ('queued', 'running')";
+const FORGET_KEYS: &str = "DELETE FROM idempotency_keys WHERE user_id = $1 AND created_at < $2";
+const REMEMBER_KEY: &str = "\
+    INSERT INTO idempotency_keys (user_id, key, target, execution_id, created_at) \
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id, key) DO NOTHING";
+const RECALL_KEY: &str =
+    "SELECT target, execution_id FROM idempotency_keys WHERE user_id = $1 AND key = $2";
+
+/// What came of asking for an execution.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Started {
+    /// A new execution has this key.
+    New(Uuid),
+    /// The same request came before, and made this one.
+    Before(Uuid),
+    /// There is no such test or suite of this user.
+    NotFound,
+    /// The same idempotency key came with another request.
+    KeyReused,
+}
+
+/// A client's name for its request, and what the request asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct IdempotencyKey<'a> {
+    /// The value of the header.
+    pub key: &'a str,
+    /// The path of the request.
+    pub target: &'a str,
+}
+
+impl Store {
+    /// Asks for an execution of `id`, once per idempotency key.
+    ///
+    /// # Errors
+    /// A failure of the database; then nothing has been asked for.
+    pub async fn start(
+        &self,
+        executed: Executed,
+        owner: UserId,
+        id: Uuid,
+        idempotency: Option<IdempotencyKey<'_>>,
+        now: Timestamp,
+    ) -> Result<Started, StoreError> {
+        let (execution, job) = (Uuid::now_v7(), Uuid::now_v7());
+        let insert = executed.insert();
+        let started = on_pool!(self, pool => {
+            let mut transaction = pool.begin_with(self.begin()).await?;
+            if let Some(IdempotencyKey { key, target }) = idempotency {
+                sqlx::query(FORGET_KEYS)
+                    .bind(owner)
+                    .bind(now.plus_seconds(-KEY_SECONDS))
+                    .execute(&mut *transaction)
+                    .await?;
+                let remembered = sqlx::query(REMEMBER_KEY)
+                    .bind(owner)
+                    .bind(key)
+                    .bind(target)
+                    .bind(execution)
+                    .bind(now)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(StoreError::or_owner_gone)?;
+                if remembered.rows_affected() == 0 {
+                    let row = sqlx::query(RECALL_KEY)
+                        .bind(owner)
+                        .bind(key)
+                        .fetch_one(&mut *transaction)
+                        .await?;
+                    let same = row.try_get::<String, _>("target")? == target;
+                    let before = row.try_get("execution_id")?;
+                    return Ok(if same { Started::Before(before) } else { Started::KeyReused });
+                }
+            }
+            let inserted = sqlx::query(AssertSqlSafe(insert))
+                .bind(execution)
+                .bind(id)
+                .bind(owner)
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+            if inserted.rows_affected() == 0 {
+                return Ok(Started::NotFound);
+            }
+            sqlx::query(executed.enqueue())
+                .bind(job)
+                .bind(execution)
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Started::New(execution)
+        });
+        Ok(started)
+    }
+
+    /// Calls off an execution that is not over, with its job and its tests; says whether there was
+    /// one.
+    ///
+    /// # Errors
+    /// A failure of the database; then nothing has changed.
+    pub async fn cancel(
+        &self,
+        executed: Executed,
+        owner: UserId,
+        id: Uuid,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let cancel = executed.cancel();
+        on_pool!(self, pool => {
+            let mut transaction = pool.begin_with(self.begin()).await?;
+            let cancelled = sqlx::query(AssertSqlSafe(cancel))
+                .bind(id)
+                .bind(owner)
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+            if cancelled.rows_affected() == 0 {
+                return Ok(false);
+            }
+            sqlx::query(executed.cancel_job())
+                .bind(id)
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+            if executed == Executed::Suite {
+                sqlx::query(CANCEL_MEMBERS).bind(id).bind(now).execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
+        });
+        Ok(true)
+    }
+}

@@ -1,0 +1,151 @@
+//! The texts of the statements on a [`Resource`]: pure, the same for both engines.
+
+use std::fmt::Write as _;
+
+use super::resources::Page;
+use crate::domain::resource::Resource;
+
+/// The statements on one resource.
+#[derive(Debug)]
+pub struct Statements(pub &'static Resource);
+
+impl Statements {
+    /// What a record is read from, in no particular order: readers go by name.
+    fn columns(&self) -> String {
+        let mut columns = format!("id, {}, version, created_at, updated_at", self.0.parent_column);
+        for field in self.0.fields {
+            columns.push_str(", ");
+            columns.push_str(field.column);
+        }
+        columns
+    }
+
+    /// Whether a row `$1` of the user `$2` is there.
+    #[must_use]
+    pub fn exists(&self) -> String {
+        format!("SELECT 1 FROM {} WHERE id = $1 AND {}", self.0.table, owned(self.0, 2))
+    }
+
+    /// The row `$1` of the user `$2`.
+    #[must_use]
+    pub fn read(&self) -> String {
+        let (columns, table) = (self.columns(), self.0.table);
+        format!("SELECT {columns} FROM {table} WHERE id = $1 AND {}", owned(self.0, 2))
+    }
+
+    /// Adds a row: key, parent, version, both instants, then the fields.
+    #[must_use]
+    pub fn insert(&self) -> String {
+        let places: Vec<String> =
+            (1..=5 + self.0.fields.len()).map(|place| format!("${place}")).collect();
+        let places = places.join(", ");
+        format!("INSERT INTO {} ({}) VALUES ({places})", self.0.table, self.columns())
+    }
+
+    /// Changes the row `$1` of the user `$2` if it has the version `$3`, at `$4`. A clock that was
+    /// set back must not break the rule that no row is older than its last change.
+    #[must_use]
+    pub fn update(&self) -> String {
+        let mut sets = String::new();
+        for (field, place) in self.0.fields.iter().zip(5..) {
+            // Writing to a String cannot fail.
+            let _ = write!(sets, ", {} = ${place}", field.column);
+        }
+        format!(
+            "UPDATE {} SET version = version + 1, \
+             updated_at = CASE WHEN $4 > updated_at THEN $4 ELSE updated_at END{sets} \
+             WHERE id = $1 AND version = $3 AND {} RETURNING {}",
+            self.0.table,
+            owned(self.0, 2),
+            self.columns()
+        )
+    }
+
+    /// Deletes the row `$1` of the user `$2` if it has the version `$3` or that is null.
+    #[must_use]
+    pub fn delete(&self) -> String {
+        format!(
+            "DELETE FROM {} WHERE id = $1 AND ($3 IS NULL OR version = $3) AND {}",
+            self.0.table,
+            owned(self.0, 2)
+        )
+    }
+
+    /// A page: the parent, the values of the filters, where the page before ended, the limit.
+    #[must_use]
+    pub fn list(&self, page: &Page) -> String {
+        let (columns, table, parent) = (self.columns(), self.0.table, self.0.parent_column);
+        let mut sql = format!("SELECT {columns} FROM {table} WHERE {parent} = $1");
+        let mut place = 2;
+        let mut next = || {
+            place += 1;
+            place - 1
+        };
+        for (field, _value) in &page.filters {
+            let _ = write!(sql, " AND {} = ${}", field.column, next());
+        }
+        let (than, order) = if page.descending { ("<", "DESC") } else { (">", "ASC") };
+        let sort = page.sort.map(|field| field.column);
+        if let Some(column) = sort {
+            let _ = write!(sql, " AND {column} IS NOT NULL");
+        }
+        match (&page.after, sort) {
+            (None, _) => {}
+            (Some(_), None) => {
+                let _ = write!(sql, " AND id {than} ${}", next());
+            }
+            (Some(_), Some(column)) => {
+                let (value, id) = (next(), next());
+                let _ = write!(sql, " AND ({column}, id) {than} (${value}, ${id})");
+            }
+        }
+        if let Some(column) = sort {
+            let _ = write!(sql, " ORDER BY {column} {order}, id {order} LIMIT ${}", next());
+        } else {
+            let _ = write!(sql, " ORDER BY id {order} LIMIT ${}", next());
+        }
+        sql
+    }
+}
+
+/// True of a row of `resource` that belongs, through its parents, to the user at `place`.
+pub(super) fn owned(resource: &Resource, place: usize) -> String {
+    let Resource { table, parent_column, .. } = resource;
+    match resource.parent {
+        None => format!("{table}.{parent_column} = ${place}"),
+        Some(parent) => format!(
+            "EXISTS (SELECT 1 FROM {0} WHERE {0}.id = {table}.{parent_column} AND {1})",
+            parent.table,
+            owned(parent, place)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RESOURCES;
+    use crate::domain::execution::TEST_EXECUTION;
+
+    #[test]
+    fn ownership_is_asked_through_all_parents() {
+        assert_eq!(
+            owned(&TEST_EXECUTION, 2),
+            "EXISTS (SELECT 1 FROM tests WHERE tests.id = test_executions.test_id AND \
+             EXISTS (SELECT 1 FROM projects WHERE projects.id = tests.project_id AND \
+             projects.user_id = $2))"
+        );
+    }
+
+    #[test]
+    fn every_statement_on_a_single_row_names_the_owner() {
+        for resource in RESOURCES {
+            let statements = Statements(resource);
+            let singles =
+                [statements.exists(), statements.read(), statements.update(), statements.delete()];
+            for sql in singles {
+                assert!(sql.contains("user_id = $2"), "{sql}");
+            }
+        }
+    }
+}
