@@ -22,6 +22,9 @@ Environment (every name marked * also as NAME_FILE, the path of a file that hold
   BIND            127.0.0.1:3002 (default), or unix:/path/of/a.sock
   DATABASE_URL *  sqlite://data/nomation.db (default), or postgres://user:password@host/database
   JWT_SECRET *    signs access tokens; production needs 32 random bytes: openssl rand -base64 48
+  JWT_SECRET_PREVIOUS *  the secret before, which still verifies: replace secrets in two steps
+  ARGON2_MEMORY_KIB, ARGON2_ITERATIONS, ARGON2_PARALLELISM
+                  what a new password hash costs: 19456, 2 and 1 by default
   CORS_ORIGIN     origins whose pages may call the API, separated by commas; none by default
   REDIS_URL *     redis://:password@host:6379; /health/ready then asks it, too
   RUST_LOG        how much to log: info (default), or nomation=debug,info

@@ -5,6 +5,7 @@
 //! `${NAME:-}` makes of a missing one. A secret `NAME` may instead be the content of the file that
 //! `NAME_FILE` names.
 
+mod cost;
 mod environment;
 mod secret;
 
@@ -73,6 +74,10 @@ pub struct Config {
     pub database: Database,
     /// `JWT_SECRET`; always there in production.
     pub jwt_secret: Option<Secret>,
+    /// `JWT_SECRET_PREVIOUS`: verifies what was signed before the secret was replaced.
+    pub jwt_previous: Option<Secret>,
+    /// `ARGON2_MEMORY_KIB`, `ARGON2_ITERATIONS`, `ARGON2_PARALLELISM`: what a new hash costs.
+    pub hash_cost: argon2::Params,
     /// `CORS_ORIGIN`: the origins whose pages may call the API; none by default.
     pub cors_origins: Vec<HeaderValue>,
     /// `REDIS_URL`, parsed.
@@ -102,8 +107,10 @@ impl Config {
             bind: read_bind(&mut env),
             database: read_database(&mut env),
             jwt_secret: read_jwt_secret(&mut env, app_env),
+            jwt_previous: read_jwt_previous(&mut env, app_env),
+            hash_cost: cost::read(&mut env),
             cors_origins: read_cors_origins(&mut env),
-            redis: read_redis(&mut env),
+            redis: read_redis(&mut env, app_env),
         };
         env.finish((config, log))
     }
@@ -206,23 +213,35 @@ fn read_jwt_secret(env: &mut Environment<'_>, app_env: AppEnv) -> Option<Secret>
     const REMEDY: &str = "make one with `openssl rand -base64 48`, and set JWT_SECRET to it, \
                           or JWT_SECRET_FILE to the path of a file that holds it";
     let secret = env.secret("JWT_SECRET");
-    if app_env == AppEnv::Development {
-        return secret;
-    }
-    match &secret {
-        _ if env.is_faulty("JWT_SECRET") => {}
-        None => env.fault("JWT_SECRET", "is not set, and production makes up no secret", REMEDY),
-        Some(secret) if secret.expose().len() < SECRET_MIN => env.fault(
-            "JWT_SECRET",
-            format!("has {} bytes; production needs {SECRET_MIN}", secret.expose().len()),
-            REMEDY,
-        ),
-        Some(secret) if secret.is_guessable() => {
-            env.fault("JWT_SECRET", "is an example or a pattern, not a random secret", REMEDY);
+    if app_env == AppEnv::Production {
+        match &secret {
+            _ if env.is_faulty("JWT_SECRET") => {}
+            None => {
+                env.fault("JWT_SECRET", "is not set, and production makes up no secret", REMEDY);
+            }
+            Some(secret) => refuse_weak(env, "JWT_SECRET", secret, REMEDY),
         }
-        Some(_random) => {}
     }
     secret
+}
+
+/// The secret before the present one. It still opens doors, so production wants it as strong.
+fn read_jwt_previous(env: &mut Environment<'_>, app_env: AppEnv) -> Option<Secret> {
+    const NAME: &str = "JWT_SECRET_PREVIOUS";
+    let secret = env.secret(NAME)?;
+    if app_env == AppEnv::Production {
+        refuse_weak(env, NAME, &secret, "leave it out: whoever is logged in refreshes once more");
+    }
+    Some(secret)
+}
+
+fn refuse_weak(env: &mut Environment<'_>, name: &'static str, secret: &Secret, remedy: &str) {
+    let length = secret.expose().len();
+    if length < SECRET_MIN {
+        env.fault(name, format!("has {length} bytes; production needs {SECRET_MIN}"), remedy);
+    } else if secret.is_guessable() {
+        env.fault(name, "is an example or a pattern, not a random secret", remedy);
+    }
 }
 
 fn read_cors_origins(env: &mut Environment<'_>) -> Vec<HeaderValue> {
@@ -252,9 +271,9 @@ fn parse_origin(origin: &str) -> Option<HeaderValue> {
     (format!("{scheme}://{authority}") == origin).then(|| origin.parse().ok()).flatten()
 }
 
-fn read_redis(env: &mut Environment<'_>) -> Option<redis::Client> {
+fn read_redis(env: &mut Environment<'_>, app_env: AppEnv) -> Option<redis::Client> {
     let url = env.secret("REDIS_URL")?;
-    redis::Client::open(url.expose())
+    let client = redis::Client::open(url.expose())
         .map_err(|_may_quote_the_url| {
             env.fault(
                 "REDIS_URL",
@@ -262,7 +281,16 @@ fn read_redis(env: &mut Environment<'_>) -> Option<redis::Client> {
                 "REDIS_URL=redis://:password@host:6379/0, or rediss:// for TLS",
             );
         })
-        .ok()
+        .ok()?;
+    let has_password = client.get_connection_info().redis_settings().password().is_some();
+    if app_env == AppEnv::Production && !has_password {
+        env.fault(
+            "REDIS_URL",
+            "has no password, and production does not talk to an open Redis",
+            "set requirepass there, and REDIS_URL=redis://:password@host:6379/0 here",
+        );
+    }
+    Some(client)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod password;
 pub mod project;
 pub mod project_url;
 pub mod resource;
+pub mod session;
 pub mod step;
 pub mod suite;
 pub mod test;

@@ -20,6 +20,7 @@ mod precondition;
 pub mod problem;
 mod record;
 mod resources;
+mod sessions;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -84,6 +85,8 @@ pub fn router(app: Arc<App>, cors_origins: Vec<HeaderValue>) -> Router {
                 HeaderName::from_static(executions::IDEMPOTENCY_KEY),
             ])
             .expose_headers([ETAG, LINK, LOCATION, RETRY_AFTER])
+            // The refresh cookie, to the origins that are named and no other.
+            .allow_credentials(true)
             .max_age(CORS_MAX_AGE);
         router = router.layer(cors);
     }

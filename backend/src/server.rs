@@ -71,15 +71,28 @@ impl Server {
     /// # Errors
     /// As [`StartError`] says; nothing is left open.
     pub async fn prepare(config: Config) -> Result<Self, StartError> {
-        let Config { app_env, bind, database, jwt_secret, cors_origins, redis } = config;
+        let Config {
+            app_env,
+            bind,
+            database,
+            jwt_secret,
+            jwt_previous,
+            hash_cost,
+            cors_origins,
+            redis,
+        } = config;
+        warn_of_sqlite(app_env, &database);
         migrate_or_refuse(app_env, &database).await?;
         let store = Store::open(&database)
             .await
             .map_err(|error| StartError::Store(database.clone(), error))?;
         let app = App {
             store: store.clone(),
-            hasher: Hasher::new()?,
-            tokens: Tokens::new(signing_secret(jwt_secret)?.expose().as_bytes()),
+            hasher: Hasher::new(hash_cost)?,
+            tokens: Tokens::new(
+                signing_secret(jwt_secret)?.expose().as_bytes(),
+                jwt_previous.as_ref().map(|secret| secret.expose().as_bytes()),
+            ),
             queue: redis.map(Queue::new).transpose()?,
         };
         let listener = BoundListener::bind(&bind).await?;
@@ -114,6 +127,17 @@ impl Server {
         }
         store.close().await;
         tracing::info!("stopped");
+    }
+}
+
+/// One file serves one machine: production may want that, and should know.
+fn warn_of_sqlite(app_env: AppEnv, database: &Database) {
+    if app_env == AppEnv::Production && matches!(database, Database::Sqlite(_)) {
+        tracing::warn!(
+            %database,
+            "production on a SQLite file: one process, one disk; \
+             remedy: DATABASE_URL=postgres://..., or back the file up"
+        );
     }
 }
 

@@ -13,6 +13,7 @@ mod executions;
 mod members;
 pub mod migrations;
 mod resources;
+mod sessions;
 mod statements;
 mod users;
 

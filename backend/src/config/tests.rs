@@ -98,6 +98,30 @@ fn a_secret_may_be_in_a_file() {
 }
 
 #[test]
+fn production_refuses_an_open_redis_and_a_weak_previous_secret() {
+    let production = [("APP_ENV", "production"), ("JWT_SECRET", GOOD_SECRET)];
+    let with = |name, value| read(&[&production[..], &[(name, value)]].concat());
+    let told = with("REDIS_URL", "redis://queue:6379").unwrap_err();
+    assert!(told.contains("REDIS_URL has no password"), "{told}");
+    assert!(with("REDIS_URL", "redis://:pw@queue:6379").is_ok());
+    assert!(read(&[("REDIS_URL", "redis://queue:6379")]).is_ok(), "development may");
+    let told = with("JWT_SECRET_PREVIOUS", "short").unwrap_err();
+    assert!(told.contains("JWT_SECRET_PREVIOUS has 5 bytes"), "{told}");
+    assert!(with("JWT_SECRET_PREVIOUS", "p9XcR2vNqLw7ZtYb4KmJ8sHdG5fTaE1u").is_ok());
+}
+
+#[test]
+fn the_cost_of_a_hash_stays_within_bounds() {
+    let standard = read(&[]).unwrap().hash_cost;
+    assert_eq!((standard.m_cost(), standard.t_cost(), standard.p_cost()), (19456, 2, 1));
+    let read_cost = |value| read(&[("ARGON2_MEMORY_KIB", value), ("ARGON2_ITERATIONS", "5")]);
+    assert_eq!(read_cost("65536").unwrap().hash_cost.m_cost(), 65536);
+    for wrong in ["0", "7167", "1048577", "-1", "much"] {
+        assert!(read_cost(wrong).unwrap_err().contains("ARGON2_MEMORY_KIB"), "{wrong}");
+    }
+}
+
+#[test]
 fn an_origin_is_what_a_browser_sends() {
     for wrong in
         ["https://a.example/", "https://a.example/x", "a.example", "null", "ftp://a", "https://u@a"]

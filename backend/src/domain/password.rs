@@ -14,7 +14,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use argon2::password_hash::phc;
-use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use tokio::sync::Semaphore;
 
 /// Fewest and most characters of a new password. The upper bound is far above what anybody types
@@ -70,6 +70,7 @@ pub enum HashError {
 /// Hashes and verifies passwords.
 #[derive(Debug)]
 pub struct Hasher {
+    cost: Params,
     decoy: PasswordHash,
     /// Everybody inside: hashing or waiting.
     places: Arc<Semaphore>,
@@ -81,16 +82,17 @@ impl Hasher {
     /// A hasher that leaves one core of several to everything else.
     ///
     /// # Errors
-    /// When argon2 cannot make the decoy hash, which takes 19 MiB.
-    pub fn new() -> Result<Self, HashError> {
+    /// When argon2 cannot make the decoy hash, which takes the memory of `cost`.
+    pub fn new(cost: Params) -> Result<Self, HashError> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let turns = cores.saturating_sub(1).max(1);
-        Self::with_limits(turns, turns * WAITING_PER_TURN)
+        Self::with_limits(cost, turns, turns * WAITING_PER_TURN)
     }
 
-    fn with_limits(turns: usize, waiting: usize) -> Result<Self, HashError> {
+    fn with_limits(cost: Params, turns: usize, waiting: usize) -> Result<Self, HashError> {
         Ok(Self {
-            decoy: hash_now("decoy")?,
+            decoy: hash_now("decoy", &cost)?,
+            cost,
             places: Arc::new(Semaphore::new(turns + waiting)),
             turns: Arc::new(Semaphore::new(turns)),
         })
@@ -101,7 +103,8 @@ impl Hasher {
     /// # Errors
     /// As [`HashError`] says.
     pub async fn hash(&self, password: NewPassword) -> Result<PasswordHash, HashError> {
-        Ok(self.in_turn(move || hash_now(&password.0)).await??)
+        let cost = self.cost.clone();
+        Ok(self.in_turn(move || hash_now(&password.0, &cost)).await??)
     }
 
     /// Whether `password` belongs to `stored`. Without a stored hash the answer is no, after the
@@ -143,8 +146,9 @@ impl Hasher {
     }
 }
 
-fn hash_now(password: &str) -> Result<PasswordHash, argon2::password_hash::Error> {
-    Ok(PasswordHash(Argon2::default().hash_password(password.as_bytes())?.to_string()))
+fn hash_now(password: &str, cost: &Params) -> Result<PasswordHash, argon2::password_hash::Error> {
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, cost.clone());
+    Ok(PasswordHash(argon2.hash_password(password.as_bytes())?.to_string()))
 }
 
 fn verify_now(password: &str, hash: &PasswordHash) -> Result<bool, argon2::password_hash::Error> {
@@ -174,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_right_password_of_a_known_user_verifies() {
-        let hasher = Hasher::with_limits(1, 8).unwrap();
+        let hasher = Hasher::with_limits(Params::DEFAULT, 1, 8).unwrap();
         let hash = hasher.hash(new_password("correct horse")).await.unwrap();
         assert!(hasher.verify("correct horse".into(), Some(hash.clone())).await.unwrap());
         assert!(!hasher.verify("wrong horse".into(), Some(hash)).await.unwrap());
@@ -184,7 +188,7 @@ mod tests {
     /// Equal work for unknown users, by construction: the decoy costs what a new hash costs.
     #[tokio::test]
     async fn the_decoy_has_the_parameters_of_a_new_hash() {
-        let hasher = Hasher::with_limits(1, 8).unwrap();
+        let hasher = Hasher::with_limits(Params::DEFAULT, 1, 8).unwrap();
         let parameters = |hash: &PasswordHash| {
             let hash = phc::PasswordHash::new(&hash.0).unwrap();
             (hash.algorithm.to_string(), hash.version, hash.params.to_string())
@@ -198,8 +202,8 @@ mod tests {
     /// through it.
     #[tokio::test]
     async fn a_full_line_turns_everybody_away_at_once() {
-        let hasher = Hasher::with_limits(1, 0).unwrap();
-        let hash = hash_now("correct horse").unwrap();
+        let hasher = Hasher::with_limits(Params::DEFAULT, 1, 0).unwrap();
+        let hash = hash_now("correct horse", &Params::DEFAULT).unwrap();
         let held = Arc::clone(&hasher.places).try_acquire_owned().unwrap();
         for stored in [Some(hash), None] {
             let refused = hasher.verify("correct horse".into(), stored).await;
@@ -211,6 +215,8 @@ mod tests {
 
     #[test]
     fn a_hash_is_not_printed() {
-        assert!(!format!("{:?}", hash_now("correct horse").unwrap()).contains('$'));
+        assert!(
+            !format!("{:?}", hash_now("correct horse", &Params::DEFAULT).unwrap()).contains('$')
+        );
     }
 }

@@ -72,8 +72,8 @@ pub enum Step {
         #[schema(min_length = 1, max_length = 1000)]
         selector: String,
         /// For how many milliseconds at most; 10000 when left out.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(minimum = 1, maximum = 60000)]
+        #[serde(rename = "timeoutMs", default, skip_serializing_if = "Option::is_none")]
+        #[schema(rename = "timeoutMs", minimum = 1, maximum = 60000)]
         timeout_ms: Option<u32>,
     },
     /// Fails unless an element comes to show a text.

@@ -1,4 +1,7 @@
-//! Access tokens: JWT, HS256, one hour.
+//! Access tokens: JWT, HS256, a quarter of an hour.
+//!
+//! The header's `kid` says which key signed. A new secret replaces the old one without logging
+//! anybody out: the old one only verifies until its last token has expired.
 //!
 //! The algorithm is fixed at both ends, so a token cannot choose one (`none`, or a public key taken
 //! for a secret), and the time is an argument, so expiry is tested without waiting.
@@ -6,6 +9,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +17,7 @@ use super::timestamp::Timestamp;
 use super::user::UserId;
 
 /// How long a token is good for.
-const LIFETIME: Duration = Duration::from_secs(60 * 60);
+const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Serialize, Deserialize)]
 struct Claims {
@@ -29,8 +33,10 @@ pub struct SignError(#[from] jsonwebtoken::errors::Error);
 
 /// Issues and reads access tokens.
 pub struct Tokens {
+    id: String,
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    /// By key id; the first also reads tokens that name none.
+    decoding: Vec<(String, DecodingKey)>,
     validation: Validation,
 }
 
@@ -41,20 +47,24 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Tokens signed with `secret`.
+    /// Tokens signed with `secret`; those signed with `previous` are still read.
     #[must_use]
-    pub fn new(secret: &[u8]) -> Self {
+    pub fn new(secret: &[u8], previous: Option<&[u8]>) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         // The library reads the clock itself; `user` compares with the time it is given.
         validation.validate_exp = false;
         Self {
+            id: key_id(secret),
             encoding: EncodingKey::from_secret(secret),
-            decoding: DecodingKey::from_secret(secret),
+            decoding: std::iter::once(secret)
+                .chain(previous)
+                .map(|secret| (key_id(secret), DecodingKey::from_secret(secret)))
+                .collect(),
             validation,
         }
     }
 
-    /// A token for `user`, good for an hour from `now`.
+    /// A token for `user`, good for a quarter of an hour from `now`.
     ///
     /// # Errors
     /// When the signature cannot be computed.
@@ -62,17 +72,25 @@ impl Tokens {
         let iat = now.as_seconds();
         let exp = iat.saturating_add_unsigned(LIFETIME.as_secs());
         let claims = Claims { sub: user, iat, exp };
-        Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)?)
+        let header = Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::HS256) };
+        Ok(jsonwebtoken::encode(&header, &claims, &self.encoding)?)
     }
 
     /// Whose token this is, if it is one of ours and still good at `now`. Why not is nobody's
     /// business.
     #[must_use]
     pub fn user(&self, token: &str, now: Timestamp) -> Option<UserId> {
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation).ok()?.claims;
+        let kid = jsonwebtoken::decode_header(token).ok()?.kid;
+        let mut keys = self.decoding.iter();
+        let (_, key) = keys.find(|(id, _)| kid.as_ref().is_none_or(|kid| kid == id))?;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok()?.claims;
         (now.as_seconds() < claims.exp).then_some(claims.sub)
     }
+}
+
+/// Names a secret without telling it: the first eight bytes of its SHA-256.
+fn key_id(secret: &[u8]) -> String {
+    digest(&SHA256, secret).as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -88,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_token_names_its_user_until_it_expires() {
-        let (tokens, now, user) = (Tokens::new(SECRET), Timestamp::now(), UserId::new());
+        let (tokens, now, user) = (Tokens::new(SECRET, None), Timestamp::now(), UserId::new());
         assert_eq!(tokens.user(&tokens.issue(user, now).unwrap(), now), Some(user));
 
         let now_seconds = now.as_seconds();
@@ -98,8 +116,21 @@ mod tests {
     }
 
     #[test]
+    fn a_replaced_secret_verifies_and_no_longer_signs() {
+        let (now, user) = (Timestamp::now(), UserId::new());
+        let old = Tokens::new(SECRET, None);
+        let new = Tokens::new(b"another secret of 32 bytes......", Some(SECRET));
+        let (before, after) = (old.issue(user, now).unwrap(), new.issue(user, now).unwrap());
+        assert_eq!(new.user(&before, now), Some(user));
+        assert_eq!(new.user(&after, now), Some(user));
+        assert_eq!(old.user(&after, now), None);
+        let dropped = Tokens::new(b"another secret of 32 bytes......", None);
+        assert_eq!(dropped.user(&before, now), None);
+    }
+
+    #[test]
     fn no_other_key_and_no_other_algorithm_passes() {
-        let (tokens, now) = (Tokens::new(SECRET), Timestamp::now());
+        let (tokens, now) = (Tokens::new(SECRET, None), Timestamp::now());
         let exp = now.as_seconds() + 60;
         let other_key =
             token(&Header::new(Algorithm::HS256), exp, b"another secret of 32 bytes......");
@@ -111,6 +142,6 @@ mod tests {
 
     #[test]
     fn the_secret_is_not_printed() {
-        assert!(!format!("{:?}", Tokens::new(SECRET)).contains("0123"));
+        assert!(!format!("{:?}", Tokens::new(SECRET, None)).contains("0123"));
     }
 }

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::body::{Field, JsonObject, Reader};
 use super::problem::Problem;
+use super::sessions::{self, Cookie};
 use crate::domain::password::NewPassword;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Email, User, UserId, UserName};
@@ -47,7 +48,7 @@ pub(super) struct LoginRequest {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Session {
-    /// For `Authorization: Bearer`; good for an hour.
+    /// For `Authorization: Bearer`; good for a quarter of an hour.
     access_token: String,
     user: User,
 }
@@ -56,7 +57,8 @@ pub(super) struct Session {
 #[utoipa::path(
     post, path = "/api/auth/register", tag = "auth", request_body = RegisterRequest,
     responses(
-        (status = 201, description = "Registered and logged in", body = Session),
+        (status = 201, description = "Registered and logged in", body = Session,
+         headers(("Set-Cookie" = String, description = "The refresh token"))),
         (status = 409, description = "The address is taken", body = Problem,
          content_type = "application/problem+json"),
     ),
@@ -64,7 +66,7 @@ pub(super) struct Session {
 pub(super) async fn register(
     State(app): State<Arc<App>>,
     JsonObject(body): JsonObject<RegisterRequest>,
-) -> Result<(StatusCode, Json<Session>), Problem> {
+) -> Result<(StatusCode, (Cookie, Json<Session>)), Problem> {
     let mut reader = Reader::default();
     let email = reader.required("email", &body.email, Email::parse);
     let password = reader.required("password", &body.password, NewPassword::parse);
@@ -75,14 +77,15 @@ pub(super) async fn register(
     let hash = app.hasher.hash(password).await?;
     let user = User { id: UserId::new(), email, name, created_at: Timestamp::now() };
     app.store.insert_user(&user, &hash).await?;
-    Ok((StatusCode::CREATED, Json(session(&app, user)?)))
+    Ok((StatusCode::CREATED, sessions::open(&app, user).await?))
 }
 
 /// Logs in.
 #[utoipa::path(
     post, path = "/api/auth/login", tag = "auth", request_body = LoginRequest,
     responses(
-        (status = 200, description = "Logged in", body = Session),
+        (status = 200, description = "Logged in", body = Session,
+         headers(("Set-Cookie" = String, description = "The refresh token"))),
         (status = 401, description = "No such address and password", body = Problem,
          content_type = "application/problem+json"),
     ),
@@ -90,7 +93,7 @@ pub(super) async fn register(
 pub(super) async fn login(
     State(app): State<Arc<App>>,
     JsonObject(body): JsonObject<LoginRequest>,
-) -> Result<Json<Session>, Problem> {
+) -> Result<(Cookie, Json<Session>), Problem> {
     let mut reader = Reader::default();
     // What could never have been registered is not told apart here: it is simply nobody's.
     let as_typed = |raw: &str| Ok(raw.to_owned());
@@ -107,14 +110,17 @@ pub(super) async fn login(
         found.map(|Credentials { user, password_hash }| (user, password_hash)).unzip();
     let verified = app.hasher.verify(password, hash).await?;
     match user {
-        Some(user) if verified => Ok(Json(session(&app, user)?)),
+        Some(user) if verified => sessions::open(&app, user).await,
         _ => Err(Problem::new(StatusCode::UNAUTHORIZED)
             .detail("There is no user with this e-mail address and password.")),
     }
 }
 
-fn session(app: &App, user: User) -> Result<Session, Problem> {
-    Ok(Session { access_token: app.tokens.issue(user.id, Timestamp::now())?, user })
+impl Session {
+    /// An access token for `user`.
+    pub(super) fn issue(app: &App, user: User, now: Timestamp) -> Result<Self, Problem> {
+        Ok(Self { access_token: app.tokens.issue(user.id, now)?, user })
+    }
 }
 
 /// Whom the request's token names. Taken as an argument, it makes a handler answer 401 to everybody

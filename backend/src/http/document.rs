@@ -112,7 +112,8 @@ fn list(resource: &Resource, below: &[Json]) -> Json {
     });
     parameters.push(query("limit", limit));
     parameters.push(query("sort", json!({ "type": "string", "enum": sorts(resource) })));
-    let mut after = query("after", json!({ "type": "string" }));
+    let place = "^([^~]+~)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+    let mut after = query("after", json!({ "type": "string", "pattern": place }));
     after["description"] = json!("Where the page before ended, as its Link header gave it.");
     parameters.push(after);
     for field in resource.fields.iter().filter(|field| field.filtered) {
@@ -236,8 +237,14 @@ fn property(field: &Field, nullable: bool) -> Json {
 
 fn schema(kind: Kind) -> Json {
     match kind {
-        Kind::Line(min, max) => json!({ "type": "string", "minLength": min, "maxLength": max }),
-        Kind::Prose(max) => json!({ "type": "string", "maxLength": max }),
+        Kind::Line(min, max) => json!({
+            "type": "string", "minLength": min, "maxLength": max,
+            "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        }),
+        Kind::Prose(max) => json!({
+            "type": "string", "maxLength": max,
+            "pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$",
+        }),
         Kind::Url => json!({
             "type": "string", "maxLength": URL_MAX,
             "pattern": "^https?://[!\"$-.0-9:->@-~][!-~]*$",

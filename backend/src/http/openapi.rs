@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Problem;
-use super::{App, auth, document, executions, health, members, resources};
+use super::{App, auth, document, executions, health, members, resources, sessions};
 use crate::domain::RESOURCES;
 use crate::domain::step::Step;
 use crate::store::Executed;
@@ -46,6 +46,9 @@ fn routes_and_document() -> (Router<Arc<App>>, Json) {
         .routes(routes!(health::ready))
         .routes(routes!(auth::register))
         .routes(routes!(auth::login))
+        .routes(routes!(sessions::refresh))
+        .routes(routes!(sessions::logout))
+        .routes(routes!(sessions::change_password))
         .routes(routes!(members::list, members::replace))
         .split_for_parts();
     let mut document = json!(document);

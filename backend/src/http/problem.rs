@@ -206,6 +206,12 @@ impl From<HashError> for Problem {
     }
 }
 
+impl From<getrandom::Error> for Problem {
+    fn from(error: getrandom::Error) -> Self {
+        Self::fault(&error)
+    }
+}
+
 impl From<SignError> for Problem {
     fn from(error: SignError) -> Self {
         Self::fault(&error)

@@ -33,3 +33,4 @@ mod projects;
 mod resources;
 mod schema;
 mod serving;
+mod sessions;
