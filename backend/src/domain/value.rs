@@ -92,9 +92,7 @@ impl Kind {
         match (self, given) {
             (Self::Flag, Json::Bool(flag)) => Ok(Value::Flag(Some(*flag))),
             (Self::Flag, _) => Err("must be true or false".to_owned()),
-            (Self::Whole(min, max), _) => given
-                .as_i64()
-                .and_then(|number| i32::try_from(number).ok())
+            (Self::Whole(min, max), _) => whole(given)
                 .filter(|number| (min..=max).contains(number))
                 .map(|number| Value::Whole(Some(number)))
                 .ok_or_else(|| format!("must be a whole number from {min} to {max}")),
@@ -172,6 +170,16 @@ fn read_url(raw: &str) -> Result<String, String> {
     }
 }
 
+/// A number without a fraction, however it is written: `60` and `60.0` are the same in JSON.
+fn whole(given: &Json) -> Option<i32> {
+    if let Some(number) = given.as_i64() {
+        return i32::try_from(number).ok();
+    }
+    let number = given.as_f64().filter(|number| number.fract() == 0.0)?;
+    // The text of a whole f64 has no point, and out of range it is no i32.
+    number.to_string().parse().ok()
+}
+
 /// PostgreSQL cannot store NUL, not even within JSON.
 fn holds_nul(json: &Json) -> bool {
     match json {
@@ -179,5 +187,40 @@ fn holds_nul(json: &Json) -> bool {
         Json::Array(items) => items.iter().any(holds_nul),
         Json::Object(map) => map.iter().any(|(name, item)| name.contains('\0') || holds_nul(item)),
         Json::Null | Json::Bool(_) | Json::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point_but_has_no_fraction() {
+        let kind = Kind::Whole(1, 3600);
+        assert_eq!(kind.read(&json!(60.0)), Ok(Value::Whole(Some(60))));
+        assert_eq!(kind.read(&json!(60)), Ok(Value::Whole(Some(60))));
+        for wrong in
+            [json!(60.5), json!(0), json!(3601), json!(1e300), json!(u64::MAX), json!("60")]
+        {
+            assert!(kind.read(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_url_has_a_scheme_of_the_web_and_a_host() {
+        let longest = format!("http://{}", "a".repeat(URL_MAX - 7));
+        assert!(Kind::Url.read_text(&longest).is_ok());
+        let too_long = format!("{longest}a");
+        for wrong in ["", "http://", "http:///x", "ftp://a", "http://a b", "//a", &too_long] {
+            assert!(Kind::Url.read_text(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_character_that_postgres_cannot_store_is_found_everywhere() {
+        for hidden in [json!({ "a": ["\0"] }), json!({ "\0": 1 }), json!({ "a": { "b": "x\0" } })] {
+            assert!(Kind::Object.read(&hidden).is_err(), "{hidden}");
+        }
+        assert!(Kind::Object.read(&json!({ "a": ["b", null, 1.5] })).is_ok());
     }
 }

@@ -1,8 +1,8 @@
 //! Statements on every [`Resource`], derived from its list of fields.
 //!
-//! Each names the owner ([`Statements::owned`]) or a parent whose owner was just asked for, so that
-//! someone else's row is as absent as none. A list is read in the order of an index, from where the
-//! page before it ended.
+//! Each names the owner (`owned` in [`super::statements`]) or a parent whose owner was just asked
+//! for, so that someone else's row is as absent as none. A list is read in the order of an index,
+//! from where the page before it ended.
 
 use sqlx::error::ErrorKind;
 use sqlx::{AssertSqlSafe, Row as _};
