@@ -8,8 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Config, Faults};
 use crate::http::problem::Causes;
 use crate::server::{Server, StartError};
-use crate::store::migrations;
+use crate::store::{Store, migrations};
 use crate::telemetry;
+use crate::worker::Worker;
 
 /// Wrong usage, or a configuration that cannot be used.
 const UNUSABLE: u8 = 2;
@@ -27,6 +28,7 @@ Environment (every name marked * also as NAME_FILE, the path of a file that hold
                   what a new password hash costs: 19456, 2 and 1 by default
   CORS_ORIGIN     origins whose pages may call the API, separated by commas; none by default
   REDIS_URL *     redis://:password@host:6379; /health/ready then asks it, too
+  WORKER          inside (default): `serve` also performs executions; apart: only `worker` does
   RUST_LOG        how much to log: info (default), or nomation=debug,info
 
 Exit codes: 0 success, 2 wrong usage or unusable configuration, 70 own failure.";
@@ -55,6 +57,11 @@ enum Command {
     ///
     /// Needs no environment and no database.
     Openapi,
+    /// Perform executions in Chromium until INT or TERM, then finish those in hand.
+    ///
+    /// Needs DATABASE_URL, chromium and chromedriver. `serve` has such a worker inside unless
+    /// WORKER=apart; as many more as wanted may run beside it, on other machines too.
+    Worker,
 }
 
 /// Runs the command that the process was started with.
@@ -71,6 +78,7 @@ pub fn run() -> ExitCode {
             Command::Serve => serve().await,
             Command::Migrate => migrate().await,
             Command::Openapi => openapi(),
+            Command::Worker => work().await,
         }
     })
 }
@@ -125,6 +133,28 @@ fn openapi() -> ExitCode {
     // A reader that closes the pipe early, such as `head`, has what it wanted.
     let _ = writeln!(std::io::stdout(), "{:#}", crate::http::openapi());
     ExitCode::SUCCESS
+}
+
+async fn work() -> ExitCode {
+    let (database, log) = match Config::read_for_migration(&|name| std::env::var_os(name)) {
+        Ok(read) => read,
+        Err(faults) => return unusable(&faults),
+    };
+    telemetry::install(log);
+    let stop = match stop_signal() {
+        Ok(stop) => stop,
+        Err(error) => return failed(FAILURE, &format!("signals cannot be received: {error}")),
+    };
+    match Store::open(&database).await {
+        Ok(store) => {
+            tracing::info!(%database, "working");
+            Worker::new(store.clone()).run(stop).await;
+            store.close().await;
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(FAILURE, &format!("{database} cannot be opened: {}", Causes(&error))),
+    }
 }
 
 /// Resolves at the first INT or TERM.

@@ -82,6 +82,8 @@ pub struct Config {
     pub cors_origins: Vec<HeaderValue>,
     /// `REDIS_URL`, parsed.
     pub redis: Option<redis::Client>,
+    /// `WORKER`: whether this process also performs executions.
+    pub worker: bool,
 }
 
 /// What every command needs to know.
@@ -111,11 +113,13 @@ impl Config {
             hash_cost: cost::read(&mut env),
             cors_origins: read_cors_origins(&mut env),
             redis: read_redis(&mut env, app_env),
+            worker: read_worker(&mut env),
         };
         env.finish((config, log))
     }
 
-    /// Reads what `nomation migrate` needs, so that the job that runs it is given no other secret.
+    /// Reads what `nomation migrate` and `nomation worker` need, so that whoever runs them is given
+    /// no other secret.
     ///
     /// # Errors
     /// Every fault of these variables.
@@ -291,6 +295,18 @@ fn read_redis(env: &mut Environment<'_>, app_env: AppEnv) -> Option<redis::Clien
         );
     }
     Some(client)
+}
+
+fn read_worker(env: &mut Environment<'_>) -> bool {
+    match env.text("WORKER").as_deref() {
+        None | Some("inside") => true,
+        Some("apart") => false,
+        Some(other) => {
+            let remedy = "set it to inside, or to apart where `nomation worker` runs";
+            env.fault("WORKER", format!("is {other:?}"), remedy);
+            true
+        }
+    }
 }
 
 #[cfg(test)]

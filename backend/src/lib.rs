@@ -10,7 +10,8 @@
 //! - [`http`] has routes, extractors, problem documents, the access record
 //! - [`store`] keeps all of it in SQLite or PostgreSQL, one text per statement, and the
 //!   schema's migrations
-//! - [`browser`] performs the steps of a test in a real Chromium
+//! - [`worker`] takes jobs from the queue, and [`browser`] performs the steps of a test in a real
+//!   Chromium
 //! - [`domain`] says what a user, a resource, a password and a token are, and the rules they keep
 //!
 //! Calls go one way: `http` to `store` to `domain`. Nothing in `domain` knows a request, nothing in
@@ -32,3 +33,4 @@ pub mod http;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod worker;

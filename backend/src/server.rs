@@ -19,6 +19,7 @@ use crate::domain::token::Tokens;
 use crate::http::{App, Queue, router};
 use crate::store::migrations::{self, MigrationError};
 use crate::store::{Database, Store, StoreError};
+use crate::worker::Worker;
 pub use listener::BindError;
 use listener::BoundListener;
 
@@ -63,6 +64,7 @@ pub struct Server {
     listener: BoundListener,
     router: Router,
     store: Store,
+    worker: Option<Worker>,
 }
 
 impl Server {
@@ -80,6 +82,7 @@ impl Server {
             hash_cost,
             cors_origins,
             redis,
+            worker,
         } = config;
         warn_of_sqlite(app_env, &database);
         migrate_or_refuse(app_env, &database).await?;
@@ -97,7 +100,8 @@ impl Server {
         };
         let listener = BoundListener::bind(&bind).await?;
         tracing::info!(address = %listener.address(), %database, %app_env, "listening");
-        Ok(Self { listener, router: router(Arc::new(app), cors_origins), store })
+        let worker = worker.then(|| Worker::new(store.clone()));
+        Ok(Self { listener, router: router(Arc::new(app), cors_origins), store, worker })
     }
 
     /// Where the server listens: the address asked for, with the port that was really taken.
@@ -106,10 +110,18 @@ impl Server {
         self.listener.address()
     }
 
-    /// Answers until `stop` resolves, then finishes what is in flight, for ten seconds at most.
+    /// Answers until `stop` resolves, then finishes what is in flight: requests for ten seconds at
+    /// most, jobs for [`STOP_MAX`](crate::worker::STOP_MAX).
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, router, store } = self;
+        let Self { listener, router, store, worker } = self;
         let (tell, told) = oneshot::channel::<()>();
+        let (tell_worker, worker_told) = oneshot::channel::<()>();
+        let working = tokio::spawn(async move {
+            if let Some(worker) = worker {
+                // An error means that the sender is gone, which is just as good a reason to stop.
+                worker.run(async { drop(worker_told.await) }).await;
+            }
+        });
         let serving = listener.serve(router, async move {
             // An error means that the sender is gone, which is just as good a reason to stop.
             let _ = told.await;
@@ -120,10 +132,14 @@ impl Server {
             () = stop => {
                 tracing::info!("stopping: no new connections, requests in flight finish");
                 drop(tell);
+                drop(tell_worker);
                 if tokio::time::timeout(STOP_MAX, serving).await.is_err() {
                     tracing::warn!(after = ?STOP_MAX, "requests still in flight are cut off");
                 }
             }
+        }
+        if let Err(panic) = working.await {
+            tracing::error!(cause = %panic, "the worker broke");
         }
         store.close().await;
         tracing::info!("stopped");

@@ -10,8 +10,10 @@
 
 pub mod error;
 mod executions;
+mod jobs;
 mod members;
 pub mod migrations;
+mod performed;
 mod resources;
 mod sessions;
 mod statements;
@@ -25,6 +27,8 @@ use sqlx::{Connection, PgConnection, PgPool, SqliteConnection, SqlitePool};
 
 pub use error::StoreError;
 pub use executions::{Executed, IdempotencyKey, Started};
+pub use jobs::{Job, Lease, Outcome};
+pub use performed::Work;
 pub use resources::Page;
 pub use statements::Statements;
 pub use users::Credentials;

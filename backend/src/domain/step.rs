@@ -112,6 +112,21 @@ impl Step {
         }
     }
 
+    /// The word for it in JSON.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Navigate { .. } => "navigate",
+            Self::Click { .. } => "click",
+            Self::Type { .. } => "type",
+            Self::Select { .. } => "select",
+            Self::WaitFor { .. } => "waitFor",
+            Self::AssertText { .. } => "assertText",
+            Self::AssertVisible { .. } => "assertVisible",
+            Self::Screenshot {} => "screenshot",
+        }
+    }
+
     /// What is wrong with the fields, each with its name.
     fn faults(&self) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
@@ -258,7 +273,10 @@ mod tests {
         ]);
         let steps = Steps::parse(&written).unwrap();
         assert_eq!(serde_json::to_value(&steps).unwrap(), written);
-        assert_eq!(serde_json::from_value::<Steps>(written).unwrap(), steps);
+        assert_eq!(serde_json::from_value::<Steps>(written.clone()).unwrap(), steps);
+        for (step, written) in steps.as_slice().iter().zip(written.as_array().unwrap()) {
+            assert_eq!(step.action(), written["action"]);
+        }
         assert_eq!(steps.as_slice()[4].patience(), Duration::from_millis(500));
     }
 

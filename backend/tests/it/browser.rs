@@ -16,7 +16,7 @@ const SHOP: &str = include_str!("shop.html");
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// Serves the pages for as long as the test's runtime lives, and gives their origin.
-async fn pages() -> String {
+pub(crate) async fn pages() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let stuck = async || std::future::pending::<()>().await;

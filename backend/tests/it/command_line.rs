@@ -9,8 +9,10 @@ use crate::program::{Program, run};
 fn help_teaches_and_succeeds() {
     let (code, help, _) = run(&["--help"], &[]);
     assert_eq!(code, 0);
-    for taught in ["serve", "migrate", "DATABASE_URL", "JWT_SECRET", "NAME_FILE", "Exit codes"] {
-        assert!(help.contains(taught), "{taught} in {help}");
+    let commands = ["serve", "migrate", "worker"];
+    let rest = ["DATABASE_URL", "JWT_SECRET", "NAME_FILE", "Exit codes"];
+    for taught in commands.iter().chain(&rest) {
+        assert!(help.contains(*taught), "{taught} in {help}");
     }
 }
 

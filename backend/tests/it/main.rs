@@ -27,6 +27,7 @@ mod command_line;
 mod executions;
 mod flood;
 mod http_errors;
+mod jobs;
 mod migrations;
 mod outages;
 mod projects;

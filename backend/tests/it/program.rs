@@ -45,13 +45,7 @@ impl Program {
     /// Starts on a free port of its own and waits until it listens.
     pub(crate) fn serve(environment: &[(&str, &str)]) -> Self {
         let environment = [environment, &[("BIND", "127.0.0.1:0")]].concat();
-        let mut child = command(&["serve"], &environment).stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (send, lines) = channel();
-        std::thread::spawn(move || {
-            stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line))
-        });
-        let mut program = Self { child, lines, client: Client::new("") };
+        let mut program = Self::start("serve", &environment);
         let line = program.line_with("http://127.0.0.1:");
         let port: String = line
             .split("http://127.0.0.1:")
@@ -62,6 +56,29 @@ impl Program {
             .collect();
         program.client = Client::new(&format!("127.0.0.1:{port}"));
         program
+    }
+
+    fn start(name: &str, environment: &[(&str, &str)]) -> Self {
+        let mut child = command(&[name], environment).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line))
+        });
+        Self { child, lines, client: Client::new("") }
+    }
+
+    /// Starts `nomation worker` and waits until it works. There is nobody to send requests to.
+    pub(crate) fn worker(environment: &[(&str, &str)]) -> Self {
+        let program = Self::start("worker", environment);
+        program.line_with("working");
+        program
+    }
+
+    /// Ends it as the kernel ends what needs too much memory: without a word.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// The next log line that contains `text`.

@@ -1,0 +1,106 @@
+//! The worker: takes jobs from the queue and performs them in a real browser.
+//!
+//! [`Worker::run`] takes a job whenever one is due and a browser is free. A job is held under a
+//! lease of [`LEASE_SECONDS`], extended every [`HEARTBEAT`] while it is performed: a worker that is
+//! killed leaves it to the next one, [`ATTEMPTS_MAX`] times at most. A job that is cancelled, or
+//! that another worker has taken over, is noticed at the next heartbeat, and its browser ends.
+//!
+//! # At least once
+//! A step may be performed again after a worker died between performing and recording it. What is
+//! recorded is always of one attempt, from its first step on.
+
+mod job;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::domain::timestamp::Timestamp;
+use crate::http::problem::Causes;
+use crate::store::{Lease, Store};
+
+/// How long a job is a worker's own without a sign of life.
+const LEASE_SECONDS: i64 = 20;
+/// The same, for clocks.
+const LEASE: Duration = Duration::from_secs(LEASE_SECONDS.unsigned_abs());
+/// How often a worker shows that it lives; also how long a cancellation may go unnoticed.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How often a job is begun before it is given up: by then it is the job that kills workers.
+pub const ATTEMPTS_MAX: i32 = 3;
+/// Browsers at once. Each takes a core while a page loads, and some 300 MB.
+const BROWSERS: usize = 2;
+/// How often the queue is asked.
+const POLL: Duration = Duration::from_millis(250);
+/// How long to leave a database alone that did not answer.
+const AWAY: Duration = Duration::from_secs(2);
+/// How long jobs may take to finish after a stop, before they are given back.
+pub const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// Performs jobs of one queue.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    store: Store,
+}
+
+impl Worker {
+    /// A worker on the jobs of `store`.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Performs jobs until `stop` resolves; then takes no more, finishes what it holds for up to
+    /// [`STOP_MAX`], and gives back the rest.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (give_up, given_up) = watch::channel(false);
+        let browsers = Arc::new(Semaphore::new(BROWSERS));
+        let mut jobs = JoinSet::new();
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = self.take(&browsers, &mut jobs, &given_up) => {}
+            }
+            while jobs.try_join_next().is_some() {}
+        }
+        if jobs.is_empty() {
+            return;
+        }
+        tracing::info!(jobs = jobs.len(), "jobs in hand finish");
+        let finished = async { while jobs.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_MAX, finished).await.is_err() {
+            tracing::warn!(jobs = jobs.len(), after = ?STOP_MAX, "jobs are given back");
+            let _ = give_up.send(true);
+            while jobs.join_next().await.is_some() {}
+        }
+    }
+
+    /// Takes one job and begins it, or waits a little. Dropping it loses nothing but a lease.
+    async fn take(
+        &self,
+        browsers: &Arc<Semaphore>,
+        jobs: &mut JoinSet<()>,
+        given_up: &watch::Receiver<bool>,
+    ) {
+        let Ok(browser) = Arc::clone(browsers).acquire_owned().await else { return };
+        let (lease, now) = (Lease::unique(), Timestamp::now());
+        match self.store.take_job(&lease, now, now.plus_seconds(LEASE_SECONDS)).await {
+            Ok(Some(job)) => {
+                let (store, given_up) = (self.store.clone(), given_up.clone());
+                jobs.spawn(async move {
+                    job::perform(&store, &job, &lease, given_up).await;
+                    drop(browser);
+                });
+            }
+            Ok(None) => tokio::time::sleep(POLL).await,
+            Err(error) => {
+                tracing::warn!(cause = %Causes(&error), "the queue cannot be asked");
+                tokio::time::sleep(AWAY).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! One job, from its lease to its end.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{ATTEMPTS_MAX, HEARTBEAT, LEASE, LEASE_SECONDS};
+use crate::browser::{Browser, BrowserError, StepResult};
+use crate::domain::timestamp::Timestamp;
+use crate::http::problem::Causes;
+use crate::store::{Job, Lease, Outcome, Store, StoreError, Work};
+
+/// Performs a job for as long as it is this worker's.
+pub(super) async fn perform(
+    store: &Store,
+    job: &Job,
+    lease: &Lease,
+    mut given_up: watch::Receiver<bool>,
+) {
+    let span = tracing::info_span!("job", id = %job.id, attempt = job.attempts);
+    async {
+        tokio::select! {
+            done = work(store, job, lease) => if let Err(error) = done {
+                // The lease ends by itself, and then somebody tries again.
+                tracing::warn!(cause = %Causes(&error), "the job is left to its lease");
+            },
+            () = lost(store, job, lease) => tracing::info!("cancelled, or taken over"),
+            () = told(&mut given_up) => {
+                if let Err(error) = store.release_job(job, lease, Timestamp::now()).await {
+                    tracing::warn!(cause = %Causes(&error), "the job is left to its lease");
+                }
+            }
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Resolves when all jobs are to be given back.
+async fn told(given_up: &mut watch::Receiver<bool>) {
+    // An error means that the worker is gone, which is just as good a reason.
+    let _ = given_up.wait_for(|given_up| *given_up).await;
+}
+
+/// Extends the lease until it is lost. A database that is away for less than the lease costs
+/// nothing.
+async fn lost(store: &Store, job: &Job, lease: &Lease) {
+    let mut good_until = tokio::time::Instant::now() + LEASE;
+    loop {
+        tokio::time::sleep(HEARTBEAT).await;
+        let now = tokio::time::Instant::now();
+        match store.extend_lease(job, lease, Timestamp::now().plus_seconds(LEASE_SECONDS)).await {
+            Ok(true) => good_until = now + LEASE,
+            Ok(false) => return,
+            Err(_away) if now < good_until => {}
+            Err(_away) => return,
+        }
+    }
+}
+
+async fn work(store: &Store, job: &Job, lease: &Lease) -> Result<(), StoreError> {
+    let outcome = if job.attempts > ATTEMPTS_MAX {
+        Outcome::Failed(format!("{ATTEMPTS_MAX} workers were lost while they performed it"))
+    } else if let Some(execution) = job.test_execution_id {
+        match store.begin_execution((job, lease), execution, Timestamp::now()).await? {
+            Some(work) => execute(store, job, lease, execution, work).await?,
+            None => Outcome::Failed("it was over before it began".to_owned()),
+        }
+    } else if let Some(suite) = job.suite_execution_id {
+        execute_suite(store, job, lease, suite).await?
+    } else {
+        return Ok(());
+    };
+    store.end_job((job, lease), &outcome, Timestamp::now()).await?;
+    tracing::info!(?outcome, "performed");
+    Ok(())
+}
+
+/// All tests of a suite in order, also after one that failed. What an earlier attempt finished is
+/// not done again.
+async fn execute_suite(
+    store: &Store,
+    job: &Job,
+    lease: &Lease,
+    suite: Uuid,
+) -> Result<Outcome, StoreError> {
+    for execution in store.begin_suite((job, lease), suite, Timestamp::now()).await? {
+        let begun = store.begin_execution((job, lease), execution, Timestamp::now()).await?;
+        let Some(work) = begun else { continue };
+        let outcome = execute(store, job, lease, execution, work).await?;
+        store.end_execution((job, lease), execution, &outcome, Timestamp::now()).await?;
+    }
+    let unpassed = store.unpassed(suite).await?;
+    Ok(match unpassed {
+        0 => Outcome::Passed,
+        1 => Outcome::Failed("1 test did not pass".to_owned()),
+        many => Outcome::Failed(format!("{many} tests did not pass")),
+    })
+}
+
+/// Performs one execution in a browser of its own, and records each step as it is done.
+async fn execute(
+    store: &Store,
+    job: &Job,
+    lease: &Lease,
+    execution: Uuid,
+    Work { steps, timeout_seconds }: Work,
+) -> Result<Outcome, StoreError> {
+    let browser = match Browser::find(&std::env::var_os("PATH").unwrap_or_default()) {
+        Ok(browser) => browser,
+        Err(missing) => return Ok(unstarted(&missing)),
+    };
+    let (send, mut results) = mpsc::channel::<StepResult>(1);
+    let record = async {
+        let mut failure = None;
+        while let Some(result) = results.recv().await {
+            let Some(step) = steps.as_slice().get(result.index) else { continue };
+            store.record_step((job, lease), execution, step, &result).await?;
+            failure = result.failure.map(|why| format!("step {}: {why}", result.index + 1));
+        }
+        Ok::<_, StoreError>(failure.map_or(Outcome::Passed, Outcome::Failed))
+    };
+    let run = async { Ok::<_, StoreError>(browser.run(&steps, send).await) };
+    let timeout = Duration::from_secs(u64::try_from(timeout_seconds).unwrap_or_default());
+    match tokio::time::timeout(timeout, async { tokio::try_join!(run, record) }).await {
+        Ok(done) => {
+            let (ran, outcome) = done?;
+            Ok(ran.map_or_else(|error| unstarted(&error), |()| outcome))
+        }
+        Err(_elapsed) => Ok(Outcome::Failed(format!("not finished after {timeout:?}"))),
+    }
+}
+
+fn unstarted(error: &BrowserError) -> Outcome {
+    tracing::error!(cause = %Causes(error), "there is no browser");
+    Outcome::Failed(error.to_string())
+}

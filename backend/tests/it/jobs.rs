@@ -1,0 +1,233 @@
+//! Executions performed: by the worker inside, by workers apart, also by those that are killed.
+
+use std::time::Duration;
+
+use nomation::config::Config;
+use nomation::domain::timestamp::Timestamp;
+use nomation::store::Store;
+use serde_json::{Value, json};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::browser::pages;
+use crate::harness::{Engine, JWT_SECRET, TestDatabase, TestServer};
+use crate::program::Program;
+
+/// Runs an expression on the pool that is there.
+macro_rules! on_pool {
+    ($store:expr, $pool:ident => $run:expr) => {
+        match $store {
+            Store::Sqlite($pool) => $run.await.unwrap(),
+            Store::Postgres($pool) => $run.await.unwrap(),
+        }
+    };
+}
+
+/// The tables behind a server, written to as the API does.
+struct Tables(Store);
+
+impl Tables {
+    async fn of(database: &TestDatabase) -> Self {
+        let url = database.url.clone();
+        let lookup = |name: &str| (name == "DATABASE_URL").then(|| url.clone().into());
+        let (database, _log) = Config::read_for_migration(&lookup).unwrap();
+        Self(Store::open(&database).await.unwrap())
+    }
+
+    /// Writes one row; `$1` is its key.
+    async fn insert(&self, sql: &'static str, parent: Uuid, steps: &Value) -> Uuid {
+        let id = Uuid::now_v7();
+        on_pool!(&self.0, pool => async {
+            let query = sqlx::query(sql).bind(id).bind(parent).bind(Timestamp::now());
+            query.bind(Json(steps)).execute(pool).await.map(drop)
+        });
+        id
+    }
+
+    async fn test(&self, project: Uuid, steps: &Value) -> Uuid {
+        const SQL: &str = "INSERT INTO tests (id, project_id, name, description, steps, \
+                           timeout_seconds, version, created_at, updated_at) \
+                           VALUES ($1, $2, 't', '', $4, 60, 1, $3, $3)";
+        self.insert(SQL, project, steps).await
+    }
+
+    /// An execution of a test, and its job.
+    async fn execution(&self, project: Uuid, steps: &Value) -> Uuid {
+        const EXECUTION: &str = "INSERT INTO test_executions (id, test_id, status, steps, \
+                                 timeout_seconds, results, version, created_at, updated_at) \
+                                 VALUES ($1, $2, 'queued', $4, 60, '{}', 1, $3, $3)";
+        const JOB: &str = "INSERT INTO jobs (id, kind, test_execution_id, payload, state, \
+                           attempts, run_at, created_at) \
+                           SELECT $1, 'test', $2, '{}', 'queued', 0, $3, $3 \
+                           WHERE CAST($4 AS text) IS NOT NULL";
+        let test = self.test(project, steps).await;
+        let execution = self.insert(EXECUTION, test, steps).await;
+        self.insert(JOB, execution, steps).await;
+        execution
+    }
+
+    async fn text(&self, sql: &'static str, id: Uuid) -> Option<String> {
+        on_pool!(&self.0, pool => sqlx::query_scalar(sql).bind(id).fetch_one(pool))
+    }
+
+    async fn count(&self, sql: &'static str, id: Uuid) -> i64 {
+        on_pool!(&self.0, pool => sqlx::query_scalar(sql).bind(id).fetch_one(pool))
+    }
+
+    /// Waits until an execution has a status; generous, since it only passes when a test fails.
+    async fn until(&self, status: &str, id: Uuid) {
+        const STATUS: &str = "SELECT status FROM test_executions WHERE id = $1";
+        let changed = async {
+            while self.text(STATUS, id).await.unwrap() != status {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(120), changed).await;
+        let now = self.text(STATUS, id).await;
+        waited.unwrap_or_else(|_| panic!("never {status}, but {now:?}"));
+    }
+
+    async fn failure(&self, id: Uuid) -> Option<String> {
+        self.text("SELECT failure FROM test_executions WHERE id = $1", id).await
+    }
+
+    async fn steps(&self, id: Uuid) -> i64 {
+        self.count("SELECT count(*) FROM execution_steps WHERE execution_id = $1", id).await
+    }
+}
+
+/// A user's project, made through the API.
+async fn project(server: &TestServer) -> Uuid {
+    let ada = server.client.registered("ada@example.com").await;
+    let created = ada.post("/api/projects", &json!({ "name": "Shop" })).await;
+    created.text("/id").parse().unwrap()
+}
+
+async fn on_each_engine(story: impl AsyncFn(&TestDatabase)) {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let database = TestDatabase::create(engine).await;
+        story(&database).await;
+        database.remove().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_inside_performs_tests_and_suites() {
+    let origin = pages().await;
+    on_each_engine(async |database| {
+        let server = TestServer::start(&database.url, &[]).await;
+        let (tables, project) = (Tables::of(database).await, project(&server).await);
+        let good = json!([
+            { "action": "navigate", "url": origin },
+            { "action": "assertVisible", "selector": "#name" },
+            { "action": "screenshot" },
+        ]);
+        let bad = json!([
+            { "action": "navigate", "url": origin },
+            { "action": "waitFor", "selector": "#never", "timeoutMs": 10 },
+            { "action": "screenshot" },
+        ]);
+        let passed = tables.execution(project, &good).await;
+        let failed = tables.execution(project, &bad).await;
+        tables.until("passed", passed).await;
+        tables.until("failed", failed).await;
+        assert_eq!((tables.steps(passed).await, tables.failure(passed).await), (3, None));
+        assert_eq!(tables.steps(failed).await, 2, "nothing is done after a failure");
+        let why = tables.failure(failed).await.unwrap();
+        assert!(why.starts_with("step 2: ") && why.contains("#never"), "{why}");
+        let pictures = "SELECT count(*) FROM execution_steps \
+                        WHERE execution_id = $1 AND screenshot IS NOT NULL";
+        assert_eq!(
+            (tables.count(pictures, passed).await, tables.count(pictures, failed).await),
+            (1, 1)
+        );
+
+        suite_runs_in_order(&tables, project, &[&good, &bad, &good]).await;
+    })
+    .await;
+}
+
+async fn suite_runs_in_order(tables: &Tables, project: Uuid, tests: &[&Value]) {
+    let suite = "INSERT INTO test_suites (id, project_id, name, description, version, created_at, \
+                 updated_at) SELECT $1, $2, 's', '', 1, $3, $3 WHERE CAST($4 AS text) IS NOT NULL";
+    let suite = tables.insert(suite, project, &json!({})).await;
+    for (position, steps) in (0_i32..).zip(tests) {
+        let test = tables.test(project, steps).await;
+        let sql = "INSERT INTO test_suite_tests (suite_id, test_id, position) VALUES ($1, $2, $3)";
+        on_pool!(&tables.0, pool => async {
+            let query = sqlx::query(sql).bind(suite).bind(test).bind(position);
+            query.execute(pool).await.map(drop)
+        });
+    }
+    let execution = "INSERT INTO test_suite_executions (id, suite_id, status, results, version, \
+                     created_at, updated_at) VALUES ($1, $2, 'queued', $4, 1, $3, $3)";
+    let execution = tables.insert(execution, suite, &json!({})).await;
+    let job = "INSERT INTO jobs (id, kind, suite_execution_id, payload, state, attempts, run_at, \
+               created_at) VALUES ($1, 'suite', $2, $4, 'queued', 0, $3, $3)";
+    tables.insert(job, execution, &json!({})).await;
+    let over = async {
+        let status = "SELECT status FROM test_suite_executions WHERE id = $1";
+        while tables.text(status, execution).await.unwrap() != "failed" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), over).await.expect("the suite ends");
+    let statuses = "SELECT status FROM test_executions WHERE suite_execution_id = $1 ORDER BY \
+                    started_at";
+    let statuses: Vec<String> =
+        on_pool!(&tables.0, pool => sqlx::query_scalar(statuses).bind(execution).fetch_all(pool));
+    assert_eq!(statuses, ["passed", "failed", "passed"]);
+}
+
+/// `kill -9` in the middle of a page that never loads: the next worker begins again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_killed_leaves_no_execution_stuck() {
+    let origin = pages().await;
+    on_each_engine(async |database| {
+        let server = TestServer::start(&database.url, &[("WORKER", "apart")]).await;
+        let (tables, project) = (Tables::of(database).await, project(&server).await);
+        let path = std::env::var("PATH").unwrap();
+        let environment =
+            [("DATABASE_URL", &*database.url), ("JWT_SECRET", JWT_SECRET), ("PATH", &*path)];
+        let execution = tables
+            .execution(
+                project,
+                &json!([
+                    { "action": "navigate", "url": origin },
+                    { "action": "waitFor", "selector": "#slow", "timeoutMs": 2000 },
+                ]),
+            )
+            .await;
+        let mut worker = Program::worker(&environment);
+        tables.until("running", execution).await;
+        worker.kill();
+        let _next = Program::worker(&environment);
+        tables.until("failed", execution).await;
+        assert_eq!(tables.steps(execution).await, 2);
+        let attempts = "SELECT CAST(attempts AS bigint) FROM jobs WHERE test_execution_id = $1";
+        assert_eq!(tables.count(attempts, execution).await, 2);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_browser_fails_the_execution_and_nothing_else() {
+    let database = TestDatabase::create(Engine::Sqlite).await;
+    let nowhere = tempfile::tempdir().unwrap();
+    let environment = [
+        ("DATABASE_URL", &*database.url),
+        ("JWT_SECRET", JWT_SECRET),
+        ("PATH", nowhere.path().to_str().unwrap()),
+    ];
+    let program = Program::serve(&environment);
+    let ada = program.client.registered("ada@example.com").await;
+    let project = ada.post("/api/projects", &json!({ "name": "Shop" })).await.text("/id");
+    let tables = Tables::of(&database).await;
+    let execution =
+        tables.execution(project.parse().unwrap(), &json!([{ "action": "screenshot" }])).await;
+    tables.until("failed", execution).await;
+    let why = tables.failure(execution).await.unwrap();
+    assert!(why.contains("Chromium is not installed"), "{why}");
+    assert_eq!(ada.get("/api/projects").await.status, 200);
+    database.remove().await;
+}
