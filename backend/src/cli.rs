@@ -1,5 +1,8 @@
 //! The command line: which command, with which environment, ending in which exit code.
 
+mod probe;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -8,10 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Config, Faults};
 use crate::http::problem::Causes;
 use crate::server::{Server, StartError};
-use crate::store::{Store, migrations};
+use crate::store::{Store, backup, migrations};
 use crate::telemetry;
 use crate::worker::Worker;
 
+/// The server beside is not ready.
+const UNHEALTHY: u8 = 1;
 /// Wrong usage, or a configuration that cannot be used.
 const UNUSABLE: u8 = 2;
 /// A failure of our own, or of what we depend on (sysexits.h: `EX_SOFTWARE`).
@@ -31,7 +36,7 @@ Environment (every name marked * also as NAME_FILE, the path of a file that hold
   WORKER          inside (default): `serve` also performs executions; apart: only `worker` does
   RUST_LOG        how much to log: info (default), or nomation=debug,info
 
-Exit codes: 0 success, 2 wrong usage or unusable configuration, 70 own failure.";
+Exit codes: 0 success, 1 not healthy, 2 wrong usage or unusable configuration, 70 own failure.";
 
 /// The application behind Gatehouse: users, their projects and tests, over an internal HTTP API.
 #[derive(Parser)]
@@ -62,6 +67,24 @@ enum Command {
     /// Needs DATABASE_URL, chromium and chromedriver. `serve` has such a worker inside unless
     /// WORKER=apart; as many more as wanted may run beside it, on other machines too.
     Worker,
+    /// Write the whole database to a new file, while it is in use.
+    ///
+    /// Needs DATABASE_URL, and for PostgreSQL its own pg_dump.
+    Backup {
+        /// The file to write; it must not exist.
+        file: PathBuf,
+    },
+    /// Fill an empty database from a backup.
+    ///
+    /// Needs DATABASE_URL, and for PostgreSQL its own pg_restore.
+    Restore {
+        /// A file that `nomation backup` wrote.
+        file: PathBuf,
+    },
+    /// Say by the exit code whether the server that runs beside is ready: 0, or 1 and why not.
+    ///
+    /// Needs BIND only; made for the health check of a container.
+    Health,
 }
 
 /// Runs the command that the process was started with.
@@ -79,6 +102,9 @@ pub fn run() -> ExitCode {
             Command::Migrate => migrate().await,
             Command::Openapi => openapi(),
             Command::Worker => work().await,
+            Command::Backup { file } => copy(Direction::Out, &file).await,
+            Command::Restore { file } => copy(Direction::In, &file).await,
+            Command::Health => health().await,
         }
     })
 }
@@ -114,7 +140,7 @@ async fn serve() -> ExitCode {
 }
 
 async fn migrate() -> ExitCode {
-    let (database, log) = match Config::read_for_migration(&|name| std::env::var_os(name)) {
+    let (database, log) = match Config::read_database_alone(&|name| std::env::var_os(name)) {
         Ok(read) => read,
         Err(faults) => return unusable(&faults),
     };
@@ -136,7 +162,7 @@ fn openapi() -> ExitCode {
 }
 
 async fn work() -> ExitCode {
-    let (database, log) = match Config::read_for_migration(&|name| std::env::var_os(name)) {
+    let (database, log) = match Config::read_database_alone(&|name| std::env::var_os(name)) {
         Ok(read) => read,
         Err(faults) => return unusable(&faults),
     };
@@ -154,6 +180,37 @@ async fn work() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => failed(FAILURE, &format!("{database} cannot be opened: {}", Causes(&error))),
+    }
+}
+
+/// Which way a backup goes.
+enum Direction {
+    Out,
+    In,
+}
+
+async fn copy(direction: Direction, file: &Path) -> ExitCode {
+    let (database, _log) = match Config::read_database_alone(&|name| std::env::var_os(name)) {
+        Ok(read) => read,
+        Err(faults) => return unusable(&faults),
+    };
+    let copied = match direction {
+        Direction::Out => backup::backup(&database, file).await,
+        Direction::In => backup::restore(&database, file).await,
+    };
+    match copied {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(FAILURE, &format!("{database}: {}", Causes(&error))),
+    }
+}
+
+async fn health() -> ExitCode {
+    match Config::read_address(&|name| std::env::var_os(name)) {
+        Ok(bind) => match probe::ask(&bind).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => failed(UNHEALTHY, &why),
+        },
+        Err(faults) => unusable(&faults),
     }
 }
 

@@ -118,12 +118,22 @@ impl Config {
         env.finish((config, log))
     }
 
-    /// Reads what `nomation migrate` and `nomation worker` need, so that whoever runs them is given
-    /// no other secret.
+    /// Reads where the server listens, all that `nomation health` needs.
+    ///
+    /// # Errors
+    /// What is wrong with `BIND`.
+    pub fn read_address(lookup: Lookup<'_>) -> Result<Bind, Faults> {
+        let mut env = Environment::new(lookup);
+        let bind = read_bind(&mut env);
+        env.finish(bind)
+    }
+
+    /// Reads what the commands on the database alone need, so that whoever runs them
+    /// is given no other secret.
     ///
     /// # Errors
     /// Every fault of these variables.
-    pub fn read_for_migration(lookup: Lookup<'_>) -> Result<(Database, LogConfig), Faults> {
+    pub fn read_database_alone(lookup: Lookup<'_>) -> Result<(Database, LogConfig), Faults> {
         let mut env = Environment::new(lookup);
         let log = LogConfig { app_env: read_app_env(&mut env), filter: read_filter(&mut env) };
         let database = read_database(&mut env);

@@ -8,6 +8,7 @@
 //! sqlx's `Any` driver knows nine kinds of value and neither UUIDs nor instants; a trait with two
 //! implementations would write every statement twice.
 
+pub mod backup;
 pub mod error;
 mod executions;
 mod jobs;
@@ -149,14 +150,19 @@ impl Store {
     }
 }
 
-/// The settings that every SQLite connection has. Creates the folder, readable by nobody else: it
-/// holds the hashes.
-fn sqlite_options(options: &SqliteConnectOptions) -> Result<SqliteConnectOptions, StoreError> {
+/// Creates the folder of the file, readable by nobody else: it holds the hashes.
+fn make_folder(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     if let Some(folder) = options.get_filename().parent().filter(|f| !f.as_os_str().is_empty()) {
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.recursive(true).create(folder).map_err(sqlx::Error::Io)?;
     }
+    Ok(())
+}
+
+/// The settings that every SQLite connection has.
+fn sqlite_options(options: &SqliteConnectOptions) -> Result<SqliteConnectOptions, StoreError> {
+    make_folder(options)?;
     Ok(options
         .clone()
         .create_if_missing(true)

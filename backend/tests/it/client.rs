@@ -68,6 +68,14 @@ impl Client {
         self.with_token(&answer.text("/accessToken"))
     }
 
+    /// Somebody who has registered, logged in again.
+    pub(crate) async fn logged_in(&self, email: &str) -> Self {
+        let body = json!({ "email": email, "password": "correct horse" });
+        let answer = self.post("/api/auth/login", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        self.with_token(&answer.text("/accessToken"))
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path).body(Full::default()).unwrap()).await
     }

@@ -30,7 +30,7 @@ impl Tables {
     async fn of(database: &TestDatabase) -> Self {
         let url = database.url.clone();
         let lookup = |name: &str| (name == "DATABASE_URL").then(|| url.clone().into());
-        let (database, _log) = Config::read_for_migration(&lookup).unwrap();
+        let (database, _log) = Config::read_database_alone(&lookup).unwrap();
         Self(Store::open(&database).await.unwrap())
     }
 

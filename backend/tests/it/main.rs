@@ -22,6 +22,7 @@ mod program;
 mod relay;
 
 mod accounts;
+mod backups;
 mod browser;
 mod command_line;
 mod executions;

@@ -11,7 +11,7 @@ use crate::harness::{Engine, TestDatabase};
 async fn there_and_back_again(engine: Engine) {
     let database = TestDatabase::create(engine).await;
     let lookup = |name: &str| (name == "DATABASE_URL").then(|| database.url.clone().into());
-    let (settings, _log) = Config::read_for_migration(&lookup).unwrap();
+    let (settings, _log) = Config::read_database_alone(&lookup).unwrap();
 
     let all = migrations::pending(&settings).await.unwrap();
     assert!(!all.is_empty());

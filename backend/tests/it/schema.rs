@@ -104,7 +104,7 @@ async fn catalogue(engine: Engine, statement: &'static str) -> Catalogue {
     use sqlx::Connection as _;
     let database = TestDatabase::create(engine).await;
     let lookup = |name: &str| (name == "DATABASE_URL").then(|| database.url.clone().into());
-    let (settings, _log) = Config::read_for_migration(&lookup).unwrap();
+    let (settings, _log) = Config::read_database_alone(&lookup).unwrap();
     migrations::run(&settings).await.unwrap();
     let read = match engine {
         Engine::Sqlite => {
