@@ -18,6 +18,7 @@ mod openapi;
 mod page;
 mod precondition;
 pub mod problem;
+mod progress;
 mod record;
 mod resources;
 mod sessions;

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Problem;
-use super::{App, auth, document, executions, health, members, resources, sessions};
+use super::{App, auth, document, executions, health, members, progress, resources, sessions};
 use crate::domain::RESOURCES;
 use crate::domain::step::Step;
 use crate::store::Executed;
@@ -50,6 +50,8 @@ fn routes_and_document() -> (Router<Arc<App>>, Json) {
         .routes(routes!(sessions::logout))
         .routes(routes!(sessions::change_password))
         .routes(routes!(members::list, members::replace))
+        .routes(routes!(progress::events))
+        .routes(routes!(progress::screenshot))
         .split_for_parts();
     let mut document = json!(document);
     for resource in RESOURCES {

@@ -7,9 +7,12 @@ use nomation::domain::timestamp::Timestamp;
 use nomation::store::Store;
 use serde_json::{Value, json};
 use sqlx::types::Json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::browser::pages;
+use crate::client::Client;
 use crate::harness::{Engine, JWT_SECRET, TestDatabase, TestServer};
 use crate::program::Program;
 
@@ -94,6 +97,54 @@ impl Tables {
     async fn steps(&self, id: Uuid) -> i64 {
         self.count("SELECT count(*) FROM execution_steps WHERE execution_id = $1", id).await
     }
+}
+
+/// Reads a stream of events to its end.
+async fn events(client: &Client, execution: Uuid, last_event_id: &str) -> String {
+    let mut stream = TcpStream::connect(&client.address).await.unwrap();
+    let token = client.token.as_ref().unwrap();
+    let request = format!(
+        "GET /api/executions/{execution}/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         authorization: Bearer {token}\r\nlast-event-id: {last_event_id}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_string(&mut answer));
+    read.await.expect("the stream ends with the execution").unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_streamed_to_the_owner_and_resumed_where_it_was() {
+    let origin = pages().await;
+    on_each_engine(async |database| {
+        let server = TestServer::start(&database.url, &[]).await;
+        let tables = Tables::of(database).await;
+        let ada = server.client.registered("ada@example.com").await;
+        let project = ada.post("/api/projects", &json!({ "name": "Shop" })).await.text("/id");
+        let steps = json!([{ "action": "navigate", "url": origin }, { "action": "screenshot" }]);
+        let execution = tables.execution(project.parse().unwrap(), &steps).await;
+
+        let whole = events(&ada, execution, "").await;
+        assert!(whole.contains("content-type: text/event-stream"), "{whole}");
+        let order = ["id: 0", "\"navigate\"", "id: 1", "\"hasScreenshot\":true", "event: end"];
+        let places: Vec<usize> = order.iter().map(|text| whole.find(text).unwrap()).collect();
+        assert!(places.is_sorted(), "{whole}");
+        assert!(whole.contains(r#"{"status":"passed","failure":null}"#), "{whole}");
+        let rest = events(&ada, execution, "0").await;
+        assert!(!rest.contains("id: 0") && rest.contains("id: 1"), "{rest}");
+
+        let picture = format!("/api/executions/{execution}/steps/1/screenshot");
+        let bob = server.client.registered("bob@example.com").await;
+        let hidden = format!("/api/executions/{execution}/events");
+        for path in [&*picture, &*hidden, "/api/executions/x/events"] {
+            assert_eq!(bob.get(path).await.status, 404, "{path}");
+        }
+        assert_eq!(server.client.get(&hidden).await.status, 401);
+        let none = format!("/api/executions/{execution}/steps/0/screenshot");
+        assert_eq!(ada.get(&none).await.status, 404);
+    })
+    .await;
 }
 
 /// A user's project, made through the API.
