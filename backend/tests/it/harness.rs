@@ -136,7 +136,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let database = TestDatabase::create(engine).await;
-    let server = TestServer::start(&database.url, &[]).await;
+    // What is asked for stays as it was asked for; the stories of the worker start their own.
+    let server = TestServer::start(&database.url, &[("WORKER", "apart")]).await;
     let outcome = tokio::spawn(story(server)).await;
     database.remove().await;
     if let Err(failure) = outcome {
