@@ -6,6 +6,7 @@
 //! `NAME_FILE` names.
 
 mod cost;
+mod cors;
 mod environment;
 mod secret;
 
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 
-use axum::http::{HeaderValue, Uri};
+use axum::http::HeaderValue;
 use tracing_subscriber::EnvFilter;
 
 use environment::Environment;
@@ -111,7 +112,7 @@ impl Config {
             jwt_secret: read_jwt_secret(&mut env, app_env),
             jwt_previous: read_jwt_previous(&mut env, app_env),
             hash_cost: cost::read(&mut env),
-            cors_origins: read_cors_origins(&mut env),
+            cors_origins: cors::read(&mut env),
             redis: read_redis(&mut env, app_env),
             worker: read_worker(&mut env),
         };
@@ -256,33 +257,6 @@ fn refuse_weak(env: &mut Environment<'_>, name: &'static str, secret: &Secret, r
     } else if secret.is_guessable() {
         env.fault(name, "is an example or a pattern, not a random secret", remedy);
     }
-}
-
-fn read_cors_origins(env: &mut Environment<'_>) -> Vec<HeaderValue> {
-    let list = env.text("CORS_ORIGIN").unwrap_or_default();
-    let mut origins = Vec::new();
-    for origin in list.split(',').map(str::trim).filter(|origin| !origin.is_empty()) {
-        match parse_origin(origin) {
-            Some(value) => origins.push(value),
-            None => env.fault(
-                "CORS_ORIGIN",
-                format!("has {origin:?}, which is no origin"),
-                "scheme, host and port as a browser sends them, without a path: \
-                 https://app.example.com, several separated by commas; * is not accepted, name the \
-                 origins",
-            ),
-        }
-    }
-    origins
-}
-
-/// Accepts `scheme://host[:port]` and nothing after it: anything else would never equal what a
-/// browser sends.
-fn parse_origin(origin: &str) -> Option<HeaderValue> {
-    let uri: Uri = origin.parse().ok()?;
-    let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
-    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
-    (format!("{scheme}://{authority}") == origin).then(|| origin.parse().ok()).flatten()
 }
 
 fn read_redis(env: &mut Environment<'_>, app_env: AppEnv) -> Option<redis::Client> {
