@@ -24,8 +24,9 @@
 //! - [`response`]: the headers that every response carries
 //! - [`record`]: the access log
 //!
-//! Off the path: [`config`], [`server`] (start and stop), [`reload`], [`admin`] (the control
-//! thread), [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
+//! Off the path: [`acme`] (certificates), [`config`], [`server`] (start and stop), [`reload`],
+//! [`admin`] (the control thread), [`deadline`] (time bounds without timers), [`telemetry`],
+//! [`cli`].
 //!
 //! # Invariants
 //!
@@ -64,6 +65,7 @@ mod rejection;
 mod response;
 mod record;
 
+mod acme;
 mod admin;
 pub mod cli;
 pub mod config;

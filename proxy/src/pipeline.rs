@@ -170,6 +170,9 @@ fn decide(
     integrity(&head, origin, body.as_ref(), switches)?;
     let host = origin.hosts.host(&head, origin, snapshot, &client, secure)?;
     record.host = Some(Rc::clone(&host));
+    if let Some(answer) = challenge(origin, snapshot, &host.name, &head) {
+        return Ok(Decision::Answer(answer));
+    }
     let site = host.site(&snapshot.sites)?;
     record.route = Some(Rc::clone(&site.default));
     if !site.admits(client.ip) {
@@ -208,6 +211,14 @@ fn decide(
         true => Decision::Switch(Box::new(Switch { upstream, outgoing, stream })),
         false => Decision::Forward(upstream, outgoing),
     })
+}
+
+/// What a CA asks over plain HTTP, before any rule: of nobody else, and never forwarded.
+fn challenge(origin: &Origin, snapshot: &Snapshot, host: &str, head: &Parts) -> Option<Answer> {
+    match origin.tls {
+        Some(_) => None,
+        None => snapshot.plan.challenges.answer(host, head.uri.path()),
+    }
 }
 
 /// What no backend may see. The framing itself is hyper's to parse; what it accepts and should not,

@@ -97,14 +97,16 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     control.records.reopen(&config.log.access)?;
     let tls = match before.config.tls.min_version == config.tls.min_version {
         true => Arc::clone(&before.tls), // with its ticket key: sessions resume
-        false => tls::config(Arc::clone(&control.certificates), config.tls.min_version)?,
+        false => tls::config(Arc::clone(&control.issuance.certificates), config.tls.min_version)?,
     };
-    control.certificates.issue(&control.authority, &config.sites, worker::wall_clock())?;
+    control.issuance.install(&config, worker::wall_clock())?;
     telemetry::set_level(config.log.level);
     let (generation, warnings) = (before.generation + 1, config.warnings.clone());
     let https_port = sockets.https_port();
     let health = Plan::health(&config, Some(&before));
-    let plan = Arc::new(Plan { config, tls, https_port, generation, health, clients });
+    let challenges = Arc::clone(&before.challenges);
+    let plan = Plan { config, tls, challenges, https_port, generation, health, clients };
+    let plan = Arc::new(plan);
     control.plan.replace(Arc::clone(&plan));
     control.sockets.replace(sockets);
     for worker in &control.workers {

@@ -28,6 +28,8 @@ pub(crate) enum Answer {
     Upstream(Response<UpstreamBody>),
     /// A response of Gatehouse's own that is no error: status and fields.
     Own(StatusCode, HeaderMap),
+    /// What proves to a CA that a name is ours.
+    Challenge(Bytes),
 }
 
 /// What a response gets besides what the answer brought.
@@ -68,6 +70,13 @@ pub(crate) fn finish(
             let mut response = Response::new(());
             (*response.status_mut(), *response.headers_mut()) = (status, fields);
             (response, Source::Own(Bytes::new()))
+        }
+        Ok(Answer::Challenge(proof)) => {
+            record.answered(StatusCode::OK, None);
+            let mut response = Response::new(());
+            let text = HeaderValue::from_static("application/octet-stream"); // RFC 8555, 8.3
+            response.headers_mut().insert(header::CONTENT_TYPE, text);
+            (response, Source::Own(proof))
         }
         Err(rejection) => reject(&rejection, with.wants_html, &mut record),
     };

@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::acme::Issuance;
 use crate::admin::{self, AdminSocket, Command, Control};
 use crate::config::{AdminAddress, Config, Issuer};
 use crate::listener::{ListenError, Sockets};
@@ -27,18 +28,13 @@ use crate::reload::{Change, FileWatch, Refused, Reloaded};
 use crate::snapshot::Plan;
 use crate::telemetry::{self, Counters};
 use crate::tls;
-use crate::tls::certificates::Certificates;
-use crate::tls::internal::{Authority, InternalError};
-use crate::tls::store::{Store, StoreError};
+use crate::tls::internal::InternalError;
 use crate::worker::{self, Shared};
 
 /// Gatehouse cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The certificate store cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The development CA cannot be used.
+    /// The certificate store, or the development CA in it, cannot be used.
     #[error(transparent)]
     Internal(#[from] InternalError),
     /// An address cannot be listened on.
@@ -108,13 +104,9 @@ impl Server {
     /// See [`StartError`]; nothing is left running or listening.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let files = FileWatch::new(&config.files);
-        let store = Store::open(&config.tls.store)?;
-        let now = worker::wall_clock();
-        let authority = Authority::open(&store, now)?;
-        let certificates = Arc::new(Certificates::default());
-        certificates.issue(&authority, &config.sites, now)?;
-        announce(&config, &authority);
-        let tls = tls::config(Arc::clone(&certificates), config.tls.min_version)?;
+        let issuance = Issuance::open(&config, worker::wall_clock())?;
+        announce(&config, &issuance);
+        let tls = tls::config(Arc::clone(&issuance.certificates), config.tls.min_version)?;
         let workers = config.listen.workers;
         let (sockets, listeners) = Sockets::default().open(&config.listen, workers)?;
         let admin = AdminSocket::bind(&config.listen.admin)?;
@@ -135,7 +127,10 @@ impl Server {
         let phase = watch::Sender::new(Phase::Serving);
         let https_port = sockets.https_port();
         let (health, clients) = (Plan::health(&config, None), Plan::clients(&config)?);
-        let plan = Arc::new(Plan { config, tls, https_port, generation: 0, health, clients });
+        let challenges = Arc::clone(&issuance.challenges);
+        let generation = 0;
+        let plan = Plan { config, tls, challenges, https_port, generation, health, clients };
+        let plan = Arc::new(plan);
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let mut control = Control {
             shared: Arc::clone(&shared),
@@ -145,8 +140,7 @@ impl Server {
             records: records.clone(),
             commands: commands.clone(),
             counters: Vec::new(),
-            certificates,
-            authority,
+            issuance,
             dropped,
             phase: phase.clone(),
         };
@@ -265,17 +259,10 @@ async fn second_signal() {
 }
 
 /// What the operator has to know about certificates.
-fn announce(config: &Config, authority: &Authority) {
-    let root = authority.root.display();
+fn announce(config: &Config, issuance: &Issuance) {
+    let root = issuance.root().display();
     if config.sites.iter().any(|site| site.issuer == Issuer::Internal) {
         tracing::info!("certificates by the development CA; clients must trust {root}");
-    }
-    for site in config.sites.iter().filter(|site| site.issuer == Issuer::Acme) {
-        let hosts = site.hosts.join(", ");
-        tracing::warn!(
-            "{hosts}: this version does not speak ACME yet; the site is served with a certificate \
-             of the development CA"
-        );
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ServerConfig};
 
+use crate::acme::challenge::Challenges;
 use crate::config::{self, Config, Server, UpstreamId};
 use crate::deadline::Deadlines;
 use crate::policy::rate_limit::Rules;
@@ -17,6 +18,8 @@ use crate::upstream::{Upstream, client_config};
 pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) tls: Arc<ServerConfig>,
+    /// What a CA is shown while an order is pending.
+    pub(crate) challenges: Arc<Challenges>,
     /// Where plain HTTP is redirected to.
     pub(crate) https_port: u16,
     /// 0 at the start, one more with each reload.

@@ -18,13 +18,16 @@ use crate::apt::{self, Tool};
 use crate::port;
 use crate::process::{self, Running};
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 8] = [
     Tool { program: "initdb", package: "postgresql", service: Some("postgresql") },
     Tool { program: "postgres", package: "postgresql", service: Some("postgresql") },
     Tool { program: "redis-server", package: "redis-server", service: Some("redis-server") },
     // Started by the tests themselves, one for each execution.
     Tool { program: "chromium", package: "chromium", service: None },
     Tool { program: "chromedriver", package: "chromium-driver", service: None },
+    Tool { program: "pebble", package: "pebble", service: None },
+    Tool { program: "pebble-challtestsrv", package: "pebble", service: None },
+    Tool { program: "openssl", package: "openssl", service: None },
 ];
 
 const START_BOUND: Duration = Duration::from_secs(60);

@@ -125,12 +125,13 @@ fn labelled(control: &Control) -> [Family; 4] {
         .map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), count))
         .collect();
     let ends = control
+        .issuance
         .certificates
         .lives()
         .into_iter()
         .map(|(hosts, end)| {
             let end = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            (format!("{{hosts=\"{hosts}\"}}"), end)
+            (format!("{{hosts=\"{}\"}}", hosts.join(", ")), end)
         })
         .collect();
     let plan = control.plan();

@@ -1,7 +1,8 @@
 //! The control thread: the admin listener and the chores that no request waits for.
 //!
 //! `GET /healthz` · `GET /readyz` · `GET /metrics` (Prometheus text) · `GET /api/status` (JSON) ·
-//! `POST /api/reload` · `POST /api/drain`. A token, where one is configured, is required on every
+//! `POST /api/reload` · `POST /api/drain` · `GET /api/certificates` ·
+//! `POST /api/certificates/renew`. A token, where one is configured, is required on every
 //! path but the first two, which say nothing about the configuration.
 
 mod checks;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::checks::Checks;
 pub(crate) use self::socket::AdminSocket;
 use self::socket::{Accepting, Stream};
+use crate::acme::{self, Issuance};
 use crate::listener::Sockets;
 use crate::policy::rate_limit::Limiter;
 use crate::record::RecordSink;
@@ -39,8 +41,6 @@ use crate::reload::{Change, FileWatch, Refused, Reloaded, reload};
 use crate::server::Phase;
 use crate::snapshot::Plan;
 use crate::telemetry::Counters;
-use crate::tls::certificates::Certificates;
-use crate::tls::internal::Authority;
 use crate::worker::{self, Shared};
 
 /// What the control thread looks after.
@@ -54,8 +54,7 @@ pub(crate) struct Control {
     /// To this thread itself.
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) counters: Vec<Arc<Counters>>,
-    pub(crate) certificates: Arc<Certificates>,
-    pub(crate) authority: Authority,
+    pub(crate) issuance: Issuance,
     /// Records that the sink did not take.
     pub(crate) dropped: Arc<AtomicU64>,
     pub(crate) phase: watch::Sender<Phase>,
@@ -118,24 +117,16 @@ pub(crate) fn run(
     })
 }
 
-/// Sweeps a sixteenth of the limiter's table, so that a round takes four seconds; and renews what
-/// is due.
-fn chores(control: &Control, turn: usize) {
+/// Sweeps a sixteenth of the limiter's table, so that a round takes four seconds; and begins the
+/// renewals that are due.
+fn chores(control: &Rc<Control>, turn: usize) {
     let shared = &control.shared;
     let now = Instant::now().saturating_duration_since(shared.started);
     let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
     let share = Limiter::turns() / 16;
     (0..share)
         .for_each(|part| shared.limiter.sweep(turn.wrapping_mul(share).wrapping_add(part), now));
-    let wall = worker::wall_clock();
-    if turn.is_multiple_of(240) && control.certificates.is_due(wall) {
-        match control.certificates.issue(&control.authority, &control.plan().config.sites, wall) {
-            Ok(()) => tracing::info!("certificates renewed"),
-            Err(error) => {
-                tracing::error!(%error, "certificates cannot be renewed; trying again in a minute")
-            }
-        }
-    }
+    acme::tick(control, worker::wall_clock());
 }
 
 async fn listen(control: Rc<Control>, listener: Accepting) {
@@ -182,7 +173,11 @@ async fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full
             "a bearer token is required\n".to_owned(),
         );
     }
-    let wanted = if matches!(path, "/api/reload" | "/api/drain") { "POST" } else { "GET" };
+    let wanted = if matches!(path, "/api/reload" | "/api/drain" | "/api/certificates/renew") {
+        "POST"
+    } else {
+        "GET"
+    };
     if request.method() != wanted && (wanted, request.method()) != ("GET", &Method::HEAD) {
         let allowed = format!("{wanted} only\n");
         return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", allowed);
@@ -206,6 +201,12 @@ async fn answer(control: &Control, request: &Request<Incoming>) -> Response<Full
             });
             text(StatusCode::ACCEPTED, "application/json", "{\"draining\":true}\n".to_owned())
         }
+        "/api/certificates" => {
+            let certificates = control.issuance.overview(&control.plan().config);
+            let document = json!({ "certificates": certificates });
+            text(StatusCode::OK, "application/json", format!("{document:#}\n"))
+        }
+        "/api/certificates/renew" => renewal(control, request.uri().query()),
         "/api/status" => text(StatusCode::OK, "application/json", metrics::status(control)),
         _ => text(StatusCode::NOT_FOUND, "text/plain", "no such page\n".to_owned()),
     }
@@ -230,6 +231,20 @@ async fn reloaded(control: &Control) -> Response<Full<Bytes>> {
                 json!({ "ok": false, "message": message, "faults": [], "text": message });
             (StatusCode::UNPROCESSABLE_ENTITY, document)
         }
+    };
+    text(status, "application/json", format!("{document:#}\n"))
+}
+
+/// `POST /api/certificates/renew`, of all or of `?name=`: 202 and how many, or 404.
+fn renewal(control: &Control, query: Option<&str>) -> Response<Full<Bytes>> {
+    let name = query.and_then(|query| query.strip_prefix("name="));
+    let count = control.issuance.hurry(name);
+    let (status, document) = match (count, name) {
+        (0, Some(_)) => {
+            let message = "no site has this name as its first host and gets certificates over ACME";
+            (StatusCode::NOT_FOUND, json!({ "ok": false, "message": message }))
+        }
+        _ => (StatusCode::ACCEPTED, json!({ "ok": true, "renewing": count })),
     };
     text(status, "application/json", format!("{document:#}\n"))
 }

@@ -1,6 +1,7 @@
 //! What a configuration is once it is whole: no `Option` means "default", names have become
 //! indexes, patterns and header values are compiled.
 
+mod acme;
 mod balance;
 mod admin;
 mod clients;
@@ -20,6 +21,7 @@ use crate::compression::Compression;
 use crate::policy::headers::HeaderPolicy;
 use crate::site::pattern::Pattern;
 
+pub use self::acme::{Acme, Challenge, UntilIssued};
 pub use self::admin::{Admin, AdminAddress};
 pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};
@@ -88,15 +90,6 @@ pub enum TlsVersion {
     V1_2,
     /// TLS 1.3 (RFC 8446).
     V1_3,
-}
-
-/// The `[acme]` section.
-#[derive(Debug, Clone)]
-pub struct Acme {
-    /// The directory URL (default Let's Encrypt).
-    pub directory: String,
-    /// The account's contact address.
-    pub email: Option<String>,
 }
 
 /// The `[limits]` section; defaults are the contract's.
@@ -182,6 +175,14 @@ pub struct Site {
     pub default: Route,
     /// First match wins; each route is already complete with what it inherits from the site.
     pub routes: Vec<(Pattern, Route)>,
+}
+
+impl Site {
+    /// Its first host, which is also the name of its certificate.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.hosts.first().map_or("", String::as_str)
+    }
 }
 
 /// What happens to the requests of a site or of a path pattern in it.

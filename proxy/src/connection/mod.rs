@@ -19,6 +19,7 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -65,13 +66,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         drop(deadline);
         return Box::pin(http1(stream, Origin::new(worker, peer, None))).await;
     }
-    let secured = deadline.guard(Box::pin(tls::accept(stream, &worker.snapshot().plan.tls))).await;
-    drop(deadline);
+    let plan = Arc::clone(&worker.snapshot().plan);
+    let handshake = Box::pin(tls::accept(stream, &plan.tls, &plan.challenges));
+    let secured = deadline.guard(handshake).await;
+    drop((deadline, plan));
     match secured {
-        Some(Ok(Secured { stream, http2: false, session })) => {
+        Some(Ok(None)) => {}
+        Some(Ok(Some(Secured { stream, http2: false, session }))) => {
             Box::pin(http1(stream, Origin::new(worker, peer, Some(session)))).await;
         }
-        Some(Ok(Secured { stream, http2: true, session })) => {
+        Some(Ok(Some(Secured { stream, http2: true, session }))) => {
             Box::pin(http2(stream, Origin::new(worker, peer, Some(session)))).await;
         }
         Some(Err(error)) => {

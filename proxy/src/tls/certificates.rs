@@ -14,56 +14,63 @@ use arc_swap::ArcSwap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::internal::{Authority, InternalError};
-use crate::config::Site;
+use super::leaf::Leaf;
 
 /// The certificates of all sites.
 #[derive(Debug, Default)]
 pub(crate) struct Certificates(ArcSwap<Snapshot>);
 
+/// What some hosts are served with.
+pub(crate) struct Served {
+    pub(crate) hosts: Vec<String>,
+    pub(crate) leaf: Leaf,
+    /// Whether the development CA signed it.
+    pub(crate) internal: bool,
+}
+
 #[derive(Debug, Default)]
 struct Snapshot {
     by_name: HashMap<Box<str>, Arc<CertifiedKey>>,
     nameless: Option<Arc<CertifiedKey>>,
-    /// When the first of them has to be replaced.
+    /// When the first of the development CA's has to be replaced.
     renew_at: Option<SystemTime>,
-    lives: Vec<(String, SystemTime)>,
+    lives: Vec<(Vec<String>, SystemTime)>,
 }
 
 impl Certificates {
-    /// Issues a leaf for every site and swaps all of them in.
-    pub(crate) fn issue(
-        &self,
-        authority: &Authority,
-        sites: &[Site],
-        now: SystemTime,
-    ) -> Result<(), InternalError> {
+    /// Swaps all of them in.
+    pub(crate) fn replace(&self, all: Vec<Served>) {
         let mut next = Snapshot::default();
         let mut nameless_is_address = false;
-        for site in sites {
-            let leaf = authority.issue(&site.hosts, now)?;
-            let has_address = site.hosts.iter().any(|host| host.parse::<IpAddr>().is_ok());
+        for Served { hosts, leaf, internal } in all {
+            if hosts.is_empty() {
+                continue;
+            }
+            let has_address = hosts.iter().any(|host| host.parse::<IpAddr>().is_ok());
             if next.nameless.is_none() || (has_address && !nameless_is_address) {
                 next.nameless = Some(Arc::clone(&leaf.key));
                 nameless_is_address = has_address;
             }
-            for host in &site.hosts {
+            for host in &hosts {
                 next.by_name.insert(host.as_str().into(), Arc::clone(&leaf.key));
             }
-            next.lives.push((site.hosts.join(", "), leaf.not_after));
-            next.renew_at = next.renew_at.into_iter().chain([leaf.renew_at]).min();
+            if internal {
+                let life = leaf.not_after.duration_since(leaf.not_before).unwrap_or_default();
+                let renew_at = leaf.not_before + life * 2 / 3;
+                next.renew_at = next.renew_at.into_iter().chain([renew_at]).min();
+            }
+            next.lives.push((hosts, leaf.not_after));
         }
         self.0.store(Arc::new(next));
-        Ok(())
     }
 
-    /// Whether a certificate has to be replaced.
+    /// Whether a certificate of the development CA has to be replaced.
     pub(crate) fn is_due(&self, now: SystemTime) -> bool {
         self.0.load().renew_at.is_some_and(|at| at <= now)
     }
 
     /// The hosts of each certificate and when it ends.
-    pub(crate) fn lives(&self) -> Vec<(String, SystemTime)> {
+    pub(crate) fn lives(&self) -> Vec<(Vec<String>, SystemTime)> {
         self.0.load().lives.clone()
     }
 }

@@ -18,6 +18,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::leaf::Leaf;
 use super::store::{Store, StoreError};
 
 const ROOT: &str = "internal-ca.pem";
@@ -58,14 +59,6 @@ pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// The file to trust.
     pub(crate) root: PathBuf,
-}
-
-/// A certificate with its key, and when it has to be replaced.
-pub(crate) struct Leaf {
-    pub(crate) key: Arc<CertifiedKey>,
-    /// When two thirds of its life are over.
-    pub(crate) renew_at: SystemTime,
-    pub(crate) not_after: SystemTime,
 }
 
 impl Authority {
@@ -111,13 +104,13 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let not_after = now + LEAF_LIFE;
-        params.not_before = (now - BACKDATE).into();
+        let (not_before, not_after) = (now - BACKDATE, now + LEAF_LIFE);
+        params.not_before = not_before.into();
         params.not_after = not_after.into();
         let certificate = params.signed_by(&key, &self.issuer)?;
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let key = CertifiedKey::new(vec![certificate.der().clone()], any_ecdsa_type(&private)?);
-        Ok(Leaf { key: Arc::new(key), renew_at: now + LEAF_LIFE * 2 / 3, not_after })
+        Ok(Leaf { key: Arc::new(key), not_before, not_after })
     }
 }
 
@@ -146,7 +139,8 @@ mod tests {
         let second = Authority::open(&store, now).unwrap();
         assert_eq!(before, root(&second));
         let leaf = second.issue(&["localhost".into(), "127.0.0.1".into()], now).unwrap();
-        assert!(leaf.renew_at < leaf.not_after);
+        assert!(leaf.covers("localhost") && leaf.covers("127.0.0.1"));
+        assert!(!leaf.covers("127.0.0.2") && leaf.not_after > now);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod internal;
+pub(crate) mod leaf;
 pub(crate) mod store;
 
 use std::io;
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{Acceptor, NoServerSessionStorage};
 use rustls::{ProtocolVersion, ServerConfig, SupportedProtocolVersion};
+use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use self::certificates::Certificates;
+use crate::acme::challenge::Challenges;
 use crate::config::TlsVersion;
 use crate::socket::Socket;
 use crate::worker::Worker;
@@ -64,9 +67,17 @@ pub(crate) struct Session {
 }
 
 /// Reads the ClientHello first, so that what it asks for can choose the configuration, then
-/// completes the handshake.
-pub(crate) async fn accept(stream: Socket, config: &Arc<ServerConfig>) -> io::Result<Secured> {
+/// completes the handshake. `None` if the handshake was all that there was to it: a challenge.
+pub(crate) async fn accept(
+    stream: Socket,
+    config: &Arc<ServerConfig>,
+    challenges: &Challenges,
+) -> io::Result<Option<Secured>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    if let Some(challenge) = challenges.tls(&hello.client_hello()) {
+        hello.into_stream(challenge).await?.shutdown().await?;
+        return Ok(None);
+    }
     let mut stream = hello.into_stream(Arc::clone(config)).await?;
     // A large response then takes a few large writes.
     stream.get_mut().1.set_buffer_limit(Some(Worker::BUFFER));
@@ -78,5 +89,5 @@ pub(crate) async fn accept(stream: Socket, config: &Arc<ServerConfig>) -> io::Re
     };
     let server_name = connection.server_name().map(|name| name.to_ascii_lowercase().into());
     let session = Session { version, server_name };
-    Ok(Secured { stream: Box::new(stream), http2, session })
+    Ok(Some(Secured { stream: Box::new(stream), http2, session }))
 }

@@ -67,6 +67,24 @@ impl Store {
         write().map_err(|source| self.error("write", &path, source))
     }
 
+    /// Removes a file, if it is there.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(self.error("remove", &path, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Renames a file that cannot be used, so that it is neither read again nor lost.
+    pub(crate) fn set_aside(&self, name: &str) -> Result<PathBuf, StoreError> {
+        let (path, aside) = (self.path(name), self.path(&format!("{name}.aside")));
+        fs::rename(&path, &aside).map_err(|source| self.error("set aside", &path, source))?;
+        Ok(aside)
+    }
+
     #[expect(clippy::unused_self, reason = "reads as what it is at its callers")]
     fn error(&self, action: &'static str, path: &Path, source: io::Error) -> StoreError {
         StoreError { action, path: path.to_owned(), source }

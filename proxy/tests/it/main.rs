@@ -6,6 +6,7 @@
     reason = "a test that fails says so by panicking"
 )]
 
+mod acme;
 mod admin;
 mod cli;
 mod clients;

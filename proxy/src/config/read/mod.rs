@@ -1,6 +1,7 @@
 //! From the tree to the [`Config`]: one file per section, read in the order in which they refer to
 //! one another.
 
+mod acme;
 mod client;
 mod headers;
 mod limits;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::fault::{Faults, Findings};
-use super::model::{AccessLog, Acme, Config, Log, LogFormat, ProxyProtocol, Tls, TlsVersion};
+use super::model::{AccessLog, Config, Log, LogFormat, ProxyProtocol, Tls, TlsVersion};
 use super::nearest::suggestion;
 use super::section::Section;
 use super::source::{Place, Source};
@@ -35,7 +36,7 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
         }
     }
     let tls = tls(root.section("tls", "[tls]"));
-    let acme = acme(root.section("acme", "[acme]"));
+    let acme = acme::read(root.section("acme", "[acme]"));
     let limits = limits::read(root.section("limits", "[limits]"));
     let mut upstreams = upstream::Upstreams::read(&mut root);
     let mut policies = headers::Policies::read(&mut root);
@@ -88,27 +89,6 @@ fn tls(mut section: Section<'_>) -> Tls {
     Tls {
         store: store.map_or_else(|| PathBuf::from("/var/lib/gatehouse/certs"), |at| at.value),
         min_version: min_version.map_or(TlsVersion::V1_2, |at| at.value),
-    }
-}
-
-fn acme(mut section: Section<'_>) -> Acme {
-    const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
-    let directory = section.parsed("directory", "URL", |text| match text.parse::<http::Uri>() {
-        Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => Ok(text.to_owned()),
-        _ => Err("write the https:// URL of the CA's directory".to_owned()),
-    });
-    let graphic = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    let email = section.parsed("email", "address", |text| match text.split_once('@') {
-        None if text.is_empty() => Ok(None),
-        Some((user, host)) if !user.is_empty() && host.contains('.') && graphic(text) => {
-            Ok(Some(text.to_owned()))
-        }
-        _ => Err("write one e-mail address: \"ops@example.com\"".to_owned()),
-    });
-    section.finish();
-    Acme {
-        directory: directory.map_or_else(|| LETS_ENCRYPT.to_owned(), |at| at.value),
-        email: email.and_then(|at| at.value),
     }
 }
 

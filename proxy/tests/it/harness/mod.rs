@@ -7,11 +7,13 @@
 
 mod client;
 pub(crate) mod frames;
+mod pebble;
 mod proxy;
 mod raw;
 mod upstream;
 
 pub(crate) use client::TestClient;
+pub(crate) use pebble::Pebble;
 pub(crate) use proxy::TestProxy;
 pub(crate) use raw::Raw;
 pub(crate) use upstream::TestUpstream;

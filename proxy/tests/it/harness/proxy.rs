@@ -57,6 +57,21 @@ impl TestProxy {
         Self::from_text(directory, &text)
     }
 
+    /// With a configuration of the test's own, in which `DIRECTORY` is a temporary one.
+    pub(crate) fn start_text(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = text.replace("DIRECTORY", &directory.path().display().to_string());
+        Self::from_text(directory, &text)
+    }
+
+    /// Ends it, and starts it again with the same configuration and store.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { server, directory, answered } = self;
+        tokio::task::spawn_blocking(move || server.drain()).await.unwrap().unwrap();
+        let text = std::fs::read_to_string(directory.path().join("gatehouse.toml")).unwrap();
+        Self { answered, ..Self::from_text(directory, &text) }
+    }
+
     fn from_text(directory: TempDir, text: &str) -> Self {
         let file = directory.path().join("gatehouse.toml");
         std::fs::write(&file, text).unwrap();
@@ -84,6 +99,11 @@ impl TestProxy {
     /// The root that clients trust.
     pub(crate) fn root(&self) -> PathBuf {
         self.directory.path().join("certs/internal-ca.pem")
+    }
+
+    /// A file of the certificate store.
+    pub(crate) fn store(&self, name: &str) -> PathBuf {
+        self.directory.path().join("certs").join(name)
     }
 
     /// A client over TLS and HTTP/1.1.

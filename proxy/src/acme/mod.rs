@@ -1,0 +1,263 @@
+//! Certificates that look after themselves: what each site is served with, and when the next
+//! certificate is obtained (RFC 8555, RFC 9773).
+//!
+//! Runs on the control thread. Each name, which is the first host of a site, has its own life and
+//! its own attempts, so that one that fails holds up no other. A site without a certificate is
+//! served with one of the development CA, or refused, as the configuration says.
+
+pub(crate) mod attempt;
+pub(crate) mod challenge;
+mod client;
+mod failure;
+mod life;
+mod order;
+pub(crate) mod schedule;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::Mutex;
+
+use self::challenge::Challenges;
+use self::life::{Life, Step};
+use crate::admin::Control;
+use crate::config::{Config, Issuer, Site, UntilIssued};
+use crate::snapshot::Plan;
+use crate::tls::certificates::{Certificates, Served};
+use crate::tls::internal::{Authority, InternalError};
+use crate::tls::leaf::Leaf;
+use crate::tls::store::Store;
+use crate::worker::wall_clock;
+
+/// Orders under way at a time.
+const AT_A_TIME: usize = 4;
+
+/// What looks after the certificates.
+pub(crate) struct Issuance {
+    store: Store,
+    authority: Authority,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) challenges: Arc<Challenges>,
+    names: RefCell<BTreeMap<String, Name>>,
+    /// The CA's own failures; while they last, no name is tried.
+    ca: RefCell<Life>,
+    /// Held while an account is made, so that there is one.
+    account: Mutex<()>,
+}
+
+/// What is known of the certificate of one site.
+#[derive(Default)]
+struct Name {
+    leaf: Option<Leaf>,
+    life: Life,
+    /// A task is at it.
+    busy: bool,
+}
+
+/// A certificate as the operator sees it.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Overview {
+    name: String,
+    hosts: Vec<String>,
+    issuer: &'static str,
+    /// Whether a certificate of that issuer is being served.
+    issued: bool,
+    #[serde(flatten)]
+    life: Life,
+}
+
+impl Issuance {
+    /// Opens the store and puts to use what it holds.
+    pub(crate) fn open(config: &Config, now: SystemTime) -> Result<Self, InternalError> {
+        let store = Store::open(&config.tls.store)?;
+        let authority = Authority::open(&store, now)?;
+        let issuance = Self {
+            store,
+            authority,
+            certificates: Arc::default(),
+            challenges: Arc::default(),
+            names: RefCell::default(),
+            ca: RefCell::default(),
+            account: Mutex::default(),
+        };
+        issuance.install(config, now)?;
+        Ok(issuance)
+    }
+
+    /// The file that clients of the development CA have to trust.
+    pub(crate) fn root(&self) -> &std::path::Path {
+        &self.authority.root
+    }
+
+    /// Chooses what every site is served with, and swaps all of it in.
+    pub(crate) fn install(&self, config: &Config, now: SystemTime) -> Result<(), InternalError> {
+        let mut all = Vec::new();
+        let mut names = self.names.borrow_mut();
+        names.retain(|name, state| state.busy || config.sites.iter().any(|s| s.name() == name));
+        for site in &config.sites {
+            let mut rest = site.hosts.clone();
+            if site.issuer == Issuer::Acme {
+                let name = names
+                    .entry(site.name().to_owned())
+                    .or_insert_with(|| self.read(site.name(), now));
+                if let Some(leaf) = &name.leaf {
+                    let (covered, missing) = rest.drain(..).partition(|host| leaf.covers(host));
+                    rest = missing;
+                    all.push(Served { hosts: covered, leaf: leaf.clone(), internal: false });
+                }
+            }
+            let refused =
+                site.issuer == Issuer::Acme && config.acme.until_issued == UntilIssued::Refuse;
+            if !rest.is_empty() && !refused {
+                let leaf = self.authority.issue(&rest, now)?;
+                all.push(Served { hosts: rest, leaf, internal: true });
+            }
+        }
+        self.certificates.replace(all);
+        Ok(())
+    }
+
+    /// What the store holds for a name. What cannot be used is set aside.
+    fn read(&self, name: &str, now: SystemTime) -> Name {
+        let mut state = Name::default();
+        let (certificate, life) = (certificate_file(name), life_file(name));
+        match self.store.read(&life) {
+            Ok(Some(text)) => match serde_json::from_str(&text) {
+                Ok(life) => state.life = life,
+                Err(error) => self.set_aside(&life, &error),
+            },
+            Ok(None) => {}
+            Err(error) => self.set_aside(&life, &error),
+        }
+        match self.store.read(&certificate) {
+            Ok(Some(pem)) => match Leaf::read(&pem, now) {
+                Ok(leaf) => {
+                    order::forget_finished(&self.store, name, &pem);
+                    if state.life.not_after.is_none() {
+                        state.life = Life::renewed(&leaf, &state.life.directory, fastrand::f64());
+                    }
+                    state.leaf = Some(leaf);
+                }
+                Err(unfit) => self.set_aside(&certificate, &unfit),
+            },
+            Ok(None) => {}
+            Err(error) => self.set_aside(&certificate, &error),
+        }
+        state
+    }
+
+    fn set_aside(&self, file: &str, why: &dyn std::fmt::Display) {
+        match self.store.set_aside(file) {
+            Ok(aside) => tracing::error!(%why, "set aside as {}: {file}", aside.display()),
+            Err(error) => tracing::error!(%why, %error, "{file} cannot be used"),
+        }
+    }
+
+    /// Every site's certificate.
+    pub(crate) fn overview(&self, config: &Config) -> Vec<Overview> {
+        let names = self.names.borrow();
+        let ends = self.certificates.lives();
+        let overview = |site: &Site| {
+            let state = names.get(site.name()).filter(|_| site.issuer == Issuer::Acme);
+            let mut life = state.map(|state| state.life.clone()).unwrap_or_default();
+            if state.is_none_or(|state| state.leaf.is_none()) {
+                let end =
+                    ends.iter().find(|(hosts, _)| hosts.iter().any(|host| host == site.name()));
+                life.not_after = end.and_then(|(_, end)| (*end).try_into().ok());
+            }
+            Overview {
+                name: site.name().to_owned(),
+                hosts: site.hosts.clone(),
+                issuer: if site.issuer == Issuer::Acme { "acme" } else { "internal" },
+                issued: state.is_none_or(|state| state.leaf.is_some()),
+                life,
+            }
+        };
+        config.sites.iter().map(overview).collect()
+    }
+
+    /// Has certificates renewed as soon as can be: that of a name, or all. Says how many.
+    pub(crate) fn hurry(&self, name: Option<&str>) -> usize {
+        let mut names = self.names.borrow_mut();
+        let wanted = names.iter_mut().filter(|(key, _)| name.is_none_or(|name| name == *key));
+        let hurried = wanted.map(|(_, state)| {
+            (state.life.renew_at, state.life.retry_at) = (None, None);
+        });
+        self.ca.borrow_mut().retry_at = None;
+        hurried.count()
+    }
+}
+
+/// Begins what is due.
+pub(crate) fn tick(control: &Rc<Control>, now: SystemTime) {
+    let issuance = &control.issuance;
+    let plan = control.plan();
+    if issuance.certificates.is_due(now)
+        && let Err(error) = issuance.install(&plan.config, now)
+    {
+        tracing::error!(%error, "certificates of the development CA cannot be renewed");
+    }
+    if issuance.ca.borrow().step(false, now) == Step::Wait {
+        return;
+    }
+    let sites = plan.config.sites.iter().filter(|site| site.issuer == Issuer::Acme);
+    for site in sites {
+        let mut names = issuance.names.borrow_mut();
+        if names.values().filter(|state| state.busy).count() >= AT_A_TIME {
+            return;
+        }
+        let Some(state) = names.get_mut(site.name()).filter(|state| !state.busy) else { continue };
+        let by_this_ca = state.life.directory == plan.config.acme.directory;
+        let serves = state.leaf.as_ref().is_some_and(|leaf| leaf.covers_all(&site.hosts).is_ok());
+        let step = state.life.step(serves && by_this_ca, now);
+        if step != Step::Wait {
+            state.busy = true;
+            let (control, plan, site) = (Rc::clone(control), Arc::clone(&plan), site.clone());
+            tokio::task::spawn_local(async move { attend(&control, &plan, &site, step).await });
+        }
+    }
+}
+
+/// Does a step and notes what came of it.
+async fn attend(control: &Control, plan: &Plan, site: &Site, step: Step) {
+    let (issuance, acme) = (&control.issuance, &plan.config.acme);
+    let mut state = {
+        let names = issuance.names.borrow();
+        let state = names.get(site.name());
+        state.map_or_else(Name::default, |s| Name { leaf: s.leaf.clone(), ..s.life.clone().into() })
+    };
+    match step {
+        Step::Ask => issuance.ask(acme, &mut state).await,
+        Step::Order | Step::Wait => issuance.renew(acme, site, &mut state).await,
+    }
+    state.busy = false;
+    if let Ok(text) = serde_json::to_vec_pretty(&state.life)
+        && let Err(error) = issuance.store.write(&life_file(site.name()), &text)
+    {
+        tracing::error!(%error, "what is known of a certificate cannot be kept");
+    }
+    issuance.names.borrow_mut().insert(site.name().to_owned(), state);
+    if step == Step::Order
+        && let Err(error) = issuance.install(&control.plan().config, wall_clock())
+    {
+        tracing::error!(%error, "certificates cannot be swapped in");
+    }
+}
+
+impl From<Life> for Name {
+    fn from(life: Life) -> Self {
+        Self { life, ..Self::default() }
+    }
+}
+
+/// The key and the chain of a name.
+fn certificate_file(name: &str) -> String {
+    format!("{name}.certificate.pem")
+}
+
+fn life_file(name: &str) -> String {
+    format!("{name}.certificate.json")
+}

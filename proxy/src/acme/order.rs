@@ -1,0 +1,243 @@
+//! One order, from the account to the chain (RFC 8555, 7.4).
+//!
+//! The order's URL and the key of its certificate are in the store before the CA is asked to issue,
+//! so an instance that dies at any moment takes the order up again where it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use instant_acme::{
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
+    NewOrder, Order, OrderStatus, RetryPolicy,
+};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use serde::{Deserialize, Serialize};
+
+use super::challenge::{Challenges, Shown};
+use super::failure::{Failure, is_bad_nonce};
+use crate::config::{Acme, Challenge};
+use crate::tls::store::Store;
+
+/// Nonces that are refused before an exchange is given up. The library itself tries each three
+/// times.
+const NONCES: usize = 8;
+
+/// How a pending order is watched.
+const POLL: RetryPolicy = RetryPolicy::new()
+    .initial_delay(Duration::from_millis(200))
+    .backoff(1.5)
+    .timeout(Duration::from_secs(90));
+
+/// What is ordered, and with what.
+pub(super) struct Job<'a> {
+    pub(super) account: &'a Account,
+    pub(super) store: &'a Store,
+    pub(super) challenges: &'a Arc<Challenges>,
+    pub(super) acme: &'a Acme,
+    pub(super) name: &'a str,
+    pub(super) hosts: &'a [String],
+    /// The certificate that this one takes the place of (RFC 9773, 5).
+    pub(super) replaces: Option<CertificateIdentifier<'static>>,
+    /// How the names are proven.
+    pub(super) challenge: Challenge,
+}
+
+/// An order that has not come to its end, as the store keeps it.
+#[derive(Serialize, Deserialize)]
+struct Pending {
+    directory: String,
+    hosts: Vec<String>,
+    order: String,
+    key: String,
+}
+
+/// The file of a name's pending order.
+pub(super) fn file(name: &str) -> String {
+    format!("{name}.order.json")
+}
+
+/// Forgets an order whose certificate is in the store already: what a crash between the two leaves.
+pub(super) fn forget_finished(store: &Store, name: &str, certificate: &str) {
+    let Ok(Some(text)) = store.read(&file(name)) else { return };
+    let finished = serde_json::from_str::<Pending>(&text)
+        .map_or(true, |pending| certificate.starts_with(&pending.key));
+    if finished {
+        _ = store.remove(&file(name));
+    }
+}
+
+/// Orders a certificate, or takes up the order that was pending. The result is the key and the
+/// chain in PEM; the order is forgotten by the caller, once that is stored.
+pub(super) async fn obtain(job: &Job<'_>) -> Result<String, Failure> {
+    let (mut order, key) = match resume(job).await? {
+        Some(resumed) => resumed,
+        None => open(job).await?,
+    };
+    if order.state().status == OrderStatus::Pending {
+        let _shown = prove(job, &mut order).await?;
+        // An error of the order says less than those of its challenges.
+        let ready = steady(async || order.poll_ready(&POLL).await).await;
+        if !matches!(ready, Ok(OrderStatus::Ready)) {
+            let refused = refusal(&mut order).await;
+            _ = job.store.remove(&file(job.name));
+            return Err(match (refused, ready) {
+                (Some(refused), _) => Failure::name(refused),
+                (None, Err(error)) => error.into(),
+                (None, Ok(_)) => Failure::name("the CA calls the order invalid".to_owned()),
+            });
+        }
+    }
+    if order.state().status == OrderStatus::Ready {
+        let mut params = CertificateParams::new(job.hosts)?;
+        params.distinguished_name = DistinguishedName::new();
+        let request = params.serialize_request(&key)?;
+        steady(async || order.finalize_csr(request.der()).await).await?;
+    }
+    let chain = steady(async || order.poll_certificate(&POLL).await).await;
+    if order.state().status == OrderStatus::Invalid {
+        _ = job.store.remove(&file(job.name));
+    }
+    Ok(format!("{}{}", key.serialize_pem(), chain?))
+}
+
+/// The order that an earlier attempt left, if the CA still knows it and it can end well.
+async fn resume(job: &Job<'_>) -> Result<Option<(Order, KeyPair)>, Failure> {
+    let Some(text) = job.store.read(&file(job.name))? else { return Ok(None) };
+    let pending = serde_json::from_str::<Pending>(&text)
+        .ok()
+        .filter(|pending| pending.directory == job.acme.directory && pending.hosts == job.hosts);
+    if let Some(pending) = pending
+        && let Ok(key) = KeyPair::from_pem(&pending.key)
+    {
+        let known = steady(async || job.account.order(pending.order.clone()).await).await;
+        match known {
+            Ok(mut order) => {
+                if order.state().status != OrderStatus::Invalid {
+                    tracing::info!(name = job.name, "taking up a pending order");
+                    return Ok(Some((order, key)));
+                }
+            }
+            Err(Error::Api(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    job.store.remove(&file(job.name))?;
+    Ok(None)
+}
+
+/// A new order, kept in the store with the key of its certificate.
+async fn open(job: &Job<'_>) -> Result<(Order, KeyPair), Failure> {
+    let identifiers: Vec<Identifier> = job.hosts.iter().map(|host| identifier(host)).collect();
+    let mut new = NewOrder::new(&identifiers);
+    if let Some(profile) = &job.acme.profile {
+        let offered: Vec<&str> = job.account.profiles().map(|profile| profile.name).collect();
+        if !offered.contains(&profile.as_str()) {
+            let offered = offered.join(", ");
+            let text = format!("the CA has no profile `{profile}`; it has: {offered}");
+            return Err(Failure::name(text));
+        }
+        new = new.profile(profile);
+    }
+    let order = match job.replaces.clone() {
+        None => steady(async || job.account.new_order(&new).await).await?,
+        Some(replaced) => {
+            let replacing = replacing(&identifiers, job.acme.profile.as_deref(), replaced);
+            match steady(async || job.account.new_order(&replacing).await).await {
+                Ok(order) => order,
+                // A CA that does not understand `replaces`, or not this one.
+                Err(error) => {
+                    tracing::info!(name = job.name, %error, "ordering again without `replaces`");
+                    steady(async || job.account.new_order(&new).await).await?
+                }
+            }
+        }
+    };
+    let key = KeyPair::generate()?;
+    let pending = Pending {
+        directory: job.acme.directory.clone(),
+        hosts: job.hosts.to_vec(),
+        order: order.url().to_owned(),
+        key: key.serialize_pem(),
+    };
+    job.store.write(&file(job.name), &serde_json::to_vec_pretty(&pending)?)?;
+    Ok((order, key))
+}
+
+fn replacing<'a>(
+    identifiers: &'a [Identifier],
+    profile: Option<&'a str>,
+    replaced: CertificateIdentifier<'a>,
+) -> NewOrder<'a> {
+    let new = NewOrder::new(identifiers).replaces(replaced);
+    match profile {
+        Some(profile) => new.profile(profile),
+        None => new,
+    }
+}
+
+fn identifier(host: &str) -> Identifier {
+    host.parse().map_or_else(|_| Identifier::Dns(host.to_owned()), Identifier::Ip)
+}
+
+/// Shows the answer of every name that is not proven yet, and tells the CA to look.
+async fn prove(job: &Job<'_>, order: &mut Order) -> Result<Vec<Shown>, Failure> {
+    steady(async || {
+        let mut all = order.authorizations();
+        while let Some(authorization) = all.next().await {
+            authorization?;
+        }
+        Ok(())
+    })
+    .await?;
+    let kind = match job.challenge {
+        Challenge::Http01 => ChallengeType::Http01,
+        Challenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
+    };
+    let mut shown = Vec::new();
+    let mut all = order.authorizations();
+    while let Some(authorization) = all.next().await {
+        let mut authorization = authorization?;
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        let host = authorization.identifier().to_string();
+        let Some(mut challenge) = authorization.challenge(kind.clone()) else {
+            let text = format!("{host}: the CA does not offer {}", job.challenge.name());
+            return Err(Failure::name(text));
+        };
+        let answer = challenge.key_authorization();
+        shown.push(match job.challenge {
+            Challenge::Http01 => job.challenges.show_http(&host, &challenge.token, &answer),
+            Challenge::TlsAlpn01 => job.challenges.show_tls(&host, &answer)?,
+        });
+        steady(async || challenge.set_ready().await).await?;
+    }
+    Ok(shown)
+}
+
+/// What the CA says of the first name that it could not validate.
+async fn refusal(order: &mut Order) -> Option<String> {
+    let mut all = order.authorizations();
+    while let Some(authorization) = all.next().await {
+        let mut authorization = authorization.ok()?;
+        _ = steady(async || authorization.refresh().await.map(|_| ())).await;
+        let error = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref());
+        if let Some(error) = error {
+            return Some(format!("{}: {error}", authorization.identifier()));
+        }
+    }
+    None
+}
+
+/// Repeats an exchange whose nonce the CA refuses: that is no failure of the order (RFC 8555, 6.5).
+pub(super) async fn steady<T>(
+    mut exchange: impl AsyncFnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    for _ in 1..NONCES {
+        match exchange().await {
+            Err(error) if is_bad_nonce(&error) => {}
+            outcome => return outcome,
+        }
+    }
+    exchange().await
+}

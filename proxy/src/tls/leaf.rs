@@ -1,0 +1,102 @@
+//! A certificate with its key, and whether the two can be put to use.
+//!
+//! One file holds both, the key first and then the chain, so that no crash can leave a pair that
+//! does not belong together.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::RootCertStore;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+/// A certificate chain with its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaf {
+    pub(crate) key: Arc<CertifiedKey>,
+    pub(crate) not_before: SystemTime,
+    pub(crate) not_after: SystemTime,
+}
+
+/// Why a certificate cannot be put to use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfit {
+    #[error("it is not a private key and a certificate chain in PEM: {0}")]
+    Pem(String),
+    #[error("its key does not belong to it: {0}")]
+    Key(rustls::Error),
+    #[error("its chain does not hold: {0}")]
+    Chain(rustls::Error),
+    #[error("it has expired")]
+    Expired,
+    #[error("it is not valid yet; is the clock right?")]
+    NotYet,
+    #[error("it is not for {0}")]
+    Names(String),
+}
+
+impl Leaf {
+    /// Reads a key and its chain, and holds them against each other and the clock.
+    pub(crate) fn read(pem: &str, now: SystemTime) -> Result<Self, Unfit> {
+        if !pem.trim_end().ends_with("-----END CERTIFICATE-----") {
+            return Err(Unfit::Pem("it does not end where a certificate ends".to_owned()));
+        }
+        let bad = |error: rustls_pki_types::pem::Error| Unfit::Pem(error.to_string());
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(bad)?;
+        let chain = CertificateDer::pem_slice_iter(pem.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>().map_err(bad)?;
+        let first = chain.first().ok_or_else(|| Unfit::Pem("there is no certificate".into()))?;
+        let (not_before, not_after) = dates(first).ok_or_else(|| Unfit::Pem("no dates".into()))?;
+        if not_after <= now {
+            return Err(Unfit::Expired);
+        }
+        if not_before > now {
+            return Err(Unfit::NotYet);
+        }
+        chain_holds(&chain, now).map_err(Unfit::Chain)?;
+        let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(Unfit::Key)?;
+        Ok(Self { key: Arc::new(key), not_before, not_after })
+    }
+
+    /// Whether it is for a host: a DNS name or an IP address (RFC 9525).
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        let Ok(name) = ServerName::try_from(host) else { return false };
+        let certificate = self.key.end_entity_cert().map(ParsedCertificate::try_from);
+        matches!(certificate, Ok(Ok(certificate))
+            if verify_server_name(&certificate, &name).is_ok())
+    }
+
+    /// Whether it is for all of them.
+    pub(crate) fn covers_all(&self, hosts: &[String]) -> Result<(), Unfit> {
+        match hosts.iter().find(|host| !self.covers(host)) {
+            Some(host) => Err(Unfit::Names(host.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether each certificate is signed by the next. The last one's own issuer is the client's
+/// business.
+fn chain_holds(chain: &[CertificateDer<'_>], now: SystemTime) -> Result<(), rustls::Error> {
+    let [leaf, between @ .., last] = chain else { return Ok(()) };
+    let leaf = ParsedCertificate::try_from(leaf)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(last.clone())?;
+    let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let algorithms = default_provider().signature_verification_algorithms.all;
+    verify_server_cert_signed_by_trust_anchor(&leaf, &roots, between, now, algorithms)
+}
+
+/// From when to when a certificate is valid (RFC 5280, 4.1.2.5).
+fn dates(certificate: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let validity = certificate.validity();
+    let time = |seconds: i64| {
+        UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+    };
+    Some((time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?))
+}

@@ -1,0 +1,175 @@
+//! Certificates from a real CA, by each kind of proof; and what is done when there is none.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{Pebble, TestProxy, TestUpstream};
+
+/// The contract's smallest configuration, with addresses that a test can use and this CA.
+fn text(pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> String {
+    let minimal = include_str!("../config/valid/minimal.toml");
+    assert!(minimal.contains("[acme]\n") && minimal.contains("http://127.0.0.1:3000"));
+    let keys = format!("[acme]\n{}{acme}\n", pebble.keys());
+    let text = minimal
+        .replace("[acme]\n", &keys)
+        .replace("http://127.0.0.1:3000", &format!("http://{}", upstream.address));
+    let listen = format!(
+        "[listen]\nhttp = [\"{}\"]\nhttps = [\"{}\"]\nadmin = \"127.0.0.1:0\"\nworkers = 2\n\
+         drain_timeout = \"5s\"\n[tls]\nstore = \"DIRECTORY/certs\"\n\
+         [log]\naccess = \"DIRECTORY/access.log\"\n",
+        pebble.http(),
+        pebble.https()
+    );
+    format!("{listen}\n{text}")
+}
+
+async fn certificate(proxy: &TestProxy) -> Value {
+    let text = crate::admin::get(proxy.admin(), "/api/certificates", "").await;
+    let (_, body) = text.split_once("\r\n\r\n").unwrap_or(("", &text));
+    let document: Value = serde_json::from_str(body).unwrap();
+    document["certificates"][0].clone()
+}
+
+/// Waits until the state of the only certificate is as wanted.
+async fn until(proxy: &TestProxy, wanted: impl Fn(&Value) -> bool) -> Value {
+    let waiting = async {
+        loop {
+            let certificate = certificate(proxy).await;
+            if wanted(&certificate) {
+                return certificate;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(60), waiting).await {
+        Ok(certificate) => certificate,
+        Err(_) => panic!("{:#}", certificate(proxy).await),
+    }
+}
+
+/// What an independent client makes of the certificate: whether it verifies, and what it says.
+fn openssl(proxy: &TestProxy, root: &Path, name: &str) -> (bool, String) {
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &proxy.https().to_string(), "-servername", name])
+        .args(["-verify_hostname", name, "-verify_return_error", "-CAfile"])
+        .arg(root)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (said.contains("Verify return code: 0 (ok)") && output.status.success(), said)
+}
+
+async fn obtains(acme: &str) {
+    let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+    let proxy = TestProxy::start_text(&text(&pebble, &upstream, acme));
+    let obtained = until(&proxy, |certificate| certificate["issued"] == true).await;
+    assert_eq!(obtained["failures"], 0, "{obtained:#}");
+    let root = pebble.root().await;
+    let (verified, said) = openssl(&proxy, &root, "app.example.com");
+    assert!(verified, "{said}");
+    assert!(!openssl(&proxy, &root, "other.example.com").0);
+    // The next start has it at once, from the store.
+    let held = std::fs::read(proxy.store("app.example.com.certificate.pem")).unwrap();
+    let proxy = proxy.restart().await;
+    assert_eq!(certificate(&proxy).await["issued"], true);
+    assert!(openssl(&proxy, &root, "app.example.com").0);
+    assert_eq!(held, std::fs::read(proxy.store("app.example.com.certificate.pem")).unwrap());
+    assert!(!proxy.store("app.example.com.order.json").exists(), "the order is over");
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_obtained_by_http_01() {
+    obtains("challenges = [\"http-01\"]").await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_obtained_by_tls_alpn_01() {
+    obtains("challenges = [\"tls-alpn-01\"]").await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_under_load_and_nothing_is_dropped() {
+    // Two thirds of 15 seconds: it is renewed a few times.
+    let (pebble, upstream) = (Pebble::start(15), TestUpstream::start().await);
+    let proxy = TestProxy::start_text(&text(&pebble, &upstream, ""));
+    let first = until(&proxy, |certificate| certificate["issued"] == true).await;
+    let root = pebble.root().await;
+    let (mut handshakes, mut renewals, mut last) = (0, 0, first["not_after"].clone());
+    while renewals < 2 {
+        let (verified, said) = openssl(&proxy, &root, "app.example.com");
+        assert!(verified, "after {handshakes} handshakes: {said}");
+        handshakes += 1;
+        let state = certificate(&proxy).await;
+        assert_eq!(state["failures"], 0, "{state:#}");
+        renewals += u32::from(std::mem::replace(&mut last, state["not_after"].clone()) != last);
+    }
+    assert!(handshakes > 5);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_ca_that_is_down_is_said_so_and_the_site_is_served_until_it_is_back() {
+    let (mut pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+    pebble.stop();
+    let proxy = TestProxy::start_text(&text(&pebble, &upstream, ""));
+    let failed = until(&proxy, |certificate| certificate["failures"] != 0).await;
+    assert!(failed["error"].as_str().unwrap().contains("refused"), "{failed:#}");
+    assert_eq!((&failed["issued"], failed["retry_at"].is_string()), (&Value::Bool(false), true));
+    let (verified, said) = openssl(&proxy, &proxy.root(), "app.example.com");
+    assert!(verified, "the development CA stands in: {said}");
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_proven_fails_in_the_words_of_the_ca_and_may_be_refused_meanwhile() {
+    let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+    let acme = "challenges = [\"http-01\"]\nuntil_issued = \"refuse\"";
+    let text = text(&pebble, &upstream, acme);
+    // Nothing listens where the CA looks.
+    let text = text.replace(&format!("\"{}\"", pebble.http()), "\"127.0.0.1:0\"");
+    let proxy = TestProxy::start_text(&text);
+    let failed = until(&proxy, |certificate| certificate["failures"] != 0).await;
+    let error = failed["error"].as_str().unwrap();
+    assert!(
+        error.starts_with("app.example.com: ") && error.contains("urn:ietf:params:acme"),
+        "{error}"
+    );
+    let (verified, said) = openssl(&proxy, &proxy.root(), "app.example.com");
+    assert!(!verified && said.contains("no peer certificate available"), "{said}");
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_under_the_path_of_challenges_is_not_forwarded() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, "redirect_http = false");
+    let mut client = proxy.client_plain().await;
+    for token in ["", "unknown", "../../gatehouse.toml", "..%2f..%2fgatehouse.toml", "a?b=c"] {
+        let reply = client.get(&format!("/.well-known/acme-challenge/{token}")).await;
+        assert_eq!((reply.status.as_u16(), reply.body.len()), (404, 0), "{token}");
+    }
+    assert_eq!(client.get("/").await.status, 200);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn files_that_are_no_certificates_are_set_aside_and_new_ones_obtained() {
+    let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+    let text = text(&pebble, &upstream, "");
+    let proxy = TestProxy::start_text(&text);
+    until(&proxy, |certificate| certificate["issued"] == true).await;
+    let file = proxy.store("app.example.com.certificate.pem");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    // Half of it, as after a crash of something else.
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let proxy = proxy.restart().await;
+    assert!(proxy.store("app.example.com.certificate.pem.aside").exists());
+    until(&proxy, |certificate| certificate["issued"] == true).await;
+    assert_ne!(whole, std::fs::read_to_string(&file).unwrap());
+    proxy.finish().await;
+}
