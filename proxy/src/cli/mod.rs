@@ -34,6 +34,7 @@ Examples:
   gatehouse run                            serve until TERM or INT
   gatehouse run --config /srv/site.toml    serve what another file says
   gatehouse reload                         let the running instance read it anew
+  gatehouse certs list                     see when certificates end, and what failed
 
 The smallest configuration:
   [[site]]
@@ -80,6 +81,24 @@ enum Command {
     Status(Remote),
     /// Let the running instance finish what is in flight, and end
     Drain(Remote),
+    /// See and renew the certificates of the running instance
+    #[command(subcommand)]
+    Certs(Certs),
+}
+
+#[derive(Debug, Subcommand)]
+enum Certs {
+    /// List every site's certificate, when it ends, and what went wrong last
+    List(Remote),
+    /// Order new certificates now, whatever the schedule says
+    ///
+    /// Of the site whose first host is NAME, or of all sites. The CA's limits hold all the same.
+    Renew {
+        /// The first host of a site
+        name: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 /// Which running instance.
@@ -96,7 +115,7 @@ struct Remote {
 }
 
 impl Remote {
-    fn ask(self, request: Request) -> Result<ExitCode, String> {
+    fn ask(self, request: &Request) -> Result<ExitCode, String> {
         let path = match self.place.find() {
             Ok(path) => path,
             // It is only asked for the address.
@@ -122,9 +141,11 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(place) => place.find().map(|path| run::run(&path)),
         Command::Check { place, json } => place.find().map(|path| check::check(&path, json)),
-        Command::Reload(remote) => remote.ask(Request::Reload),
-        Command::Status(remote) => remote.ask(Request::Status),
-        Command::Drain(remote) => remote.ask(Request::Drain),
+        Command::Reload(remote) => remote.ask(&Request::Reload),
+        Command::Status(remote) => remote.ask(&Request::Status),
+        Command::Drain(remote) => remote.ask(&Request::Drain),
+        Command::Certs(Certs::List(remote)) => remote.ask(&Request::Certificates),
+        Command::Certs(Certs::Renew { name, remote }) => remote.ask(&Request::Renew(name)),
     };
     result.unwrap_or_else(|missing| {
         complain(&format!("error: {missing}\n"));

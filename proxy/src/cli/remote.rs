@@ -1,5 +1,5 @@
-//! `gatehouse status`, `reload` and `drain`: a word with a running instance, over its admin
-//! listener.
+//! `gatehouse status`, `reload`, `drain` and `certs`: a word with a running instance, over its
+//! admin listener.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, CONTROLS};
 use serde_json::Value;
 
 use super::{complain, print};
@@ -19,17 +20,23 @@ const AT_FAULT: u8 = 1;
 /// A reload waits for every worker.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What would end a request's target, or one of its values.
+const NO_HOST_HAS: &AsciiSet = &CONTROLS.add(b' ').add(b'&').add(b'#').add(b'+');
+
 /// What a running instance is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
     Status,
     Reload,
     Drain,
+    Certificates,
+    /// Of the site whose first host this is, or of all.
+    Renew(Option<String>),
 }
 
 /// Asks, and prints the answer: as JSON, or as text for a person.
 pub(super) fn ask(
-    request: Request,
+    request: &Request,
     path: &Path,
     admin: Option<AdminAddress>,
     json: bool,
@@ -38,11 +45,17 @@ pub(super) fn ask(
     let (configured, access) = config::admin(path, &config::environment);
     let address = admin.unwrap_or(configured);
     let (method, target) = match request {
-        Request::Status => ("GET", "/api/status"),
-        Request::Reload => ("POST", "/api/reload"),
-        Request::Drain => ("POST", "/api/drain"),
+        Request::Status => ("GET", "/api/status".to_owned()),
+        Request::Reload => ("POST", "/api/reload".to_owned()),
+        Request::Drain => ("POST", "/api/drain".to_owned()),
+        Request::Certificates => ("GET", "/api/certificates".to_owned()),
+        Request::Renew(None) => ("POST", "/api/certificates/renew".to_owned()),
+        Request::Renew(Some(name)) => {
+            let name = percent_encoding::utf8_percent_encode(name, NO_HOST_HAS);
+            ("POST", format!("/api/certificates/renew?name={name}"))
+        }
     };
-    let (status, body) = match exchange(&address, method, target, &access) {
+    let (status, body) = match exchange(&address, method, &target, &access) {
         Ok(answer) => answer,
         Err(error) => {
             complain(&format!(
@@ -61,7 +74,7 @@ pub(super) fn ask(
     if (200..300).contains(&status) { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) }
 }
 
-fn say(request: Request, document: &Value, body: &str) {
+fn say(request: &Request, document: &Value, body: &str) {
     let ok = document.get("ok") != Some(&Value::Bool(false));
     match request {
         Request::Reload if ok => {
@@ -80,7 +93,38 @@ fn say(request: Request, document: &Value, body: &str) {
             ));
         }
         Request::Drain if ok => print("draining"),
-        Request::Status | Request::Drain => lines("", document),
+        Request::Certificates if ok => certificates(document),
+        Request::Renew(_) if ok => {
+            let count = document.get("renewing").and_then(Value::as_u64).unwrap_or_default();
+            print(&format!("renewing {count}; see: gatehouse certs list"));
+        }
+        Request::Renew(_) => {
+            let text = document.get("message").and_then(Value::as_str).unwrap_or(body);
+            complain(&format!("error: {}\n", text.trim_end()));
+        }
+        Request::Status | Request::Drain | Request::Certificates => lines("", document),
+    }
+}
+
+/// One line per certificate, and one more for what went wrong with it.
+fn certificates(document: &Value) {
+    print(&format!("{:32} {:10} {:22} {:22} {}", "NAME", "ISSUER", "ENDS", "RENEWED", "STATE"));
+    for entry in document.get("certificates").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or("-");
+        let moment = |key: &str| text(key).chars().take(19).collect::<String>();
+        let failures = entry.get("failures").and_then(Value::as_u64).unwrap_or_default();
+        let issued = entry.get("issued") == Some(&Value::Bool(true));
+        let state = match (issued, failures) {
+            (true, 0) => "ok".to_owned(),
+            (false, 0) => "waiting for the CA".to_owned(),
+            (_, failures) => format!("failed {failures}x, next at {}", moment("retry_at")),
+        };
+        let (name, issuer) = (text("name"), text("issuer"));
+        let (ends, renewed) = (moment("not_after"), moment("renew_at"));
+        print(&format!("{name:32} {issuer:10} {ends:22} {renewed:22} {state}"));
+        if failures > 0 {
+            print(&format!("    {}", text("error")));
+        }
     }
 }
 

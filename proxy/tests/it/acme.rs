@@ -63,6 +63,15 @@ fn openssl(proxy: &TestProxy, root: &Path, name: &str) -> (bool, String) {
     (said.contains("Verify return code: 0 (ok)") && output.status.success(), said)
 }
 
+/// What `gatehouse certs` says of a running instance.
+fn certs(proxy: &TestProxy, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+    command.arg("certs").args(arguments).args(["--admin", &proxy.admin().to_string()]);
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
 async fn obtains(acme: &str) {
     let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
     let proxy = TestProxy::start_text(&text(&pebble, &upstream, acme));
@@ -120,6 +129,13 @@ async fn a_ca_that_is_down_is_said_so_and_the_site_is_served_until_it_is_back() 
     let failed = until(&proxy, |certificate| certificate["failures"] != 0).await;
     assert!(failed["error"].as_str().unwrap().contains("refused"), "{failed:#}");
     assert_eq!((&failed["issued"], failed["retry_at"].is_string()), (&Value::Bool(false), true));
+    let (listed, said) = certs(&proxy, &["list"]);
+    assert!(listed && said.contains("failed 1x") && said.contains("refused"), "{said}");
+    let (renewed, said) = certs(&proxy, &["renew", "other.example.com"]);
+    assert!(!renewed && said.contains("no site has this name"), "{said}");
+    let (renewed, said) = certs(&proxy, &["renew", "app.example.com"]);
+    assert!(renewed && said.contains("renewing 1"), "{said}");
+    until(&proxy, |certificate| certificate["failures"] == 2).await;
     let (verified, said) = openssl(&proxy, &proxy.root(), "app.example.com");
     assert!(verified, "the development CA stands in: {said}");
     proxy.finish().await;
