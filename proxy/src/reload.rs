@@ -99,7 +99,7 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
         true => Arc::clone(&before.tls), // with its ticket key: sessions resume
         false => tls::config(Arc::clone(&control.issuance.certificates), config.tls.min_version)?,
     };
-    control.issuance.install(&config, worker::wall_clock())?;
+    control.issuance.reload(&config, worker::wall_clock())?;
     telemetry::set_level(config.log.level);
     let (generation, warnings) = (before.generation + 1, config.warnings.clone());
     let https_port = sockets.https_port();

@@ -3,14 +3,17 @@
 //!
 //! Runs on the control thread. Each name, which is the first host of a site, has its own life and
 //! its own attempts, so that one that fails holds up no other. A site without a certificate is
-//! served with one of the development CA, or refused, as the configuration says.
+//! served with one of the development CA, or refused, as the configuration says. Certificates of
+//! the operator's own are served beside them, and read again when their files change.
 
 pub(crate) mod attempt;
 pub(crate) mod challenge;
 mod client;
 mod failure;
+pub(crate) mod import;
 mod life;
 mod order;
+mod overview;
 pub(crate) mod schedule;
 
 use std::cell::RefCell;
@@ -25,8 +28,10 @@ use self::challenge::Challenges;
 use self::life::{Life, Step};
 use crate::admin::Control;
 use crate::config::{Config, Issuer, Site, UntilIssued};
+use crate::reload::FileWatch;
 use crate::snapshot::Plan;
 use crate::tls::certificates::{Certificates, Served};
+use crate::tls::files::Files;
 use crate::tls::internal::{Authority, InternalError};
 use crate::tls::leaf::Leaf;
 use crate::tls::store::Store;
@@ -42,6 +47,9 @@ pub(crate) struct Issuance {
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) challenges: Arc<Challenges>,
     names: RefCell<BTreeMap<String, Name>>,
+    /// The operator's own.
+    files: Files,
+    watch: RefCell<FileWatch>,
     /// The CA's own failures; while they last, no name is tried.
     ca: RefCell<Life>,
     /// Held while an account is made, so that there is one.
@@ -57,18 +65,6 @@ struct Name {
     busy: bool,
 }
 
-/// A certificate as the operator sees it.
-#[derive(Debug, serde::Serialize)]
-pub(crate) struct Overview {
-    name: String,
-    hosts: Vec<String>,
-    issuer: &'static str,
-    /// Whether a certificate of that issuer is being served.
-    issued: bool,
-    #[serde(flatten)]
-    life: Life,
-}
-
 impl Issuance {
     /// Opens the store and puts to use what it holds.
     pub(crate) fn open(config: &Config, now: SystemTime) -> Result<Self, InternalError> {
@@ -80,11 +76,42 @@ impl Issuance {
             certificates: Arc::default(),
             challenges: Arc::default(),
             names: RefCell::default(),
+            files: Files::default(),
+            watch: RefCell::default(),
             ca: RefCell::default(),
             account: Mutex::default(),
         };
-        issuance.install(config, now)?;
+        issuance.reload(config, now)?;
         Ok(issuance)
+    }
+
+    /// Reads again what others may have changed, and puts it to use.
+    pub(crate) fn reload(&self, config: &Config, now: SystemTime) -> Result<(), InternalError> {
+        self.files.read(config, now);
+        self.watch.borrow_mut().loaded(&Files::paths(config));
+        for (name, state) in self.names.borrow_mut().iter_mut().filter(|(_, state)| !state.busy) {
+            let kept = self.store.read(&certificate_file(name)).ok().flatten();
+            let known = state.leaf.as_ref().map(|leaf| &leaf.key.cert);
+            let leaf = kept.and_then(|pem| Leaf::read(&pem, now).ok());
+            if leaf.is_some_and(|leaf| Some(&leaf.key.cert) != known) {
+                *state = self.read(name, now);
+            }
+        }
+        self.install(config, now)
+    }
+
+    /// Takes over certificates of the operator's own whose files have changed.
+    pub(crate) fn follow(&self, config: &Config, now: SystemTime) {
+        let paths = Files::paths(config);
+        if !self.watch.borrow_mut().has_settled(&paths) {
+            return;
+        }
+        self.watch.borrow_mut().loaded(&paths);
+        if self.files.read(config, now)
+            && let Err(error) = self.install(config, now)
+        {
+            tracing::error!(%error, "certificates cannot be swapped in");
+        }
     }
 
     /// The file that clients of the development CA have to trust.
@@ -99,24 +126,33 @@ impl Issuance {
         names.retain(|name, state| state.busy || config.sites.iter().any(|s| s.name() == name));
         for site in &config.sites {
             let mut rest = site.hosts.clone();
-            if site.issuer == Issuer::Acme {
-                let name = names
-                    .entry(site.name().to_owned())
-                    .or_insert_with(|| self.read(site.name(), now));
-                if let Some(leaf) = &name.leaf {
-                    let (covered, missing) = rest.drain(..).partition(|host| leaf.covers(host));
-                    rest = missing;
-                    all.push(Served { hosts: covered, leaf: leaf.clone(), internal: false });
+            let stands_in = match site.issuer {
+                Issuer::Internal => true,
+                Issuer::Files => {
+                    all.extend(rest.drain(..).flat_map(|host| {
+                        let leaves = self.files.leaves(&host).into_iter();
+                        leaves.map(move |leaf| Served::new(vec![host.clone()], leaf, false))
+                    }));
+                    false
                 }
-            }
-            let refused =
-                site.issuer == Issuer::Acme && config.acme.until_issued == UntilIssued::Refuse;
-            if !rest.is_empty() && !refused {
+                Issuer::Acme => {
+                    let name = names
+                        .entry(site.name().to_owned())
+                        .or_insert_with(|| self.read(site.name(), now));
+                    if let Some(leaf) = &name.leaf {
+                        let (covered, missing) = rest.drain(..).partition(|host| leaf.covers(host));
+                        rest = missing;
+                        all.push(Served::new(covered, leaf.clone(), false));
+                    }
+                    config.acme.until_issued == UntilIssued::Internal
+                }
+            };
+            if !rest.is_empty() && stands_in {
                 let leaf = self.authority.issue(&rest, now)?;
-                all.push(Served { hosts: rest, leaf, internal: true });
+                all.push(Served::new(rest, leaf, true));
             }
         }
-        self.certificates.replace(all);
+        self.certificates.replace(&all);
         Ok(())
     }
 
@@ -154,29 +190,6 @@ impl Issuance {
             Ok(aside) => tracing::error!(%why, "set aside as {}: {file}", aside.display()),
             Err(error) => tracing::error!(%why, %error, "{file} cannot be used"),
         }
-    }
-
-    /// Every site's certificate.
-    pub(crate) fn overview(&self, config: &Config) -> Vec<Overview> {
-        let names = self.names.borrow();
-        let ends = self.certificates.lives();
-        let overview = |site: &Site| {
-            let state = names.get(site.name()).filter(|_| site.issuer == Issuer::Acme);
-            let mut life = state.map(|state| state.life.clone()).unwrap_or_default();
-            if state.is_none_or(|state| state.leaf.is_none()) {
-                let end =
-                    ends.iter().find(|(hosts, _)| hosts.iter().any(|host| host == site.name()));
-                life.not_after = end.and_then(|(_, end)| (*end).try_into().ok());
-            }
-            Overview {
-                name: site.name().to_owned(),
-                hosts: site.hosts.clone(),
-                issuer: if site.issuer == Issuer::Acme { "acme" } else { "internal" },
-                issued: state.is_none_or(|state| state.leaf.is_some()),
-                life,
-            }
-        };
-        config.sites.iter().map(overview).collect()
     }
 
     /// Has certificates renewed as soon as can be: that of a name, or all. Says how many.

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::UNIX_EPOCH;
 
 use serde_json::json;
 
@@ -124,17 +123,13 @@ fn labelled(control: &Control) -> [Family; 4] {
         .into_iter()
         .map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), count))
         .collect();
+    let plan = control.plan();
     let ends = control
         .issuance
-        .certificates
-        .lives()
-        .into_iter()
-        .map(|(hosts, end)| {
-            let end = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            (format!("{{hosts=\"{}\"}}", hosts.join(", ")), end)
-        })
+        .overview(&plan.config)
+        .iter()
+        .filter_map(|of| Some((format!("{{name=\"{}\"}}", of.name), of.not_after()?)))
         .collect();
-    let plan = control.plan();
     let upstreams = plan.config.upstreams.iter().zip(&plan.health);
     let servers = upstreams.flat_map(|(upstream, health)| {
         upstream.servers.iter().zip(health).map(|(server, health)| {
@@ -148,7 +143,7 @@ fn labelled(control: &Control) -> [Family; 4] {
         ("upstream_server_up", "gauge", "Whether a server's health checks succeed.", servers),
         ("responses_total", "counter", "Responses by status class.", classes),
         ("rejections_total", "counter", "Rejected requests by reason.", reasons),
-        ("certificate_not_after_seconds", "gauge", "When each certificate ends.", ends),
+        ("certificate_not_after_seconds", "gauge", "When the certificate of a site ends.", ends),
     ]
 }
 

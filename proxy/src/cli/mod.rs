@@ -4,6 +4,7 @@
 //! configuration, 70 a failure of Gatehouse itself (`EX_SOFTWARE` of BSD's `sysexits.h`).
 
 mod check;
+mod import;
 mod remote;
 mod run;
 
@@ -35,6 +36,7 @@ Examples:
   gatehouse run --config /srv/site.toml    serve what another file says
   gatehouse reload                         let the running instance read it anew
   gatehouse certs list                     see when certificates end, and what failed
+  gatehouse certs import fullchain.pem --key privkey.pem
 
 The smallest configuration:
   [[site]]
@@ -99,6 +101,19 @@ enum Certs {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Put a certificate into the store that was obtained elsewhere
+    ///
+    /// For every site with issuer = "acme" all of whose hosts it is for. It is renewed in time as
+    /// if it had been obtained here. A running instance takes it up at `gatehouse reload`.
+    Import {
+        /// The certificate and its chain in PEM, with the private key if there is no --key
+        file: PathBuf,
+        /// The private key, in PEM
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 /// Which running instance.
@@ -145,6 +160,9 @@ pub fn main() -> ExitCode {
         Command::Status(remote) => remote.ask(&Request::Status),
         Command::Drain(remote) => remote.ask(&Request::Drain),
         Command::Certs(Certs::List(remote)) => remote.ask(&Request::Certificates),
+        Command::Certs(Certs::Import { file, key, place }) => {
+            place.find().map(|path| import::import(&path, &file, key.as_deref()))
+        }
         Command::Certs(Certs::Renew { name, remote }) => remote.ask(&Request::Renew(name)),
     };
     result.unwrap_or_else(|missing| {

@@ -114,12 +114,13 @@ fn certificates(document: &Value) {
         let moment = |key: &str| text(key).chars().take(19).collect::<String>();
         let failures = entry.get("failures").and_then(Value::as_u64).unwrap_or_default();
         let issued = entry.get("issued") == Some(&Value::Bool(true));
+        let (name, issuer) = (text("name"), text("issuer"));
         let state = match (issued, failures) {
             (true, 0) => "ok".to_owned(),
             (false, 0) => "waiting for the CA".to_owned(),
+            (_, 1) if issuer == "files" => "refused what the file holds now".to_owned(),
             (_, failures) => format!("failed {failures}x, next at {}", moment("retry_at")),
         };
-        let (name, issuer) = (text("name"), text("issuer"));
         let (ends, renewed) = (moment("not_after"), moment("renew_at"));
         print(&format!("{name:32} {issuer:10} {ends:22} {renewed:22} {state}"));
         if failures > 0 {

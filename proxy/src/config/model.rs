@@ -81,6 +81,17 @@ pub struct Tls {
     pub store: PathBuf,
     /// The oldest protocol version offered (default TLS 1.2).
     pub min_version: TlsVersion,
+    /// Certificates of the operator's own, for sites with [`Issuer::Files`].
+    pub certificates: Vec<CertificateFiles>,
+}
+
+/// A `[[tls.certificate]]` table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain in PEM, the site's own certificate first.
+    pub cert: PathBuf,
+    /// The private key in PEM; may be the same file.
+    pub key: PathBuf,
 }
 
 /// A TLS protocol version.
@@ -207,6 +218,20 @@ pub enum Issuer {
     Acme,
     /// Gatehouse's own development CA.
     Internal,
+    /// Whoever signed the certificates of [`Tls::certificates`].
+    Files,
+}
+
+impl Issuer {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Acme => "acme",
+            Self::Internal => "internal",
+            Self::Files => "files",
+        }
+    }
 }
 
 /// A `[[rate_limit]]` table.

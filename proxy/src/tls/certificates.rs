@@ -1,9 +1,10 @@
 //! Which certificate a handshake gets: one lookup in an immutable snapshot that is swapped
 //! atomically.
 //!
-//! A name that no site has gets none, and the handshake ends with an alert: never another site's
-//! certificate. A client that names no host (it connected to an address) gets the first site that
-//! serves an address, else the first site.
+//! A name can have one certificate for each kind of key, of which the client gets the first that
+//! it can verify. A name that no site has gets none, and the handshake ends with an alert: never
+//! another site's certificate. A client that names no host (it connected to an address) gets the
+//! first site that serves an address, else the first site.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,47 +21,55 @@ use super::leaf::Leaf;
 #[derive(Debug, Default)]
 pub(crate) struct Certificates(ArcSwap<Snapshot>);
 
-/// What some hosts are served with.
+/// What some hosts are served with. Of several for one host, the first is preferred.
 pub(crate) struct Served {
-    pub(crate) hosts: Vec<String>,
-    pub(crate) leaf: Leaf,
+    hosts: Vec<String>,
+    leaf: Leaf,
     /// Whether the development CA signed it.
-    pub(crate) internal: bool,
+    internal: bool,
+}
+
+impl Served {
+    pub(crate) fn new(hosts: Vec<String>, leaf: Leaf, internal: bool) -> Self {
+        Self { hosts, leaf, internal }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Snapshot {
-    by_name: HashMap<Box<str>, Arc<CertifiedKey>>,
-    nameless: Option<Arc<CertifiedKey>>,
+    by_name: HashMap<Box<str>, Choice>,
+    nameless: Option<Choice>,
     /// When the first of the development CA's has to be replaced.
     renew_at: Option<SystemTime>,
-    lives: Vec<(Vec<String>, SystemTime)>,
+}
+
+/// The certificates of a name, the preferred one first.
+#[derive(Debug, Clone)]
+struct Choice {
+    first: Arc<CertifiedKey>,
+    others: Vec<Arc<CertifiedKey>>,
+    /// When the first of them ends.
+    not_after: SystemTime,
 }
 
 impl Certificates {
     /// Swaps all of them in.
-    pub(crate) fn replace(&self, all: Vec<Served>) {
+    pub(crate) fn replace(&self, all: &[Served]) {
         let mut next = Snapshot::default();
-        let mut nameless_is_address = false;
         for Served { hosts, leaf, internal } in all {
-            if hosts.is_empty() {
-                continue;
+            for host in hosts {
+                next.add(host, leaf);
             }
-            let has_address = hosts.iter().any(|host| host.parse::<IpAddr>().is_ok());
-            if next.nameless.is_none() || (has_address && !nameless_is_address) {
-                next.nameless = Some(Arc::clone(&leaf.key));
-                nameless_is_address = has_address;
-            }
-            for host in &hosts {
-                next.by_name.insert(host.as_str().into(), Arc::clone(&leaf.key));
-            }
-            if internal {
+            if *internal {
                 let life = leaf.not_after.duration_since(leaf.not_before).unwrap_or_default();
                 let renew_at = leaf.not_before + life * 2 / 3;
                 next.renew_at = next.renew_at.into_iter().chain([renew_at]).min();
             }
-            next.lives.push((hosts, leaf.not_after));
         }
+        let mut hosts = all.iter().flat_map(|served| &served.hosts);
+        let address = hosts.clone().find(|host| host.parse::<IpAddr>().is_ok());
+        let nameless = address.or_else(|| hosts.next());
+        next.nameless = nameless.and_then(|host| next.by_name.get(host.as_str())).cloned();
         self.0.store(Arc::new(next));
     }
 
@@ -69,21 +78,51 @@ impl Certificates {
         self.0.load().renew_at.is_some_and(|at| at <= now)
     }
 
-    /// The hosts of each certificate and when it ends.
-    pub(crate) fn lives(&self) -> Vec<(Vec<String>, SystemTime)> {
-        self.0.load().lives.clone()
+    /// When the certificate of a host ends.
+    pub(crate) fn not_after(&self, host: &str) -> Option<SystemTime> {
+        self.0.load().by_name.get(host).map(|choice| choice.not_after)
+    }
+}
+
+impl Snapshot {
+    fn add(&mut self, host: &str, leaf: &Leaf) {
+        let key = Arc::clone(&leaf.key);
+        match self.by_name.get_mut(host) {
+            Some(choice) => {
+                choice.others.push(key);
+                choice.not_after = choice.not_after.min(leaf.not_after);
+            }
+            None => {
+                let choice = Choice { first: key, others: Vec::new(), not_after: leaf.not_after };
+                self.by_name.insert(host.into(), choice);
+            }
+        }
+    }
+}
+
+impl Choice {
+    /// The first that the client can verify; else it is told so by its own failure.
+    fn choose(&self, hello: &ClientHello<'_>) -> Arc<CertifiedKey> {
+        let fits =
+            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let other = match self.others.is_empty() || fits(&&self.first) {
+            true => None,
+            false => self.others.iter().find(fits),
+        };
+        Arc::clone(other.unwrap_or(&self.first))
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let snapshot = self.0.load();
-        match hello.server_name() {
+        let choice = match hello.server_name() {
             Some(name) if name.bytes().any(|b| b.is_ascii_uppercase()) => {
-                snapshot.by_name.get(name.to_ascii_lowercase().as_str()).cloned()
+                snapshot.by_name.get(name.to_ascii_lowercase().as_str())
             }
-            Some(name) => snapshot.by_name.get(name).cloned(),
-            None => snapshot.nameless.clone(),
-        }
+            Some(name) => snapshot.by_name.get(name),
+            None => snapshot.nameless.as_ref(),
+        };
+        choice.map(|choice| choice.choose(&hello))
     }
 }

@@ -1,8 +1,9 @@
 //! A certificate with its key, and whether the two can be put to use.
 //!
-//! One file holds both, the key first and then the chain, so that no crash can leave a pair that
-//! does not belong together.
+//! In the store one file holds both, the key first and then the chain, so that no crash can leave a
+//! pair that does not belong together.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use x509_parser::extensions::GeneralName;
 
 /// A certificate chain with its key.
 #[derive(Debug, Clone)]
@@ -25,6 +27,8 @@ pub(crate) struct Leaf {
 /// Why a certificate cannot be put to use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfit {
+    #[error("it cannot be read: {0}")]
+    Read(#[from] io::Error),
     #[error("it is not a private key and a certificate chain in PEM: {0}")]
     Pem(String),
     #[error("its key does not belong to it: {0}")]
@@ -40,16 +44,22 @@ pub(crate) enum Unfit {
 }
 
 impl Leaf {
-    /// Reads a key and its chain, and holds them against each other and the clock.
+    /// Reads what the store keeps: a key and then its chain.
     pub(crate) fn read(pem: &str, now: SystemTime) -> Result<Self, Unfit> {
         if !pem.trim_end().ends_with("-----END CERTIFICATE-----") {
             return Err(Unfit::Pem("it does not end where a certificate ends".to_owned()));
         }
+        Self::pair(pem, pem, now)
+    }
+
+    /// Reads a chain and its key, and holds them against each other and the clock.
+    pub(crate) fn pair(chain: &str, key: &str, now: SystemTime) -> Result<Self, Unfit> {
         let bad = |error: rustls_pki_types::pem::Error| Unfit::Pem(error.to_string());
-        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(bad)?;
-        let chain = CertificateDer::pem_slice_iter(pem.as_bytes());
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes());
         let chain = chain.collect::<Result<Vec<_>, _>>().map_err(bad)?;
         let first = chain.first().ok_or_else(|| Unfit::Pem("there is no certificate".into()))?;
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|error| Unfit::Pem(format!("there is no key that can be used: {error}")))?;
         let (not_before, not_after) = dates(first).ok_or_else(|| Unfit::Pem("no dates".into()))?;
         if not_after <= now {
             return Err(Unfit::Expired);
@@ -68,6 +78,22 @@ impl Leaf {
         let certificate = self.key.end_entity_cert().map(ParsedCertificate::try_from);
         matches!(certificate, Ok(Ok(certificate))
             if verify_server_name(&certificate, &name).is_ok())
+    }
+
+    /// The DNS names that it is for, as they stand in it.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let Ok(der) = self.key.end_entity_cert() else { return Vec::new() };
+        let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else {
+            return Vec::new();
+        };
+        let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+        let mut all = Vec::new();
+        for name in &names.value.general_names {
+            if let GeneralName::DNSName(name) = name {
+                all.push(name.to_ascii_lowercase());
+            }
+        }
+        all
     }
 
     /// Whether it is for all of them.

@@ -5,6 +5,7 @@
 //! session. A TLS 1.3 connection gets one ticket and, each time it is used, the next.
 
 pub(crate) mod certificates;
+pub(crate) mod files;
 pub(crate) mod internal;
 pub(crate) mod leaf;
 pub(crate) mod store;

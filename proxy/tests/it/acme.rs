@@ -1,15 +1,14 @@
 //! Certificates from a real CA, by each kind of proof; and what is done when there is none.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use serde_json::Value;
 
+use crate::harness::certificate::{self, openssl, until};
 use crate::harness::{Pebble, TestProxy, TestUpstream};
 
 /// The contract's smallest configuration, with addresses that a test can use and this CA.
-fn text(pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> String {
+pub(crate) fn text(pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> String {
     let minimal = include_str!("../config/valid/minimal.toml");
     assert!(minimal.contains("[acme]\n") && minimal.contains("http://127.0.0.1:3000"));
     let keys = format!("[acme]\n{}{acme}\n", pebble.keys());
@@ -24,43 +23,6 @@ fn text(pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> String {
         pebble.https()
     );
     format!("{listen}\n{text}")
-}
-
-async fn certificate(proxy: &TestProxy) -> Value {
-    let text = crate::admin::get(proxy.admin(), "/api/certificates", "").await;
-    let (_, body) = text.split_once("\r\n\r\n").unwrap_or(("", &text));
-    let document: Value = serde_json::from_str(body).unwrap();
-    document["certificates"][0].clone()
-}
-
-/// Waits until the state of the only certificate is as wanted.
-async fn until(proxy: &TestProxy, wanted: impl Fn(&Value) -> bool) -> Value {
-    let waiting = async {
-        loop {
-            let certificate = certificate(proxy).await;
-            if wanted(&certificate) {
-                return certificate;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    match tokio::time::timeout(Duration::from_secs(60), waiting).await {
-        Ok(certificate) => certificate,
-        Err(_) => panic!("{:#}", certificate(proxy).await),
-    }
-}
-
-/// What an independent client makes of the certificate: whether it verifies, and what it says.
-fn openssl(proxy: &TestProxy, root: &Path, name: &str) -> (bool, String) {
-    let output = Command::new("openssl")
-        .args(["s_client", "-connect", &proxy.https().to_string(), "-servername", name])
-        .args(["-verify_hostname", name, "-verify_return_error", "-CAfile"])
-        .arg(root)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    (said.contains("Verify return code: 0 (ok)") && output.status.success(), said)
 }
 
 /// What `gatehouse certs` says of a running instance.
@@ -78,14 +40,14 @@ async fn obtains(acme: &str) {
     let obtained = until(&proxy, |certificate| certificate["issued"] == true).await;
     assert_eq!(obtained["failures"], 0, "{obtained:#}");
     let root = pebble.root().await;
-    let (verified, said) = openssl(&proxy, &root, "app.example.com");
+    let (verified, said) = openssl(proxy.https(), &root, "app.example.com", &[]);
     assert!(verified, "{said}");
-    assert!(!openssl(&proxy, &root, "other.example.com").0);
+    assert!(!openssl(proxy.https(), &root, "other.example.com", &[]).0);
     // The next start has it at once, from the store.
     let held = std::fs::read(proxy.store("app.example.com.certificate.pem")).unwrap();
     let proxy = proxy.restart().await;
-    assert_eq!(certificate(&proxy).await["issued"], true);
-    assert!(openssl(&proxy, &root, "app.example.com").0);
+    assert_eq!(certificate::get(&proxy).await["issued"], true);
+    assert!(openssl(proxy.https(), &root, "app.example.com", &[]).0);
     assert_eq!(held, std::fs::read(proxy.store("app.example.com.certificate.pem")).unwrap());
     assert!(!proxy.store("app.example.com.order.json").exists(), "the order is over");
     proxy.finish().await;
@@ -110,10 +72,10 @@ async fn a_certificate_is_renewed_under_load_and_nothing_is_dropped() {
     let root = pebble.root().await;
     let (mut handshakes, mut renewals, mut last) = (0, 0, first["not_after"].clone());
     while renewals < 2 {
-        let (verified, said) = openssl(&proxy, &root, "app.example.com");
+        let (verified, said) = openssl(proxy.https(), &root, "app.example.com", &[]);
         assert!(verified, "after {handshakes} handshakes: {said}");
         handshakes += 1;
-        let state = certificate(&proxy).await;
+        let state = certificate::get(&proxy).await;
         assert_eq!(state["failures"], 0, "{state:#}");
         renewals += u32::from(std::mem::replace(&mut last, state["not_after"].clone()) != last);
     }
@@ -136,7 +98,7 @@ async fn a_ca_that_is_down_is_said_so_and_the_site_is_served_until_it_is_back() 
     let (renewed, said) = certs(&proxy, &["renew", "app.example.com"]);
     assert!(renewed && said.contains("renewing 1"), "{said}");
     until(&proxy, |certificate| certificate["failures"] == 2).await;
-    let (verified, said) = openssl(&proxy, &proxy.root(), "app.example.com");
+    let (verified, said) = openssl(proxy.https(), &proxy.root(), "app.example.com", &[]);
     assert!(verified, "the development CA stands in: {said}");
     proxy.finish().await;
 }
@@ -155,7 +117,7 @@ async fn a_name_that_cannot_be_proven_fails_in_the_words_of_the_ca_and_may_be_re
         error.starts_with("app.example.com: ") && error.contains("urn:ietf:params:acme"),
         "{error}"
     );
-    let (verified, said) = openssl(&proxy, &proxy.root(), "app.example.com");
+    let (verified, said) = openssl(proxy.https(), &proxy.root(), "app.example.com", &[]);
     assert!(!verified && said.contains("no peer certificate available"), "{said}");
     proxy.finish().await;
 }

@@ -12,6 +12,7 @@ mod cli;
 mod clients;
 mod compression;
 mod fields;
+mod files;
 mod forwarding;
 mod framing;
 mod full;

@@ -8,13 +8,14 @@ mod limits;
 mod listen;
 mod rate_limit;
 mod site;
+mod tls;
 mod upstream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::fault::{Faults, Findings};
-use super::model::{AccessLog, Config, Log, LogFormat, ProxyProtocol, Tls, TlsVersion};
+use super::model::{AccessLog, Config, Log, LogFormat, ProxyProtocol};
 use super::nearest::suggestion;
 use super::section::Section;
 use super::source::{Place, Source};
@@ -35,7 +36,7 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
             findings.error(&node.place, message, remedy);
         }
     }
-    let tls = tls(root.section("tls", "[tls]"));
+    let (tls, own) = tls::read(root.section("tls", "[tls]"));
     let acme = acme::read(root.section("acme", "[acme]"));
     let limits = limits::read(root.section("limits", "[limits]"));
     let mut upstreams = upstream::Upstreams::read(&mut root);
@@ -58,6 +59,7 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
     root.finish();
     upstreams.warn_of_unused(findings);
     policies.warn_of_unused(findings);
+    own.check(&sites.from_files, findings);
     Config {
         listen,
         admin,
@@ -71,24 +73,6 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
         log,
         files,
         warnings: Faults::default(),
-    }
-}
-
-fn tls(mut section: Section<'_>) -> Tls {
-    let store = section.parsed("store", "directory", |text| match text {
-        "redis" => Err("sharing certificates over Redis is not supported".to_owned()),
-        "" => Err("name a directory".to_owned()),
-        path => Ok(PathBuf::from(path)),
-    });
-    let min_version = section.parsed("min_version", "version", |text| match text {
-        "1.2" => Ok(TlsVersion::V1_2),
-        "1.3" => Ok(TlsVersion::V1_3),
-        _ => Err("write \"1.2\" or \"1.3\"".to_owned()),
-    });
-    section.finish();
-    Tls {
-        store: store.map_or_else(|| PathBuf::from("/var/lib/gatehouse/certs"), |at| at.value),
-        min_version: min_version.map_or(TlsVersion::V1_2, |at| at.value),
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Sites {
     sites: Vec<Site>,
     /// Every host of every site, also of sites with faults.
     pub(super) hosts: Vec<At<String>>,
+    /// Those whose certificates come from files.
+    pub(super) from_files: Vec<At<String>>,
 }
 
 /// What a site inherits from other sections.
@@ -70,8 +72,14 @@ impl Sites {
         let issuer = section.parsed("issuer", "issuer", |text| match text {
             "acme" => Ok(Issuer::Acme),
             "internal" => Ok(Issuer::Internal),
-            other => Err(suggestion(other, ["acme", "internal"])),
+            "files" => Ok(Issuer::Files),
+            other => Err(suggestion(other, ["acme", "internal", "files"])),
         });
+        let issuer = issuer.map_or(Issuer::Acme, |at| at.value);
+        if issuer == Issuer::Files {
+            let first = self.hosts.len() - hosts.len();
+            self.from_files.extend(self.hosts.iter().skip(first).cloned());
+        }
         let redirect_http = section.boolean("redirect_http");
         let ambiguous_paths = section.boolean("ambiguous_paths");
         let access = client::access(section);
@@ -91,7 +99,7 @@ impl Sites {
         let routes = read_routes(routes, upstreams, policies, default.as_ref());
         Some(Site {
             hosts,
-            issuer: issuer.map_or(Issuer::Acme, |at| at.value),
+            issuer,
             redirect_http: redirect_http.unwrap_or(true),
             ambiguous_paths: ambiguous_paths.unwrap_or(false),
             access: access.map_or_else(|| Arc::clone(&defaults.access), Arc::new),

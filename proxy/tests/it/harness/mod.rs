@@ -5,6 +5,7 @@
 //! checks the invariants of `proxy/src/lib.rs` on every response it reads, and
 //! [`TestProxy::finish`] checks that each left exactly one record.
 
+pub(crate) mod certificate;
 mod client;
 pub(crate) mod frames;
 mod pebble;

@@ -2,7 +2,7 @@
 //! nonces and never takes an old proof for a new one.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,8 +14,7 @@ use tempfile::TempDir;
 pub(crate) struct Pebble {
     children: Vec<Child>,
     directory: TempDir,
-    port: u16,
-    management: u16,
+    ports: Ports,
     /// Where it looks for proofs; held for a Gatehouse to listen on beside this.
     http: (Socket, SocketAddr),
     https: (Socket, SocketAddr),
@@ -24,6 +23,11 @@ pub(crate) struct Pebble {
 impl Pebble {
     /// Starts a CA whose certificates are valid for so many seconds.
     pub(crate) fn start(validity: u64) -> Self {
+        Self::configured(validity, &serde_json::json!({}))
+    }
+
+    /// With further keys of its configuration.
+    pub(crate) fn configured(validity: u64, more: &serde_json::Value) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -31,24 +35,46 @@ impl Pebble {
         std::fs::write(directory.path().join("ca.pem"), own.pem()).unwrap();
         std::fs::write(directory.path().join("ca.key"), key.serialize_pem()).unwrap();
         let (http, https) = (held(), held());
-        let [port, management, dns, dns_management] = free();
-        let config = serde_json::json!({ "pebble": {
-            "listenAddress": format!("127.0.0.1:{port}"),
-            "managementListenAddress": format!("127.0.0.1:{management}"),
+        let ports = Ports::default();
+        let mut pebble = Self { children: Vec::new(), directory, ports, http, https };
+        // Whoever takes a port first has it: then other ports are tried.
+        for _ in 0..10 {
+            pebble.ports = Ports::free();
+            pebble.configure(validity, more);
+            if pebble.run() {
+                return pebble;
+            }
+        }
+        panic!("pebble does not start; apt-get install pebble");
+    }
+
+    fn configure(&self, validity: u64, more: &serde_json::Value) {
+        let mut config = serde_json::json!({
+            "listenAddress": format!("127.0.0.1:{}", self.ports.acme),
+            "managementListenAddress": format!("127.0.0.1:{}", self.ports.management),
             "certificate": "ca.pem",
             "privateKey": "ca.key",
-            "httpPort": http.1.port(),
-            "tlsPort": https.1.port(),
+            "httpPort": self.http.1.port(),
+            "tlsPort": self.https.1.port(),
             "ocspResponderURL": "",
             "externalAccountBindingRequired": false,
             "certificateValidityPeriod": validity,
-        }});
-        std::fs::write(directory.path().join("pebble.json"), config.to_string()).unwrap();
-        let log = || File::create(directory.path().join("pebble.log")).unwrap();
+        });
+        for (key, value) in more.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        let text = serde_json::json!({ "pebble": config }).to_string();
+        std::fs::write(self.directory.path().join("pebble.json"), text).unwrap();
+    }
+
+    /// Starts both programs and waits until they listen; false if one of them ends.
+    pub(crate) fn run(&mut self) -> bool {
+        self.stop();
+        let log = || File::create(self.directory.path().join("pebble.log")).unwrap();
         let spawn = |program: &str, arguments: &[&str]| {
             Command::new(program)
                 .args(arguments)
-                .current_dir(directory.path())
+                .current_dir(self.directory.path())
                 .env("PEBBLE_VA_NOSLEEP", "1")
                 .env("PEBBLE_WFE_NONCEREJECT", "50")
                 .env("PEBBLE_AUTHZREUSE", "0")
@@ -57,36 +83,30 @@ impl Pebble {
                 .spawn()
                 .unwrap_or_else(|error| panic!("{program}: {error}; apt-get install pebble"))
         };
-        let (dns, management_of_dns) =
-            (format!("127.0.0.1:{dns}"), format!("127.0.0.1:{dns_management}"));
-        let resolver = spawn(
-            "pebble-challtestsrv",
-            &[
-                "-dns01",
-                &dns,
-                "-management",
-                &management_of_dns,
-                "-defaultIPv6",
-                "",
-                "-http01",
-                "",
-                "-https01",
-                "",
-                "-tlsalpn01",
-                "",
-            ],
-        );
-        let ca = spawn("pebble", &["-config", "pebble.json", "-dnsserver", &dns]);
-        let children = vec![ca, resolver];
-        let pebble = Self { children, directory, port, management, http, https };
-        for port in [port, management, dns_management] {
-            let deadline = Instant::now() + Duration::from_secs(30);
+        let Ports { acme, management, dns, dns_management } = self.ports;
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        let resolver = [
+            ["-dns01", &address(dns)],
+            ["-management", &address(dns_management)],
+            ["-defaultIPv6", ""],
+            ["-http01", ""],
+            ["-https01", ""],
+            ["-tlsalpn01", ""],
+        ];
+        let resolver = spawn("pebble-challtestsrv", resolver.as_flattened());
+        let ca = spawn("pebble", &["-config", "pebble.json", "-dnsserver", &address(dns)]);
+        self.children = vec![ca, resolver];
+        let deadline = Instant::now() + Duration::from_secs(30);
+        for port in [acme, management, dns_management] {
             while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+                if self.children.iter_mut().any(|child| child.try_wait().unwrap().is_some()) {
+                    return false;
+                }
                 assert!(Instant::now() < deadline, "nothing listens on {port}");
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
-        pebble
+        self.children.iter_mut().all(|child| child.try_wait().unwrap().is_none())
     }
 
     /// Where plain HTTP is to be listened on.
@@ -102,14 +122,14 @@ impl Pebble {
     /// The keys of `[acme]` that name this CA.
     pub(crate) fn keys(&self) -> String {
         let root = self.directory.path().join("ca.pem");
-        let port = self.port;
+        let port = self.ports.acme;
         format!("directory = \"https://localhost:{port}/dir\"\nroot_ca = \"{}\"\n", root.display())
     }
 
     /// The root of the certificates that it issues, written to a file.
     pub(crate) async fn root(&self) -> PathBuf {
         let own = self.directory.path().join("ca.pem");
-        let management = SocketAddr::from(([127, 0, 0, 1], self.management));
+        let management = SocketAddr::from(([127, 0, 0, 1], self.ports.management));
         let mut stream = super::client::tls(management, &own, &[], "localhost", b"").await.unwrap();
         let request = b"GET /roots/0 HTTP/1.0\r\nHost: localhost\r\n\r\n";
         tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();
@@ -122,7 +142,7 @@ impl Pebble {
 
     /// Stops answering.
     pub(crate) fn stop(&mut self) {
-        for child in &mut self.children {
+        for mut child in self.children.drain(..) {
             _ = child.kill();
             _ = child.wait();
         }
@@ -146,8 +166,25 @@ fn held() -> (Socket, SocketAddr) {
     (socket, address)
 }
 
-/// Free ports for programs that cannot be handed a socket.
-fn free<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+/// Where programs listen that cannot be handed a socket.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ports {
+    acme: u16,
+    management: u16,
+    dns: u16,
+    dns_management: u16,
+}
+
+impl Ports {
+    /// Free ones, of those that the kernel gives to nobody who asks for any.
+    fn free() -> Self {
+        let port = || loop {
+            let port = fastrand::u16(12_000..32_000);
+            let address = ("127.0.0.1", port);
+            if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+                return port;
+            }
+        };
+        Self { acme: port(), management: port(), dns: port(), dns_management: port() }
+    }
 }

@@ -96,6 +96,11 @@ impl TestProxy {
         }
     }
 
+    /// The configuration file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.path().join("gatehouse.toml")
+    }
+
     /// The root that clients trust.
     pub(crate) fn root(&self) -> PathBuf {
         self.directory.path().join("certs/internal-ca.pem")

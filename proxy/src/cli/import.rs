@@ -1,0 +1,44 @@
+//! `gatehouse certs import`.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{UNUSABLE, coloured, complain, print};
+use crate::acme::import;
+use crate::config;
+use crate::worker::wall_clock;
+
+/// The certificate is at fault.
+const AT_FAULT: u8 = 1;
+
+/// Imports the chain in `file`, and its key from there or from `key`, for the configuration at
+/// `path`.
+pub(super) fn import(path: &Path, file: &Path, key: Option<&Path>) -> ExitCode {
+    let config = match config::load(path, &config::environment) {
+        Ok(config) => config,
+        Err(faults) => {
+            complain(&faults.render(coloured()));
+            return ExitCode::from(UNUSABLE);
+        }
+    };
+    let read = |path: &Path| {
+        fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    };
+    let imported = read(file).and_then(|chain| {
+        let key = key.map_or_else(|| Ok(chain.clone()), read)?;
+        let imported = import::import(&config, &chain, &key, wall_clock());
+        imported.map_err(|error| error.to_string())
+    });
+    match imported {
+        Ok(names) => {
+            print(&format!("imported for {}", names.join(", ")));
+            print("a running Gatehouse takes it up with: gatehouse reload");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&format!("error: {error}\n"));
+            ExitCode::from(AT_FAULT)
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What a Gatehouse says of its first certificate, and what an independent client makes of it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::TestProxy;
+
+/// The first of `/api/certificates`.
+pub(crate) async fn get(proxy: &TestProxy) -> Value {
+    let text = crate::admin::get(proxy.admin(), "/api/certificates", "").await;
+    let (_, body) = text.split_once("\r\n\r\n").unwrap_or(("", &text));
+    let document: Value = serde_json::from_str(body).unwrap();
+    document["certificates"][0].clone()
+}
+
+/// Waits until it is as wanted.
+pub(crate) async fn until(proxy: &TestProxy, wanted: impl Fn(&Value) -> bool) -> Value {
+    let waiting = async {
+        loop {
+            let certificate = get(proxy).await;
+            if wanted(&certificate) {
+                return certificate;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(60), waiting).await {
+        Ok(certificate) => certificate,
+        Err(_) => panic!("{:#}", get(proxy).await),
+    }
+}
+
+/// A handshake of `openssl s_client` for a name: whether the certificate verifies by `root`, and
+/// what is said. `more` are further arguments.
+pub(crate) fn openssl(
+    address: SocketAddr,
+    root: &Path,
+    name: &str,
+    more: &[&str],
+) -> (bool, String) {
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &address.to_string(), "-servername", name])
+        .args(["-verify_hostname", name, "-verify_return_error", "-CAfile"])
+        .arg(root)
+        .args(more)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (said.contains("Verify return code: 0 (ok)") && output.status.success(), said)
+}
