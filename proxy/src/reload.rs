@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::admin::Control;
 use crate::config::{self, Config, Faults};
 use crate::listener::{ListenError, Opened};
+use crate::record::Output;
 use crate::snapshot::Plan;
 use crate::tls::internal::InternalError;
 use crate::{telemetry, tls, worker};
@@ -86,20 +87,23 @@ pub(crate) async fn reload(control: &Control) -> Result<Reloaded, Refused> {
     outcome
 }
 
+/// Opens and makes everything first; from the first thing that is swapped, nothing refuses.
 async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     let before = control.plan();
     let path = before.config.files.first().cloned().unwrap_or_default();
     let config = config::load(&path, &config::environment).map_err(Refused::Faults)?;
     let restart_for = restart_for(&before.config, &config);
     let clients = Plan::clients(&config)?;
+    let log = Output::open(&config.log.access)?;
     let sockets = control.sockets.borrow().clone();
     let (sockets, mut listeners) = sockets.open(&config.listen, control.workers.len())?;
-    control.records.reopen(&config.log.access)?;
     let tls = match before.config.tls.min_version == config.tls.min_version {
         true => Arc::clone(&before.tls), // with its ticket key: sessions resume
         false => tls::config(Arc::clone(&control.issuance.certificates), config.tls.min_version)?,
     };
-    control.issuance.reload(&config, worker::wall_clock())?;
+    let certificates = control.issuance.prepare(&config, worker::wall_clock())?;
+    control.records.redirect(log)?;
+    control.issuance.serve(&config, &certificates);
     telemetry::set_level(config.log.level);
     let (generation, warnings) = (before.generation + 1, config.warnings.clone());
     let https_port = sockets.https_port();

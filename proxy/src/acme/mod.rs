@@ -81,12 +81,17 @@ impl Issuance {
             ca: RefCell::default(),
             account: Mutex::default(),
         };
-        issuance.reload(config, now)?;
+        let all = issuance.prepare(config, now)?;
+        issuance.serve(config, &all);
         Ok(issuance)
     }
 
-    /// Reads again what others may have changed, and puts it to use.
-    pub(crate) fn reload(&self, config: &Config, now: SystemTime) -> Result<(), InternalError> {
+    /// Reads again what others may have changed, and chooses what every site is to be served with.
+    pub(crate) fn prepare(
+        &self,
+        config: &Config,
+        now: SystemTime,
+    ) -> Result<Vec<Served>, InternalError> {
         self.files.read(config, now);
         self.watch.borrow_mut().loaded(&Files::paths(config));
         for (name, state) in self.names.borrow_mut().iter_mut().filter(|(_, state)| !state.busy) {
@@ -97,7 +102,7 @@ impl Issuance {
                 *state = self.read(name, now);
             }
         }
-        self.install(config, now)
+        self.choose(config, now)
     }
 
     /// Takes over certificates of the operator's own whose files have changed.
@@ -121,9 +126,20 @@ impl Issuance {
 
     /// Chooses what every site is served with, and swaps all of it in.
     pub(crate) fn install(&self, config: &Config, now: SystemTime) -> Result<(), InternalError> {
-        let mut all = Vec::new();
+        self.serve(config, &self.choose(config, now)?);
+        Ok(())
+    }
+
+    /// Swaps in what was chosen, and forgets names that are no longer configured.
+    pub(crate) fn serve(&self, config: &Config, all: &[Served]) {
         let mut names = self.names.borrow_mut();
         names.retain(|name, state| state.busy || config.sites.iter().any(|s| s.name() == name));
+        self.certificates.replace(all);
+    }
+
+    fn choose(&self, config: &Config, now: SystemTime) -> Result<Vec<Served>, InternalError> {
+        let mut all = Vec::new();
+        let mut names = self.names.borrow_mut();
         for site in &config.sites {
             let mut rest = site.hosts.clone();
             let stands_in = match site.issuer {
@@ -152,8 +168,7 @@ impl Issuance {
                 all.push(Served::new(rest, leaf, true));
             }
         }
-        self.certificates.replace(&all);
-        Ok(())
+        Ok(all)
     }
 
     /// What the store holds for a name. What cannot be used is set aside.

@@ -53,10 +53,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     let deadline = worker.deadlines.deadline();
     deadline.arm(worker.limits().handshake_timeout);
     // What each step needs is boxed, so that it is freed when the step is over.
-    let Some((stream, peer)) =
-        Box::pin(deadline.guard(introduce(&worker, stream, peer))).await.flatten()
-    else {
-        return worker.counters.connections_unannounced.add(1);
+    let announced = worker.snapshot().plan.config.listen.proxy_protocol;
+    let (stream, peer) = match announced {
+        ProxyProtocol::Off => (stream, peer),
+        ProxyProtocol::Optional | ProxyProtocol::Required => {
+            let introduced = introduce(&worker, stream, peer, announced == ProxyProtocol::Required);
+            match Box::pin(deadline.guard(introduced)).await.flatten() {
+                Some(introduced) => introduced,
+                None => return worker.counters.connections_unannounced.add(1),
+            }
+        }
     };
     if !admission.is_for(peer.ip()) {
         return;
@@ -91,15 +97,9 @@ async fn introduce(
     worker: &Worker,
     mut stream: TcpStream,
     peer: SocketAddr,
+    required: bool,
 ) -> Option<(TcpStream, SocketAddr)> {
-    let snapshot = worker.snapshot();
-    let config = &snapshot.plan.config;
-    let required = match config.listen.proxy_protocol {
-        ProxyProtocol::Off => return Some((stream, peer)),
-        ProxyProtocol::Optional => false,
-        ProxyProtocol::Required => true,
-    };
-    if !config.clients.trusted_proxies.contains(peer.ip()) {
+    if !worker.snapshot().plan.config.clients.trusted_proxies.contains(peer.ip()) {
         if required {
             tracing::debug!(%peer, "refused: only trusted proxies may connect");
         }

@@ -31,7 +31,7 @@ use crate::site::{Host, Route};
 use crate::snapshot::Snapshot;
 
 use self::combined::Combined;
-pub(crate) use self::sink::{RecordBuffer, RecordSink};
+pub(crate) use self::sink::{Output, RecordBuffer, RecordSink};
 
 /// Everything that is known of a request.
 pub(crate) struct Record {

@@ -76,7 +76,8 @@ enum Message {
     Output(Output),
 }
 
-type Output = Box<dyn Write + Send>;
+/// What records are written to.
+pub(crate) struct Output(Box<dyn Write + Send>);
 
 /// The way to the writer thread.
 #[derive(Clone)]
@@ -94,7 +95,7 @@ impl RecordSink {
         log: &AccessLog,
         dropped: Arc<AtomicU64>,
     ) -> io::Result<(Self, JoinHandle<()>)> {
-        let output = open(log)?;
+        let output = Output::open(log)?;
         let (queue, buffers) = sync_channel(Self::QUEUE);
         let lost = Arc::clone(&dropped);
         let writer = std::thread::Builder::new()
@@ -103,10 +104,10 @@ impl RecordSink {
         Ok((Self { queue, dropped }, writer))
     }
 
-    /// Opens the sink anew: another one, or the same file after it was moved away.
-    pub(crate) fn reopen(&self, log: &AccessLog) -> io::Result<()> {
+    /// Writes to another output from now on.
+    pub(crate) fn redirect(&self, output: Output) -> io::Result<()> {
         let stuck = |_| io::Error::other("the access log takes no more records");
-        self.queue.try_send(Message::Output(open(log)?)).map_err(stuck)
+        self.queue.try_send(Message::Output(output)).map_err(stuck)
     }
 
     fn send(&self, bytes: Vec<u8>, count: u64) {
@@ -118,12 +119,16 @@ impl RecordSink {
     }
 }
 
-fn open(log: &AccessLog) -> io::Result<Output> {
-    Ok(match log {
-        AccessLog::Off => Box::new(io::sink()),
-        AccessLog::Stdout => Box::new(io::stdout()),
-        AccessLog::File(path) => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
-    })
+impl Output {
+    /// Opens what is configured; the same file anew, if it was moved away.
+    pub(crate) fn open(log: &AccessLog) -> io::Result<Self> {
+        let append = |path| OpenOptions::new().create(true).append(true).open(path);
+        Ok(Self(match log {
+            AccessLog::Off => Box::new(io::sink()),
+            AccessLog::Stdout => Box::new(io::stdout()),
+            AccessLog::File(path) => Box::new(append(path)?),
+        }))
+    }
 }
 
 /// Writes until every worker is gone. A sink that fails is named once, until it works again.
@@ -137,7 +142,7 @@ fn write_all(mut output: Output, messages: &Receiver<Message>, dropped: &AtomicU
                 continue;
             }
         };
-        match output.write_all(&bytes).and_then(|()| output.flush()) {
+        match output.0.write_all(&bytes).and_then(|()| output.0.flush()) {
             Ok(()) => failing = false,
             Err(error) => {
                 let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;

@@ -159,3 +159,17 @@ async fn the_access_log_is_opened_anew() {
     std::fs::write(&log, whole).unwrap();
     proxy.finish().await;
 }
+
+#[tokio::test]
+async fn a_refused_reload_leaves_the_old_log_in_use() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, MORE);
+    let other = proxy.log().with_extension("other");
+    proxy.edit("access.log", "access.other");
+    proxy.edit("http = [\"127.0.0.1:0\"]", &format!("http = [\"{}\"]", upstream.address));
+    let refused = proxy.reload().await.unwrap_err().to_string();
+    assert!(refused.contains("another program"), "{refused}");
+    assert_eq!(proxy.client().await.get("/").await.status, 200);
+    assert_eq!(proxy.finish().await.len(), 1, "the record is in the old log");
+    assert_eq!(std::fs::read_to_string(other).unwrap_or_default(), "");
+}
