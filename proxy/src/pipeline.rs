@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -115,7 +116,7 @@ async fn switch(
     finish: Finish,
     mut record: Box<Record>,
 ) -> Response<FinishedBody> {
-    let Switch { upstream, outgoing, stream } = *to;
+    let Switch { upstream, outgoing, stream, idle_timeout } = *to;
     let answer = upstream.switch(outgoing).await;
     record.upstream_time = Some(record.started.elapsed());
     let fallback = snapshot.sites.fallback();
@@ -127,8 +128,8 @@ async fn switch(
         Err(rejection) => return response::finish(Err(rejection), finish, record, fallback),
     };
     let response = response::switch(head, stream.is_some(), finish, &mut record, fallback);
-    let (deadlines, limits) = (&origin.worker.deadlines, origin.worker.limits());
-    let tunnel = Tunnel::new(far, record, deadlines.deadline(), limits.websocket_idle_timeout);
+    let deadline = origin.worker.deadlines.deadline();
+    let tunnel = Tunnel::new(far, record, deadline, idle_timeout);
     match stream {
         Some(stream) => drop(tokio::task::spawn_local(async move {
             if let Ok(near) = stream.await {
@@ -146,6 +147,7 @@ struct Switch {
     outgoing: Outgoing,
     /// The stream that switches; over HTTP/1.1 it is the connection.
     stream: Option<OnUpgrade>,
+    idle_timeout: Duration,
 }
 
 /// What is to be done with a request that nothing stands against.
@@ -193,7 +195,7 @@ fn decide(
     let facts = Facts { client: client.bucket, method: &method, host: &host.name, path: &path };
     let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));
     let admitted = admit(head, limiter, &snapshot.rules, &facts, now, &mut finish.quoted)?;
-    let bounds = worker.bounds(route.body_bytes);
+    let bounds = worker.bounds(&route.limits);
     let body = RequestBody::new(bounds.take(body)?, bounds, &worker.deadlines);
     record.upload = body.progress();
     let told = Told {
@@ -206,9 +208,10 @@ fn decide(
         dropped: &worker.counters.fields_dropped,
     };
     let upstream = snapshot.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
-    let (upstream, outgoing) = (Rc::clone(upstream), Outgoing::new(admitted, &told, body));
+    let outgoing = Outgoing::new(admitted, &told, body, route.limits.answer_timeout);
+    let (upstream, idle_timeout) = (Rc::clone(upstream), route.limits.websocket_idle_timeout);
     Ok(match switches {
-        true => Decision::Switch(Box::new(Switch { upstream, outgoing, stream })),
+        true => Decision::Switch(Box::new(Switch { upstream, outgoing, stream, idle_timeout })),
         false => Decision::Forward(upstream, outgoing),
     })
 }
@@ -230,6 +233,9 @@ fn integrity(
     switches: bool,
 ) -> Result<(), Rejection> {
     let limits = origin.worker.limits();
+    if origin.watch.is_crowded(&limits) {
+        return Err(Rejection::ConnectionSaturated);
+    }
     let has_body = body.is_some_and(|body| !body.is_end_stream());
     let hidden = match head.version {
         Version::HTTP_2 => Some(Hidden::default()),

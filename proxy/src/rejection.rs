@@ -42,6 +42,8 @@ pub(crate) enum Rejection {
     BodyTimeout,
     #[error("the client ended its request early")]
     BodyAborted,
+    #[error("too many requests in flight on one HTTP/2 connection")]
+    ConnectionSaturated,
     #[error("too many requests in flight to upstream")]
     UpstreamSaturated,
     #[error("every server of upstream is down, its health checks say")]
@@ -80,7 +82,9 @@ impl Rejection {
             Self::RateLimited(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::UpstreamSaturated | Self::UpstreamDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectionSaturated | Self::UpstreamSaturated | Self::UpstreamDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamUnreachable(_) | Self::UpstreamInvalid(_) | Self::UpstreamRefused => {
                 StatusCode::BAD_GATEWAY
             }
@@ -104,6 +108,7 @@ impl Rejection {
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::BodyAborted => "body_aborted",
+            Self::ConnectionSaturated => "connection_saturated",
             Self::UpstreamSaturated => "upstream_saturated",
             Self::UpstreamDown => "upstream_down",
             Self::UpstreamUnreachable(_) => "upstream_unreachable",
@@ -128,6 +133,7 @@ impl Rejection {
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::BodyAborted
+            | Self::ConnectionSaturated
             | Self::HeadTooLarge => Blame::Client,
             Self::UpstreamSaturated
             | Self::UpstreamDown
@@ -161,6 +167,7 @@ impl Rejection {
             Self::BodyTooLarge => "The request body is larger than this server accepts here.",
             Self::BodyTimeout => "The request body arrived too slowly.",
             Self::BodyAborted => "The request body ended before it was complete.",
+            Self::ConnectionSaturated => "This connection has too many requests in flight.",
             Self::UpstreamDown => "The application is not available. Try again in a moment.",
             Self::UpstreamSaturated => "The application is busy. Try again in a moment.",
             Self::UpstreamUnreachable(_) => "The application behind this server cannot be reached.",
@@ -186,7 +193,7 @@ impl Rejection {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
                 return if wants_html { rule.page.html.clone() } else { rule.page.json.clone() };
             }
-            Self::UpstreamSaturated | Self::UpstreamDown => {
+            Self::ConnectionSaturated | Self::UpstreamSaturated | Self::UpstreamDown => {
                 _ = headers.insert(header::RETRY_AFTER, HeaderValue::from(1))
             }
             Self::MethodRefused => {

@@ -84,7 +84,8 @@ pub(crate) fn finish(
     let fields = response.headers_mut();
     dress(fields, with, &record, fallback);
     let source = if head_only { source.without_body(fields) } else { source };
-    record.waits_for(WaitsFor::Client); // a closed window keeps even the first piece from it
+    // A closed window keeps even the first piece from it.
+    record.watch().waits_for(WaitsFor::Client);
     response.map(|()| FinishedBody { source, ended: false, record: Some(record) })
 }
 
@@ -219,8 +220,9 @@ impl Body for FinishedBody {
         let Some(record) = &mut this.record else { return frame };
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
-                record.waits_for(WaitsFor::Client);
-                record.bytes_out += frame.data_ref().map_or(0, Bytes::len) as u64;
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                record.watch().hands_over(bytes);
+                record.bytes_out += bytes as u64;
             }
             Poll::Ready(Some(Err(cut))) => {
                 record.aborted = true;
@@ -228,7 +230,7 @@ impl Body for FinishedBody {
                 tracing::warn!(request_id, %cut, "response cut short");
             }
             Poll::Ready(None) => this.ended = true,
-            Poll::Pending => record.waits_for(WaitsFor::Upstream),
+            Poll::Pending => record.watch().waits_for(WaitsFor::Upstream),
         }
         frame
     }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::deadline::Deadline;
 use crate::record::Record;
-use crate::upstream::{Lease, Stream};
+use crate::upstream::{Lease, Slot, Stream};
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const SEC_WEBSOCKET_KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -29,8 +29,10 @@ pub(crate) struct Far {
     pub(crate) stream: Stream,
     /// What the upstream sent right behind its 101.
     pub(crate) unread: Bytes,
-    /// Counts the tunnel among the requests in flight.
+    /// Counts the tunnel among the requests of its server.
     pub(crate) lease: Lease,
+    /// And among those of its upstream.
+    pub(crate) slot: Option<Slot>,
 }
 
 /// An upstream that has switched, waiting for the client's side.
@@ -104,7 +106,7 @@ impl Tunnel {
     /// Passes bytes both ways until both sides have ended, one fails, or nothing moves for too
     /// long. `unread` is what the client sent ahead.
     pub(crate) async fn run<S: AsyncRead + AsyncWrite>(self, near: S, unread: Bytes) {
-        let Self { far: Far { mut stream, unread: answered, lease: _lease }, .. } = self;
+        let Far { mut stream, unread: answered, lease: _lease, slot: _slot } = self.far;
         let (mut record, deadline, idle) = (self.record, self.deadline, self.idle_timeout);
         deadline.arm(idle);
         let (mut near_reads, mut near_writes) = tokio::io::split(near);

@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::body::Bounds;
 use crate::compression::Room;
-use crate::config::{AccessLog, Limits};
+use crate::config::{AccessLog, Limits, RouteLimits};
 use crate::connection;
 use crate::deadline::{Deadlines, TICK};
 use crate::listener::{self, Key, Opened};
@@ -104,10 +104,10 @@ impl Worker {
         self.limits.get()
     }
 
-    /// What a request body may cost on a route that takes `bytes` of it.
-    pub(crate) fn bounds(&self, bytes: u64) -> Bounds {
-        let limits = self.limits();
-        Bounds { bytes, min_rate: limits.body_min_rate, grace: limits.header_timeout }
+    /// What a request body may cost on a route.
+    pub(crate) fn bounds(&self, route: &RouteLimits) -> Bounds {
+        let grace = self.limits().header_timeout;
+        Bounds { bytes: route.body_bytes, min_rate: route.body_min_rate, grace }
     }
 
     /// Nanoseconds since the limiter's time zero.

@@ -5,6 +5,7 @@ mod acme;
 mod balance;
 mod admin;
 mod clients;
+mod limits;
 mod server;
 mod log;
 
@@ -25,6 +26,7 @@ pub use self::acme::{Acme, Challenge, UntilIssued};
 pub use self::admin::{Admin, AdminAddress};
 pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};
+pub use self::limits::{Limits, RouteLimits};
 pub use self::log::{AccessLog, Log, LogFormat};
 pub use self::server::Server;
 
@@ -103,42 +105,6 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// The `[limits]` section; defaults are the contract's.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Open client connections in all, at least 1 (default 20,000).
-    pub connections: usize,
-    /// Open connections of one peer address, at least 1 (default 256).
-    pub connections_per_client: usize,
-    /// From the first byte of a TLS handshake to its end (default 10 s).
-    pub handshake_timeout: Duration,
-    /// From the first byte of a request head to its end, and the wait for the first byte of a
-    /// connection (default 10 s).
-    pub header_timeout: Duration,
-    /// How long a connection may rest between requests (default 75 s).
-    pub idle_timeout: Duration,
-    /// Bytes of a request head, 8 KiB to 1 MiB (default 32 KiB).
-    pub header_bytes: usize,
-    /// Fields of a request head, 1 to 1,000 (default 100).
-    pub header_count: usize,
-    /// Bytes of a request body (default 10 MiB).
-    pub body_bytes: u64,
-    /// Bytes per second that a request body must bring, after a grace of `header_timeout`; 0
-    /// switches it off (default 500).
-    pub body_min_rate: u64,
-    /// How long a write to a client may make no progress (default 60 s).
-    pub response_write_timeout: Duration,
-    /// How long a WebSocket may carry nothing in either direction (default 1 h).
-    pub websocket_idle_timeout: Duration,
-    /// Concurrent streams of an HTTP/2 connection, 1 to 1,000 (default 100).
-    pub http2_streams: u32,
-    /// Streams that an HTTP/2 client may reset in ten seconds (default 500).
-    pub http2_resets: u32,
-    /// Frames without content in ten seconds: SETTINGS, PING, PRIORITY, CONTINUATION, empty DATA,
-    /// unknown (default 10,000).
-    pub http2_control_frames: u32,
-}
-
 /// An index into [`Config::upstreams`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub usize);
@@ -158,6 +124,11 @@ pub struct Upstream {
     /// Requests in flight to this upstream, at least 1 in all (default 1,024); each worker gets
     /// its share.
     pub max_in_flight: usize,
+    /// Requests that may wait for one of those to end, in all; each worker gets its share (default
+    /// 256).
+    pub max_queued: usize,
+    /// How long they may wait (default 1 s).
+    pub queue_timeout: Duration,
     /// How a server is chosen.
     pub balance: Balance,
     /// How often a request may be sent again that a server broke off, 0 to 10 (default 1).
@@ -205,8 +176,8 @@ pub struct Route {
     pub upstream: UpstreamId,
     /// The response headers.
     pub headers: Arc<HeaderPolicy>,
-    /// The largest request body in bytes.
-    pub body_bytes: u64,
+    /// What its requests may cost.
+    pub limits: RouteLimits,
     /// What responses are compressed with (default: nothing).
     pub compression: Compression,
 }

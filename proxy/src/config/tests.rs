@@ -9,8 +9,8 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::{
-    AccessLog, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, Server, Severity,
-    TlsVersion, UpstreamId, load, load_text,
+    AccessLog, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, RouteLimits, Server,
+    Severity, TlsVersion, UpstreamId, load, load_text,
 };
 
 /// The fixtures of a folder. Tests run in the folder of the crate, and short paths keep the
@@ -94,7 +94,8 @@ fn minimal_is_the_defaults() {
     assert_eq!(limits.header_timeout, seconds(10));
     assert_eq!(limits.idle_timeout, seconds(75));
     assert_eq!((limits.header_bytes, limits.header_count), (32 << 10, 100));
-    assert_eq!((limits.body_bytes, limits.body_min_rate), (10 << 20, 500));
+    assert_eq!((limits.route.body_bytes, limits.route.body_min_rate), (10 << 20, 500));
+    assert_eq!((limits.response_min_rate, limits.route.answer_timeout), (500, None));
     assert_eq!(limits.response_write_timeout, seconds(60));
     assert_eq!(limits.http2_streams, 100);
     assert_eq!((limits.http2_resets, limits.http2_control_frames), (500, 10_000));
@@ -105,11 +106,12 @@ fn minimal_is_the_defaults() {
         [Server::Tcp { host: "127.0.0.1".to_owned(), port: 3000, tls: false }]
     );
     assert_eq!((upstream.connect_timeout, upstream.answer_timeout), (seconds(2), seconds(60)));
-    assert_eq!(upstream.max_in_flight, 1024);
+    assert_eq!((upstream.max_in_flight, upstream.max_queued), (1024, 256));
+    assert_eq!(upstream.queue_timeout, seconds(1));
     let site = &config.sites[0];
     assert_eq!(site.hosts, ["app.example.com"]);
     assert_eq!((site.issuer, site.redirect_http), (Issuer::Acme, true));
-    assert_eq!((&*site.default.label, site.default.body_bytes), ("*", 10 << 20));
+    assert_eq!((&*site.default.label, site.default.limits.body_bytes), ("*", 10 << 20));
     assert!(site.routes.is_empty() && config.rules.is_empty());
     assert_eq!((&config.log.access, config.log.level), (&AccessLog::Stdout, tracing::Level::INFO));
 }
@@ -122,8 +124,10 @@ fn every_key_has_its_effect() {
     assert_eq!((config.listen.workers, config.listen.drain_timeout), (3, Duration::ZERO));
     assert_eq!(config.admin.token.as_deref(), Some("a-long-enough-token"));
     assert_eq!(config.tls.min_version, TlsVersion::V1_3);
-    assert_eq!((config.limits.header_bytes, config.limits.body_min_rate), (8192, 0));
+    assert_eq!((config.limits.header_bytes, config.limits.route.body_min_rate), (8192, 0));
+    assert_eq!(config.limits.response_min_rate, 2 << 10);
     let two = &config.upstreams[0];
+    assert_eq!((two.max_queued, two.queue_timeout), (0, Duration::from_secs(2)));
     assert_eq!(
         two.servers[0],
         Server::Tcp { host: "app_1.internal".to_owned(), port: 80, tls: false }
@@ -134,14 +138,18 @@ fn every_key_has_its_effect() {
     assert_eq!(site.hosts, ["app.example.com", "::1"]);
     let (pattern, uploads) = &site.routes[0];
     assert_eq!((pattern.as_str(), &*uploads.label), ("/uploads/{*rest}", "/uploads/{*rest}"));
-    assert_eq!((uploads.upstream, uploads.body_bytes), (UpstreamId(1), 1 << 30));
+    assert_eq!((uploads.upstream, uploads.limits.body_bytes), (UpstreamId(1), 1 << 30));
     assert_eq!(uploads.headers, site.default.headers);
+    let RouteLimits { body_min_rate, websocket_idle_timeout, answer_timeout, .. } = uploads.limits;
+    assert_eq!((body_min_rate, websocket_idle_timeout), (10 << 10, Duration::from_secs(300)));
+    assert_eq!(answer_timeout, Some(Duration::from_secs(90)), "as the site");
+    assert_eq!(config.sites[2].default.limits.answer_timeout, None);
     let codings = |route: &Route| route.compression.codings.iter().map(|c| c.name()).collect();
     let compressed: [Vec<_>; 2] = [codings(&site.default), codings(uploads)];
     assert_eq!(compressed, [vec!["br", "gzip"], vec!["zstd"]]);
     assert!(uploads.compression.padding && !site.default.compression.padding);
     let (_, page) = &site.routes[1];
-    assert_eq!((page.upstream, page.body_bytes), (UpstreamId(0), 2 << 10));
+    assert_eq!((page.upstream, page.limits.body_bytes), (UpstreamId(0), 2 << 10));
     assert_eq!((config.sites[1].issuer, config.tls.certificates.len()), (Issuer::Files, 1));
     assert_eq!(config.sites[2].default.upstream, UpstreamId(1));
     let names: Vec<_> = config.rules.iter().map(|rule| rule.name.as_str()).collect();
@@ -209,6 +217,8 @@ fn what_the_reference_comments_out_is_the_default() {
     config.sites[0].routes.clear();
     config.upstreams.remove(0);
     config.sites[0].default.upstream = UpstreamId(0);
+    // The upstream's, unless it is said.
+    config.sites[0].default.limits.answer_timeout = None;
     assert_eq!(effect(config), effect(valid("tests/config/valid/hardened.toml")));
 }
 

@@ -3,13 +3,15 @@
 //! Two deadlines watch a connection, and a third each of its HTTP/2 streams (see [`stream`]). The
 //! first follows what it is doing: waiting for a request's head, resting between requests, or
 //! nothing while requests are in flight (their own bounds hold then). The second is armed while a
-//! write makes no progress. Neither costs a system call or a timer per request.
+//! write makes no progress, for no longer than the response's [`pace`] leaves. Neither costs a
+//! system call or a timer per request.
 //!
 //! An HTTP/1.1 connection that has rested for a moment gives back everything but its socket and its
 //! TLS session; the next byte brings it back. Most connections rest most of the time.
 
 mod frames;
 mod head;
+mod pace;
 mod proxy_protocol;
 mod stream;
 mod watch;

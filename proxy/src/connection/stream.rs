@@ -4,7 +4,7 @@
 //! A client that leaves a stream's flow-control window closed (RFC 9113, 6.9) does not keep the
 //! connection from writing, so the stream has a deadline of its own. It is armed while the response
 //! body waits for the client rather than for the upstream, and a piece of the body that could be
-//! handed over begins it anew.
+//! handed over begins it anew, for as long as the client's [`super::pace`] leaves.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use super::pace::Pace;
 use super::watch::WaitsFor;
 use crate::deadline::Deadline;
 use crate::pipeline::Origin;
@@ -59,6 +60,7 @@ pin_project! {
         origin: Rc<Origin>,
         // There once the stream has waited for its client.
         stalled: Option<Deadline>,
+        pace: Pace,
     }
 }
 
@@ -69,15 +71,21 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         let this = self.project();
         let (worker, watch) = (&this.origin.worker, &this.origin.watch);
         watch.waits_for.set(None);
+        watch.handed_over.set(0);
         if contain(&worker.counters.panics, || this.future.poll(cx)).is_ready() {
             return Poll::Ready(());
         }
+        let now = worker.deadlines.now_ms();
         match watch.waits_for.take() {
             Some(WaitsFor::Client) => {
+                this.pace.took(watch.handed_over.get(), now);
                 let stalled = this.stalled.get_or_insert_with(|| worker.deadlines.deadline());
-                stalled.arm(worker.limits().response_write_timeout);
+                stalled.arm(this.pace.wait(now, &worker.limits()));
             }
-            Some(WaitsFor::Upstream) => this.stalled.iter().for_each(Deadline::disarm),
+            Some(WaitsFor::Upstream) => {
+                this.pace.took(watch.handed_over.get(), now);
+                this.stalled.iter().for_each(Deadline::disarm);
+            }
             None => {} // woken, and nothing could be handed over
         }
         let expired = this.stalled.as_ref().is_some_and(|stalled| stalled.poll(cx).is_ready());
@@ -96,7 +104,7 @@ pub(super) struct Spawner(pub(super) Rc<Origin>);
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Spawner {
     fn execute(&self, future: F) {
         let origin = Rc::clone(&self.0);
-        tokio::task::spawn_local(Stream { future, origin, stalled: None });
+        tokio::task::spawn_local(Stream { future, origin, stalled: None, pace: Pace::default() });
     }
 }
 

@@ -16,6 +16,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::frames::Frames;
 use super::head::RawHead;
+use super::pace::Pace;
+use crate::config::Limits;
 use crate::deadline::Deadline;
 use crate::pipeline::Origin;
 use crate::socket::Socket;
@@ -38,7 +40,11 @@ pub(crate) struct Watch {
     pub(super) resting: Cell<bool>,
     pub(super) multiplexed: Cell<bool>,
     /// Of the response that was polled last.
-    pub(crate) waits_for: Cell<Option<WaitsFor>>,
+    pub(super) waits_for: Cell<Option<WaitsFor>>,
+    /// Bytes of it that were handed over.
+    pub(super) handed_over: Cell<usize>,
+    /// Of the requests since the connection last rested.
+    pace: Cell<Pace>,
     /// HTTP/1.1 only.
     pub(crate) head: RawHead,
 }
@@ -52,6 +58,8 @@ impl Watch {
             resting: Cell::new(false),
             multiplexed: Cell::new(false),
             waits_for: Cell::new(None),
+            handed_over: Cell::new(0),
+            pace: Cell::default(),
             head: RawHead::new(),
         }
     }
@@ -64,9 +72,29 @@ impl Watch {
 
     /// A request's head has been read.
     pub(crate) fn begin(&self) {
+        if self.in_flight.get() == 0 {
+            self.pace.take();
+        }
         self.in_flight.set(self.in_flight.get() + 1);
         self.resting.set(false);
         self.deadline.disarm();
+    }
+
+    /// Whether there are more requests in flight than streams may be open, and as many again that
+    /// the client has reset and that have not been given up yet.
+    pub(crate) fn is_crowded(&self, limits: &Limits) -> bool {
+        self.multiplexed.get() && self.in_flight.get() > limits.http2_streams.saturating_mul(2)
+    }
+
+    /// The body of the response has nothing more to hand over before this comes.
+    pub(crate) fn waits_for(&self, what: WaitsFor) {
+        self.waits_for.set(Some(what));
+    }
+
+    /// The body of the response has handed over so many bytes, for the client to take.
+    pub(crate) fn hands_over(&self, bytes: usize) {
+        self.waits_for(WaitsFor::Client);
+        self.handed_over.set(self.handed_over.get() + bytes);
     }
 
     /// A response has been handed over or given up.
@@ -120,13 +148,17 @@ impl<T> Watched<T> {
         }
     }
 
-    fn wrote<R>(&self, written: Poll<R>) -> Poll<R> {
-        let stalled = &self.origin.watch.stalled;
-        if written.is_ready() {
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let Watch { stalled, pace: shared, .. } = &self.origin.watch;
+        let worker = &self.origin.worker;
+        let (now, mut pace) = (worker.deadlines.now_ms(), shared.get());
+        if let Poll::Ready(written) = &written {
+            pace.took(*written.as_ref().unwrap_or(&0), now);
             stalled.disarm();
         } else if !stalled.is_armed() {
-            stalled.arm(self.origin.worker.limits().response_write_timeout);
+            stalled.arm(pace.wait(now, &worker.limits()));
         }
+        shared.set(pace);
         written
     }
 }
@@ -210,7 +242,7 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.wrote(flushed)
+        self.wrote(flushed.map_ok(|()| 0)).map_ok(|_| ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::body::Progress;
 use crate::client::Client;
 use crate::config::LogFormat;
-use crate::connection::WaitsFor;
+use crate::connection::Watch;
 use crate::pipeline::Origin;
 use crate::site::{Host, Route};
 use crate::snapshot::Snapshot;
@@ -67,9 +67,9 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Tells the connection what the response's body waits for.
-    pub(crate) fn waits_for(&self, waits_for: WaitsFor) {
-        self.origin.watch.waits_for.set(Some(waits_for));
+    /// What watches the connection.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.origin.watch
     }
 
     /// Opens the record of a request that has just been read.

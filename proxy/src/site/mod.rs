@@ -19,7 +19,7 @@ use http::{HeaderValue, Version, header};
 use self::pattern::Pattern;
 use crate::client::Client;
 use crate::compression::Compression;
-use crate::config::{self, Access, Config, UpstreamId};
+use crate::config::{self, Access, Config, RouteLimits, UpstreamId};
 use crate::pipeline::Origin;
 use crate::policy::headers::HeaderPolicy;
 use crate::rejection::Rejection;
@@ -50,7 +50,7 @@ pub(crate) struct Route {
     pub(crate) label: Box<str>,
     pub(crate) upstream: UpstreamId,
     pub(crate) headers: HeaderPolicy,
-    pub(crate) body_bytes: u64,
+    pub(crate) limits: RouteLimits,
     pub(crate) compression: Compression,
 }
 
@@ -115,7 +115,7 @@ impl Route {
             label: (*route.label).into(),
             upstream: route.upstream,
             headers: route.headers.detached(),
-            body_bytes: route.body_bytes,
+            limits: route.limits,
             compression: route.compression.clone(),
         })
     }

@@ -1,25 +1,19 @@
 //! The body of an upstream's response on its way to the client.
 
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::Lease;
-use crate::body::Progress;
-use crate::deadline::Deadline;
+use super::{Exchange, Lease};
 
 /// The body of an upstream's response; reading it drives the link that it comes from.
 pub(crate) struct UpstreamBody {
     incoming: Incoming,
     lease: Lease,
-    deadline: Deadline,
-    answer_timeout: Duration,
-    upload: Option<Rc<Progress>>,
+    exchange: Exchange,
     /// Whether the deadline runs.
     waiting: bool,
 }
@@ -36,14 +30,8 @@ pub(crate) enum Cut {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(
-        incoming: Incoming,
-        lease: Lease,
-        deadline: Deadline,
-        answer_timeout: Duration,
-        upload: Option<Rc<Progress>>,
-    ) -> Self {
-        let mut body = Self { incoming, lease, deadline, answer_timeout, upload, waiting: false };
+    pub(super) fn new(incoming: Incoming, lease: Lease, exchange: Exchange) -> Self {
+        let mut body = Self { incoming, lease, exchange, waiting: false };
         if body.incoming.is_end_stream() {
             body.finish();
         }
@@ -69,7 +57,7 @@ impl UpstreamBody {
 
     /// Gives the link back once nothing is left on it, in either direction.
     fn finish(&mut self) {
-        if self.upload.as_ref().is_none_or(|upload| upload.complete.get()) {
+        if self.exchange.upload.as_ref().is_none_or(|upload| upload.complete.get()) {
             self.lease.give_back();
         }
     }
@@ -88,9 +76,9 @@ impl Body for UpstreamBody {
             return match this.poll_incoming(cx) {
                 Poll::Pending => {
                     if !std::mem::replace(&mut this.waiting, true) {
-                        this.deadline.arm(this.answer_timeout);
+                        this.exchange.deadline.arm(this.exchange.answer_timeout);
                     }
-                    this.deadline.poll(cx).map(|()| Some(Err(Cut::Stalled)))
+                    this.exchange.deadline.poll(cx).map(|()| Some(Err(Cut::Stalled)))
                 }
                 Poll::Ready(None) => {
                     this.finish();
@@ -99,7 +87,7 @@ impl Body for UpstreamBody {
                 Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Cut::Broken(error)))),
                 Poll::Ready(Some(Ok(frame))) => {
                     if std::mem::take(&mut this.waiting) {
-                        this.deadline.disarm();
+                        this.exchange.deadline.disarm();
                     }
                     let Ok(data) = frame.into_data() else { continue };
                     if this.incoming.is_end_stream() {

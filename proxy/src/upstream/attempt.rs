@@ -48,43 +48,22 @@ impl Upstream {
     /// The server that is tried next.
     pub(super) fn choose(&self, attempt: &Attempt) -> Result<&Rc<Server>, Rejection> {
         if let [only] = self.servers.as_slice() {
-            return self.choose_only(only, attempt);
+            let usable = only.health.is_up() && !attempt.has_tried(only);
+            return usable.then_some(only).ok_or(Rejection::UpstreamDown);
         }
         let now = self.deadlines.now_ms();
-        let mut in_flight = 0;
         let candidates: SmallVec<[Candidate; 4]> = self
             .servers
             .iter()
-            .map(|server| {
-                in_flight += server.pool.in_flight.get();
-                Candidate {
-                    up: server.health.is_up(),
-                    passed_over: server.health.is_passed_over(now),
-                    in_flight: server.pool.in_flight.get(),
-                    tried: attempt.has_tried(server),
-                }
+            .map(|server| Candidate {
+                up: server.health.is_up(),
+                passed_over: server.health.is_passed_over(now),
+                in_flight: server.pool.in_flight.get(),
+                tried: attempt.has_tried(server),
             })
             .collect();
-        if in_flight >= self.max_in_flight {
-            return Err(Rejection::UpstreamSaturated);
-        }
         let chosen = balance::choose(self.configured.balance, attempt.turn, &candidates);
         chosen.and_then(|place| self.servers.get(place)).ok_or(Rejection::UpstreamDown)
-    }
-
-    /// Most upstreams have one server.
-    fn choose_only<'a>(
-        &self,
-        only: &'a Rc<Server>,
-        attempt: &Attempt,
-    ) -> Result<&'a Rc<Server>, Rejection> {
-        if only.pool.in_flight.get() >= self.max_in_flight {
-            return Err(Rejection::UpstreamSaturated);
-        }
-        match only.health.is_up() && !attempt.has_tried(only) {
-            true => Ok(only),
-            false => Err(Rejection::UpstreamDown),
-        }
     }
 
     /// A new link to the first server, of those that come into question, that accepts one.

@@ -19,14 +19,15 @@ pub(crate) enum Switched {
 impl Upstream {
     /// Asks the upstream to switch to WebSocket, on a link of its own.
     pub(crate) async fn switch(self: Rc<Self>, outgoing: Outgoing) -> Result<Switched, Rejection> {
-        let deadline = self.deadlines.deadline();
+        let (request, mut exchange) = self.exchange(outgoing);
         let mut attempt = self.attempt();
-        let (lease, mut link) = self.connect_any(&mut attempt, &deadline).await?;
-        let sent = link.send(outgoing.request);
-        let answer = self.answer(&deadline, None, &mut link, sent).await;
+        self.enter(&mut exchange).await?;
+        let (lease, mut link) = self.connect_any(&mut attempt, &exchange.deadline).await?;
+        let sent = link.send(request);
+        let answer = self.answer(&exchange, &mut link, sent).await;
         let response = answer.map_err(|(rejection, _)| rejection)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return self.respond(response, lease, link, deadline, None).map(Switched::Response);
+            return self.respond(response, lease, link, exchange).map(Switched::Response);
         }
         let (mut head, _) = response.into_parts();
         if !tunnel::is_websocket(&head.headers) {
@@ -34,6 +35,6 @@ impl Upstream {
         }
         forward::switched(&mut head);
         let (stream, unread) = link.into_stream().await;
-        Ok(Switched::Tunnel(head, Far { stream, unread, lease }))
+        Ok(Switched::Tunnel(head, Far { stream, unread, lease, slot: exchange.slot }))
     }
 }

@@ -57,7 +57,7 @@ fn everything_else_means_what_it_says() {
     let codings = site.default.compression.codings.iter().map(|coding| format!("{coding:?}"));
     assert_eq!(codings.collect::<Vec<_>>(), ["Zstd", "Brotli", "Gzip"]);
     let (pattern, uploads) = &site.routes[0];
-    assert_eq!((pattern.as_str(), uploads.body_bytes), ("/api/uploads/{*rest}", 1 << 30));
+    assert_eq!((pattern.as_str(), uploads.limits.body_bytes), ("/api/uploads/{*rest}", 1 << 30));
     assert_eq!(uploads.compression, site.default.compression, "what is not said is the site's");
     assert_eq!(config.rules.len(), 2);
     assert_eq!((&config.log.access, config.log.format), (&AccessLog::Stdout, LogFormat::Json));

@@ -122,3 +122,23 @@ async fn half_a_frame_does_not_hold_a_connection() {
     assert_eq!(proxy.metric("connections_timed_out_total").await, 4);
     proxy.finish().await;
 }
+
+#[tokio::test]
+async fn requests_in_flight_on_a_connection_are_bounded_also_those_that_it_has_reset() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start_with(&upstream, "[limits]\nhttp2_streams = 4", "");
+    let mut frames = Frames::connect(&proxy, b"").await;
+    // In one write, and so begun before the first of them can be given up.
+    let burst = (0..15).flat_map(|step| {
+        let stream = 2 * step + 1;
+        [get(stream, "/wait/100"), frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
+    });
+    assert!(frames.write(&burst.collect::<Vec<u8>>()).await);
+    assert!(frames.write(&get(99, "/")).await);
+    while !matches!(frames.next().await.unwrap(), (HEADERS, 99, _)) {}
+    assert!(upstream.seen().len() <= 9, "{}", upstream.seen().len());
+    drop(frames);
+    let records = proxy.finish().await;
+    let refused = records.iter().filter(|record| record["reason"] == "connection_saturated");
+    assert!(refused.count() >= 7);
+}

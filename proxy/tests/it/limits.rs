@@ -103,35 +103,3 @@ async fn connections_of_one_peer_are_bounded_and_counted_out_again() {
     }
     proxy.finish().await;
 }
-
-#[tokio::test]
-async fn requests_in_flight_to_an_upstream_are_bounded() {
-    let upstream = TestUpstream::start().await;
-    let first =
-        format!("[upstream.app]\nservers = [\"http://{}\"]\nmax_in_flight = 2", upstream.address);
-    let proxy = TestProxy::start_with(
-        &upstream,
-        &first,
-        "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"",
-    );
-    // Two workers, so one request each; connections of one client may all be on one worker.
-    let mut waiting = Vec::new();
-    for _ in 0..2 {
-        let mut client = proxy.client().await;
-        waiting.push(tokio::spawn(async move { client.get("/wait/1500").await.status.as_u16() }));
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
-    let mut full = false;
-    for _ in 0..8 {
-        let reply = proxy.client().await.get("/").await;
-        if reply.status == 503 {
-            assert_eq!(reply.header("retry-after"), "1");
-            full = true;
-        }
-    }
-    assert!(full, "no worker was at its bound");
-    for waiting in waiting {
-        assert!(matches!(waiting.await.unwrap(), 200 | 503));
-    }
-    proxy.finish().await;
-}

@@ -23,6 +23,7 @@ mod http2_floods;
 mod limits;
 mod paths;
 mod process;
+mod queue;
 mod rate_limits;
 mod records;
 mod reload;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::harness::frames::{
+    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, WINDOW_UPDATE, frame, request,
+};
 use crate::harness::{TestProxy, TestUpstream};
 
 const SHORT: &str = "[limits]\n\
@@ -134,6 +137,81 @@ async fn an_upstream_that_is_too_slow_is_a_504() {
         assert_eq!((reply.status.as_u16(), &reply.problem()["status"]), (504, &504.into()));
         assert_eq!(client.post("/mute", "x").await.status, 504);
         assert_eq!(client.get("/").await.status, 200, "the connection goes on");
+    }
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_ended() {
+    let upstream = TestUpstream::start().await;
+    let limits = "[limits]\nheader_timeout = \"1s\"\nresponse_min_rate = \"100MiB\"";
+    let proxy = TestProxy::start_with(&upstream, limits, "");
+    let mut raw = proxy.raw().await;
+    raw.write(b"GET /bytes/400000000 HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(raw.read_head().await.starts_with("HTTP/1.1 200 "));
+    let mut got = 0;
+    while let Some(bytes) = raw.read_some(64 << 10).await {
+        got += bytes;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(got < 400_000_000, "it got all of it");
+    // Over HTTP/2 a stream alone can be slow.
+    let window = [0, 4, 0, 0, 0, 100]; // SETTINGS_INITIAL_WINDOW_SIZE
+    let mut frames = Frames::connect(&proxy, &window).await;
+    let get = frame(HEADERS, END_STREAM | END_HEADERS, 1, &request("GET", "/stream/50000000"));
+    assert!(frames.write(&get).await);
+    loop {
+        match frames.next().await.unwrap() {
+            (DATA, 1, _) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let update = frame(WINDOW_UPDATE, 0, 1, &100_u32.to_be_bytes());
+                assert!(frames.write(&update).await);
+            }
+            (RST_STREAM, 1, _) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(proxy.metric("http2_streams_timed_out_total").await, 1);
+    drop(frames);
+    let records = proxy.finish().await;
+    assert!(records.len() == 2 && records.iter().all(|record| record["aborted"] == true));
+}
+
+#[tokio::test]
+async fn a_route_may_be_waited_for_longer_than_its_upstream() {
+    let upstream = TestUpstream::start().await;
+    let address = upstream.address;
+    let first =
+        format!("[upstream.app]\nservers = [\"http://{address}\"]\nanswer_timeout = \"300ms\"");
+    let routes = "answer_timeout = \"20s\"\n\
+                  [[site.route]]\npath = \"/wait/{ms}\"\nupstream = \"app\"\n\
+                  [[site.route]]\npath = \"/bytes/{*rest}\"\nupstream = \"app\"\n\
+                  answer_timeout = \"250ms\"";
+    let proxy = TestProxy::start_with(&upstream, &first, routes);
+    for mut client in [proxy.client().await, proxy.client_h2().await] {
+        assert_eq!(client.get("/wait/1500").await.status, 200);
+    }
+    proxy.finish().await;
+    let mute = TestUpstream::mute().await;
+    let first = first.replace(&address.to_string(), &mute.address.to_string());
+    let proxy = TestProxy::start_with(&upstream, &first.replace("300ms", "1h"), routes);
+    assert_eq!(proxy.client().await.get("/bytes/1").await.status, 504, "or for less long");
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_route_may_take_slower_bodies() {
+    let upstream = TestUpstream::start().await;
+    let routes = "[[site.route]]\npath = \"/slow\"\nbody_min_rate = 0";
+    let proxy = TestProxy::start_with(&upstream, SHORT, routes);
+    for (path, status) in [("/slow", "200"), ("/other", "408")] {
+        let mut raw = proxy.raw().await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8\r\n\r\n");
+        raw.write(head.as_bytes()).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        raw.write_if_open(b"8 bytes.").await;
+        let head = raw.read_head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {head}");
     }
     proxy.finish().await;
 }

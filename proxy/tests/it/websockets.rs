@@ -142,8 +142,9 @@ async fn nothing_is_raw_before_the_upstream_agrees() {
 #[tokio::test]
 async fn a_websocket_that_carries_nothing_is_ended() {
     let upstream = TestUpstream::switching("websocket").await;
-    let limits = "[limits]\nwebsocket_idle_timeout = \"500ms\"";
-    let proxy = TestProxy::start_with(&upstream, limits, "");
+    let limits = "[limits]\nwebsocket_idle_timeout = \"1h\"";
+    let route = "[[site.route]]\npath = \"/live\"\nwebsocket_idle_timeout = \"500ms\"";
+    let proxy = TestProxy::start_with(&upstream, limits, route);
     let mut raw = proxy.raw().await;
     raw.write(ASK.as_bytes()).await;
     assert!(raw.read_head().await.starts_with("HTTP/1.1 101 "));

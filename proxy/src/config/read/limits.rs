@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::model::Limits;
+use crate::config::model::{Limits, RouteLimits};
 use crate::config::section::Section;
 
 /// Timeouts are at least a millisecond, and at most a month: timers overflow where nobody waits any
@@ -15,7 +15,7 @@ pub(super) const TIMEOUT: RangeInclusive<Duration> =
 pub(super) const COUNT: RangeInclusive<u64> = 1..=10_000_000;
 
 /// Sizes of bodies: up to a pebibyte.
-pub(super) const BODY: RangeInclusive<u64> = 0..=1 << 50;
+const BODY: RangeInclusive<u64> = 0..=1 << 50;
 
 /// Reads the section; what it does not say is the contract's default.
 pub(super) fn read(mut section: Section<'_>) -> Limits {
@@ -40,16 +40,40 @@ pub(super) fn read(mut section: Section<'_>) -> Limits {
         idle_timeout: timeout(&mut section, "idle_timeout", 75),
         header_bytes: count(section.size("header_bytes", 8 << 10..=1 << 20).unwrap_or(32 << 10)),
         header_count: section.integer("header_count", 1..=1_000).map_or(100, |at| count(at.value)),
-        body_bytes: section.size("body_bytes", BODY).unwrap_or(10 << 20),
-        body_min_rate: section.size("body_min_rate", BODY).unwrap_or(500),
         response_write_timeout: timeout(&mut section, "response_write_timeout", 60),
-        websocket_idle_timeout: timeout(&mut section, "websocket_idle_timeout", 3_600),
+        response_min_rate: section.size("response_min_rate", BODY).unwrap_or(500),
         http2_streams: number(&mut section, "http2_streams", 1..=1_000, 100),
         http2_resets: number(&mut section, "http2_resets", COUNT, 500),
         http2_control_frames: number(&mut section, "http2_control_frames", COUNT, 10_000),
+        route: common(&mut section, &DEFAULTS),
     };
     section.finish();
     limits
+}
+
+/// What sites and routes begin with.
+const DEFAULTS: RouteLimits = RouteLimits {
+    body_bytes: 10 << 20,
+    body_min_rate: 500,
+    websocket_idle_timeout: Duration::from_secs(3_600),
+    answer_timeout: None,
+};
+
+/// Reads the bounds that a site or a route may have of its own; the rest is as `outer` says.
+pub(super) fn of_route(section: &mut Section<'_>, outer: &RouteLimits) -> RouteLimits {
+    let answer_timeout = section.duration("answer_timeout", TIMEOUT).or(outer.answer_timeout);
+    RouteLimits { answer_timeout, ..common(section, outer) }
+}
+
+/// Those of them that `[limits]` has, too.
+fn common(section: &mut Section<'_>, outer: &RouteLimits) -> RouteLimits {
+    let idle = section.duration("websocket_idle_timeout", TIMEOUT);
+    RouteLimits {
+        body_bytes: section.size("body_bytes", BODY).unwrap_or(outer.body_bytes),
+        body_min_rate: section.size("body_min_rate", BODY).unwrap_or(outer.body_min_rate),
+        websocket_idle_timeout: idle.unwrap_or(outer.websocket_idle_timeout),
+        answer_timeout: outer.answer_timeout,
+    }
 }
 
 fn number(

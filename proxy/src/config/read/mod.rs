@@ -46,7 +46,7 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
         &mut root,
         &mut upstreams,
         &mut policies,
-        &site::Defaults { body_bytes: limits.body_bytes, access: Arc::new(clients.access.clone()) },
+        &site::Defaults { limits: limits.route, access: Arc::new(clients.access.clone()) },
     );
     let rules = rate_limit::read(&mut root, &sites.hosts);
     let log = log(root.section("log", "[log]"));

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::client;
 use super::headers::Policies;
-use super::limits::BODY;
+use super::limits;
 use super::upstream::Upstreams;
 use crate::compression::{Coding, Compression};
 use crate::config::host::host;
-use crate::config::model::{Access, Issuer, Route, Site, UpstreamId};
+use crate::config::model::{Access, Issuer, Route, RouteLimits, Site, UpstreamId};
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
 use crate::config::values::At;
@@ -27,7 +27,7 @@ pub(super) struct Sites {
 
 /// What a site inherits from other sections.
 pub(super) struct Defaults {
-    pub(super) body_bytes: u64,
+    pub(super) limits: RouteLimits,
     pub(super) access: Arc<Access>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Defaults {
 struct Settings {
     upstream: Option<UpstreamId>,
     headers: Option<Arc<HeaderPolicy>>,
-    body_bytes: Option<u64>,
+    limits: RouteLimits,
     codings: Option<Vec<Coding>>,
     padding: Option<bool>,
 }
@@ -84,19 +84,20 @@ impl Sites {
         let ambiguous_paths = section.boolean("ambiguous_paths");
         let access = client::access(section);
         section.require("upstream", "upstream = \"http://127.0.0.1:3000\"");
-        let settings = Settings::read(section, upstreams, policies);
+        let settings = Settings::read(section, upstreams, policies, &defaults.limits);
+        let limits = settings.limits;
         let routes = section.sections("route", "[[site.route]]");
         let default = settings.upstream.map(|upstream| Route {
             label: Arc::from("*"),
             upstream,
             headers: settings.headers.unwrap_or_else(|| policies.default()),
-            body_bytes: settings.body_bytes.unwrap_or(defaults.body_bytes),
+            limits,
             compression: Compression {
                 codings: settings.codings.unwrap_or_default(),
                 padding: settings.padding.unwrap_or(false),
             },
         });
-        let routes = read_routes(routes, upstreams, policies, default.as_ref());
+        let routes = read_routes(routes, upstreams, policies, &limits, default.as_ref());
         Some(Site {
             hosts,
             issuer,
@@ -130,13 +131,18 @@ impl Sites {
 }
 
 impl Settings {
-    fn read(section: &mut Section<'_>, upstreams: &mut Upstreams, policies: &mut Policies) -> Self {
+    fn read(
+        section: &mut Section<'_>,
+        upstreams: &mut Upstreams,
+        policies: &mut Policies,
+        outer: &RouteLimits,
+    ) -> Self {
         let upstream = section.text("upstream");
         let headers = section.text("headers");
         Self {
             upstream: upstream.and_then(|name| upstreams.resolve(&name, section)),
             headers: headers.and_then(|name| policies.resolve(&name, section)),
-            body_bytes: section.size("body_bytes", BODY),
+            limits: limits::of_route(section, outer),
             codings: codings(section),
             padding: section.boolean("compress_padding"),
         }
@@ -164,12 +170,13 @@ fn read_routes(
     sections: Vec<Section<'_>>,
     upstreams: &mut Upstreams,
     policies: &mut Policies,
+    limits: &RouteLimits,
     site: Option<&Route>,
 ) -> Vec<(Pattern, Route)> {
     let mut routes = Vec::new();
     let mut patterns: Vec<At<Pattern>> = Vec::new();
     for mut section in sections {
-        let settings = Settings::read(&mut section, upstreams, policies);
+        let settings = Settings::read(&mut section, upstreams, policies, limits);
         section.require("path", "path = \"/api/{*rest}\"");
         if let Some(pattern) = section.parsed("path", "path pattern", Pattern::parse) {
             note_unreachable(&section, &patterns, &pattern);
@@ -178,7 +185,7 @@ fn read_routes(
                     label: Arc::from(pattern.value.as_str()),
                     upstream: settings.upstream.unwrap_or(site.upstream),
                     headers: settings.headers.unwrap_or_else(|| Arc::clone(&site.headers)),
-                    body_bytes: settings.body_bytes.unwrap_or(site.body_bytes),
+                    limits: settings.limits,
                     compression: Compression {
                         codings: settings
                             .codings

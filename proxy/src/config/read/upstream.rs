@@ -92,6 +92,8 @@ impl Upstreams {
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
             max_in_flight: MAX_IN_FLIGHT,
+            max_queued: MAX_QUEUED,
+            queue_timeout: QUEUE_TIMEOUT,
             balance: Balance::LeastConnections,
             retries: RETRIES,
             health: None,
@@ -119,6 +121,8 @@ impl Upstreams {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_IN_FLIGHT: usize = 1024;
+const MAX_QUEUED: usize = 256;
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRIES: u32 = 1;
 
 fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
@@ -127,6 +131,8 @@ fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
     let connect_timeout = section.duration("connect_timeout", TIMEOUT);
     let answer_timeout = section.duration("answer_timeout", TIMEOUT);
     let max_in_flight = section.integer("max_in_flight", COUNT);
+    let max_queued = section.integer("max_queued", 0..=*COUNT.end());
+    let queue_timeout = section.duration("queue_timeout", TIMEOUT);
     if let Some(list) = &servers {
         section.note_empty("servers", list, "name at least one server");
         note_duplicates(&section, &list.items);
@@ -148,6 +154,8 @@ fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         answer_timeout: answer_timeout.unwrap_or(ANSWER_TIMEOUT),
         max_in_flight: max_in_flight.map_or(MAX_IN_FLIGHT, |at| count(at.value)),
+        max_queued: max_queued.map_or(MAX_QUEUED, |at| count(at.value)),
+        queue_timeout: queue_timeout.unwrap_or(QUEUE_TIMEOUT),
         balance: balance.map_or(Balance::LeastConnections, |at| at.value),
         retries: retries.map_or(RETRIES, |at| small(at.value)),
         health: health.flatten(),

@@ -50,6 +50,13 @@ impl TestProxy {
         Self::start_in_front_of(upstream.address, first, more)
     }
 
+    /// As [`Self::start_with`], with one worker, which then sees every request.
+    pub(crate) fn start_single(upstream: &TestUpstream, first: &str, more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = text(&directory, upstream.address, first, more);
+        Self::from_text(directory, &text.replace("workers = 2", "workers = 1"))
+    }
+
     /// As [`Self::start_with`], in front of any address.
     pub(crate) fn start_in_front_of(upstream: SocketAddr, first: &str, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();

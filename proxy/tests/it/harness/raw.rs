@@ -26,6 +26,19 @@ impl Raw {
         self.0.flush().await.unwrap();
     }
 
+    /// Writes what the other end may no longer want.
+    pub(crate) async fn write_if_open(&mut self, bytes: &[u8]) {
+        _ = self.0.write_all(bytes).await;
+        _ = self.0.flush().await;
+    }
+
+    /// Reads up to so many bytes; `None` at the end, however it came.
+    pub(crate) async fn read_some(&mut self, most: usize) -> Option<usize> {
+        let mut bytes = vec![0; most];
+        let read = tokio::time::timeout(Duration::from_secs(10), self.0.read(&mut bytes));
+        read.await.unwrap().ok().filter(|count| *count > 0)
+    }
+
     /// Writes bytes that TLS does not see; false when the connection has ended.
     pub(crate) async fn write_below_tls(&mut self, bytes: &[u8]) -> bool {
         let socket = self.0.get_mut().0;

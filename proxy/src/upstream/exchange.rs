@@ -1,0 +1,185 @@
+//! A request and its response at an upstream, from the slot to the link that is given back.
+
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::attempt::Attempt;
+use super::link::{Link, Sent};
+use super::queue::Slot;
+use super::{Lease, Outgoing, Upstream, UpstreamBody, forward};
+use crate::body::{Progress, RequestBody};
+use crate::deadline::Deadline;
+use crate::rejection::Rejection;
+
+/// What goes with a request from the moment it is sent to the end of its response.
+pub(super) struct Exchange {
+    pub(super) deadline: Deadline,
+    pub(super) answer_timeout: Duration,
+    pub(super) upload: Option<Rc<Progress>>,
+    /// `None` until there is room for it.
+    pub(super) slot: Option<Slot>,
+}
+
+impl Upstream {
+    /// Sends a request; the future is the response, its body still to be read.
+    ///
+    /// Over an idle link, which is the rule, the request has been handed over when this returns:
+    /// the future does not carry it.
+    pub(crate) fn send(
+        self: Rc<Self>,
+        outgoing: Outgoing,
+    ) -> impl Future<Output = Result<Response<UpstreamBody>, Rejection>> {
+        let (request, exchange) = self.exchange(outgoing);
+        let mut attempt = self.attempt();
+        let begun = match exchange.slot.as_ref().map(|_| self.choose(&attempt)) {
+            None => Begun::Unsent(request),
+            Some(Err(rejection)) => Begun::Refused(rejection),
+            Some(Ok(server)) => match server.pool.take() {
+                None => Begun::Unsent(request),
+                Some((mut link, rested)) => {
+                    let copy = self.copy(&request, rested);
+                    let sent = link.send(request);
+                    Begun::Sent(Lease::new(server), link, sent, copy)
+                }
+            },
+        };
+        async move {
+            let request = match begun {
+                Begun::Refused(rejection) => return Err(rejection),
+                Begun::Unsent(request) => request,
+                Begun::Sent(lease, mut link, sent, copy) => {
+                    match self.answer(&exchange, &mut link, sent).await {
+                        Ok(response) => return self.respond(response, lease, link, exchange),
+                        // The server closed the idle link as we took it: that is no failure.
+                        Err((_, Some(unsent))) => *unsent,
+                        Err((rejection, None)) => {
+                            let server = &lease.server;
+                            let again = self.again(&mut attempt, server, &rejection, None, copy);
+                            again.ok_or(rejection)?
+                        }
+                    }
+                }
+            };
+            Box::pin(self.send_later(attempt, request, exchange)).await
+        }
+    }
+
+    /// Begins the exchange of a request: with a slot, if one is free.
+    pub(super) fn exchange(&self, outgoing: Outgoing) -> (Request<RequestBody>, Exchange) {
+        let Outgoing { request, upload, answer_timeout } = outgoing;
+        let answer_timeout = answer_timeout.unwrap_or(self.configured.answer_timeout);
+        let (deadline, slot) = (self.deadlines.deadline(), self.queue.enter());
+        (request, Exchange { deadline, answer_timeout, upload, slot })
+    }
+
+    /// Waits for a slot, if the exchange has none. True if it had to.
+    pub(super) async fn enter(&self, exchange: &mut Exchange) -> Result<bool, Rejection> {
+        if exchange.slot.is_some() {
+            return Ok(false);
+        }
+        exchange.deadline.arm(self.configured.queue_timeout);
+        let slot = exchange.deadline.guard(Rc::clone(&self.queue).wait()).await;
+        exchange.deadline.disarm();
+        exchange.slot = Some(slot.flatten().ok_or(Rejection::UpstreamSaturated)?);
+        Ok(true)
+    }
+
+    /// Sends a request that had to wait, or that there was no idle link for, or that goes again.
+    async fn send_later(
+        &self,
+        mut attempt: Attempt,
+        mut request: Request<RequestBody>,
+        mut exchange: Exchange,
+    ) -> Result<Response<UpstreamBody>, Rejection> {
+        let mut idle = None;
+        if self.enter(&mut exchange).await? {
+            // Who made room left a link.
+            let server = self.choose(&attempt)?;
+            idle = server.pool.take().map(|(link, _)| (Lease::new(server), link));
+        }
+        loop {
+            let is_idle = idle.is_some();
+            let (lease, mut link) = match idle.take() {
+                Some(idle) => idle,
+                None => self.connect_any(&mut attempt, &exchange.deadline).await?,
+            };
+            let copy = self.copy(&request, true);
+            let sent = link.send(request);
+            request = match self.answer(&exchange, &mut link, sent).await {
+                Ok(response) => return self.respond(response, lease, link, exchange),
+                Err((_, Some(unsent))) if is_idle => *unsent,
+                Err((rejection, unsent)) => {
+                    let again = self.again(&mut attempt, &lease.server, &rejection, unsent, copy);
+                    again.ok_or(rejection)?
+                }
+            };
+        }
+    }
+
+    /// Waits for the response. The upstream's time runs from the request's last byte; until then it
+    /// is the client's.
+    pub(super) async fn answer(
+        &self,
+        exchange: &Exchange,
+        link: &mut Link,
+        sent: impl Future<Output = Sent>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let Exchange { deadline, upload, .. } = exchange;
+        let mut sent = std::pin::pin!(sent);
+        let mut running = false;
+        let answer = std::future::poll_fn(|cx| {
+            _ = link.poll_connection(cx);
+            if let Poll::Ready(output) = sent.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            if !running && upload.as_ref().is_none_or(|upload| upload.complete.get()) {
+                running = true;
+                deadline.arm(exchange.answer_timeout);
+            }
+            deadline.poll(cx).map(|()| None)
+        })
+        .await;
+        match (answer, upload.as_ref().and_then(|upload| upload.fault.get())) {
+            (None, _) => Err((Rejection::UpstreamTimeout, None)),
+            (Some(Ok(response)), _) => Ok(response),
+            (Some(Err(_)), Some(fault)) => Err((fault.into(), None)),
+            (Some(Err(mut error)), None) => {
+                let unsent = error.take_message().map(Box::new);
+                Err((Rejection::UpstreamInvalid(error.into_error()), unsent))
+            }
+        }
+    }
+
+    pub(super) fn respond(
+        &self,
+        response: Response<Incoming>,
+        mut lease: Lease,
+        link: Box<Link>,
+        exchange: Exchange,
+    ) -> Result<Response<UpstreamBody>, Rejection> {
+        let (mut head, incoming) = response.into_parts();
+        if !forward::response(&mut head) {
+            return Err(Rejection::UpstreamRefused);
+        }
+        exchange.deadline.disarm();
+        lease.server.health.answered();
+        lease.link = Some(link);
+        Ok(Response::from_parts(head, UpstreamBody::new(incoming, lease, exchange)))
+    }
+}
+
+/// A request before the wait for its response.
+enum Begun<F> {
+    /// Handed over to an idle link; with what would be sent again.
+    Sent(Lease, Box<Link>, F, Option<Box<Request<RequestBody>>>),
+    /// There was no idle link.
+    Unsent(Request<RequestBody>),
+    Refused(Rejection),
+}
+
+/// Why there is no response; and the request, if none of it was sent.
+type Failure = (Rejection, Option<Box<Request<RequestBody>>>);
