@@ -235,6 +235,7 @@ impl Findings {
         });
     }
 
+    /// What is read twice, for two that inherit from it, is noted once.
     fn note(
         &self,
         severity: Severity,
@@ -243,6 +244,11 @@ impl Findings {
         remedy: String,
         related: Option<Related>,
     ) {
+        let order = (place.source.order, place.span.start);
+        let is_known = |fault: &Fault| fault.order == order && fault.message == message;
+        if self.0.borrow().iter().any(is_known) {
+            return;
+        }
         let position = place.position();
         self.0.borrow_mut().push(Fault {
             severity,
@@ -256,7 +262,7 @@ impl Findings {
                 source: place.excerpt(),
             }),
             related,
-            order: (place.source.order, place.span.start),
+            order,
         });
     }
 

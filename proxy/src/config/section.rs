@@ -34,6 +34,11 @@ impl<'t> Section<'t> {
         Self { title, place, findings, entries, known: Vec::new() }
     }
 
+    /// The same table, to be read once more; what is at fault in it is noted once.
+    pub(super) fn again(&self) -> Self {
+        Self::new(self.title.clone(), self.place.clone(), self.entries, self.findings)
+    }
+
     /// Notes an error at a place of this table.
     pub(super) fn error(
         &self,

@@ -8,7 +8,7 @@ use std::path::Path;
 use gatehouse::config::{self, AccessLog, AdminAddress, Faults, LogFormat, Severity};
 
 /// How the lines begin that belong to later versions.
-const LATER: [&str; 13] = [
+const LATER: [&str; 12] = [
     "root_ca ",
     "challenges ",
     "profile ",
@@ -16,7 +16,6 @@ const LATER: [&str; 13] = [
     "redis ",
     "timeout ",
     "on_failure ",
-    "merge ",
     "csp_report ",
     "count ",
     "ban ",

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::Full;
 
-use crate::harness::{TestProxy, TestUpstream};
+use crate::harness::{HELMET, TestProxy, TestUpstream};
 
 #[tokio::test]
 async fn every_class_of_response_carries_the_headers() {
@@ -64,7 +64,7 @@ async fn a_browser_gets_a_page_and_a_program_a_problem() {
 }
 
 #[tokio::test]
-async fn a_policy_replaces_what_the_upstream_sets() {
+async fn what_the_upstream_sets_makes_a_policy_no_looser() {
     let upstream = TestUpstream::raw(
         b"HTTP/1.1 200 OK\r\nX-Frame-Options: ALLOWALL\r\nX-Frame-Options: again\r\n\
           X-Powered-By: x\r\n\
@@ -73,5 +73,31 @@ async fn a_policy_replaces_what_the_upstream_sets() {
     .await;
     let proxy = TestProxy::start(&upstream, "");
     assert_eq!(proxy.client().await.get("/").await.body, "ok");
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_response_is_as_strict_as_site_and_upstream_want_it() {
+    let upstream = TestUpstream::raw(
+        b"HTTP/1.1 200 OK\r\nContent-Security-Policy: script-src 'nonce-abc'\r\n\
+          Strict-Transport-Security: max-age=99999999\r\nServer: x\r\nX-Generator: x\r\n\
+          Set-Cookie: a=b\r\nSet-Cookie: seen=1; SameSite=None\r\n\
+          Referrer-Policy: no-referrer\r\nContent-Length: 2\r\n\r\nok",
+    )
+    .await;
+    let section = "[headers.site]\nreferrer-policy = \"origin\"\nstrip = \"owasp\"\n\
+                   cookies = { exempt = [\"seen\"] }";
+    let proxy = TestProxy::start_with(&upstream, section, "headers = \"site\"");
+    let mut client = proxy.client().await.unchecked();
+    let reply = client.get("/").await;
+    let all = |name: &str| {
+        reply.headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>()
+    };
+    let csp = HELMET[0].1;
+    assert_eq!(all("content-security-policy"), ["script-src 'nonce-abc'", csp]);
+    assert_eq!(all("strict-transport-security"), ["max-age=99999999; includeSubDomains"]);
+    assert_eq!(all("referrer-policy"), ["no-referrer"]);
+    assert_eq!(all("set-cookie"), ["a=b; Secure; HttpOnly; SameSite=Lax", "seen=1; SameSite=None"]);
+    assert!(all("server").is_empty() && all("x-generator").is_empty());
     proxy.finish().await;
 }

@@ -40,7 +40,7 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
     let acme = acme::read(root.section("acme", "[acme]"));
     let limits = limits::read(root.section("limits", "[limits]"));
     let mut upstreams = upstream::Upstreams::read(&mut root);
-    let mut policies = headers::Policies::read(&mut root);
+    let mut policies = headers::Policies::find(&mut root);
     let mut sites = site::Sites::default();
     sites.read(
         &mut root,
@@ -58,7 +58,7 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
     root.node("include");
     root.finish();
     upstreams.warn_of_unused(findings);
-    policies.warn_of_unused(findings);
+    policies.read_unused();
     own.check(&sites.from_files, findings);
     Config {
         listen,

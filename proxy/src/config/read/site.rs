@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::client;
-use super::headers::Policies;
+use super::headers::{Headers, Policies};
 use super::limits;
 use super::upstream::Upstreams;
 use crate::compression::{Coding, Compression};
@@ -12,7 +12,6 @@ use crate::config::model::{Access, Issuer, Route, RouteLimits, Site, UpstreamId}
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
 use crate::config::values::At;
-use crate::policy::headers::HeaderPolicy;
 use crate::site::pattern::Pattern;
 
 /// The sites so far.
@@ -31,10 +30,16 @@ pub(super) struct Defaults {
     pub(super) access: Arc<Access>,
 }
 
+/// What a section is a change of.
+struct Outer<'a> {
+    limits: &'a RouteLimits,
+    headers: &'a Headers,
+}
+
 /// What a section says about its requests; what it leaves open is inherited.
 struct Settings {
     upstream: Option<UpstreamId>,
-    headers: Option<Arc<HeaderPolicy>>,
+    headers: Headers,
     limits: RouteLimits,
     codings: Option<Vec<Coding>>,
     padding: Option<bool>,
@@ -46,7 +51,7 @@ impl Sites {
         &mut self,
         root: &mut Section<'_>,
         upstreams: &mut Upstreams,
-        policies: &mut Policies,
+        policies: &mut Policies<'_>,
         defaults: &Defaults,
     ) {
         for mut section in root.sections("site", "[[site]]") {
@@ -65,7 +70,7 @@ impl Sites {
         &mut self,
         section: &mut Section<'_>,
         upstreams: &mut Upstreams,
-        policies: &mut Policies,
+        policies: &mut Policies<'_>,
         defaults: &Defaults,
     ) -> Option<Site> {
         let hosts = self.hosts(section);
@@ -84,20 +89,23 @@ impl Sites {
         let ambiguous_paths = section.boolean("ambiguous_paths");
         let access = client::access(section);
         section.require("upstream", "upstream = \"http://127.0.0.1:3000\"");
-        let settings = Settings::read(section, upstreams, policies, &defaults.limits);
+        let base = Headers::default();
+        let outer = Outer { limits: &defaults.limits, headers: &base };
+        let settings = Settings::read(section, upstreams, policies, &outer);
         let limits = settings.limits;
         let routes = section.sections("route", "[[site.route]]");
         let default = settings.upstream.map(|upstream| Route {
             label: Arc::from("*"),
             upstream,
-            headers: settings.headers.unwrap_or_else(|| policies.default()),
+            headers: Arc::clone(&settings.headers.policy),
             limits,
             compression: Compression {
                 codings: settings.codings.unwrap_or_default(),
                 padding: settings.padding.unwrap_or(false),
             },
         });
-        let routes = read_routes(routes, upstreams, policies, &limits, default.as_ref());
+        let outer = Outer { limits: &limits, headers: &settings.headers };
+        let routes = read_routes(routes, upstreams, policies, &outer, default.as_ref());
         Some(Site {
             hosts,
             issuer,
@@ -134,15 +142,17 @@ impl Settings {
     fn read(
         section: &mut Section<'_>,
         upstreams: &mut Upstreams,
-        policies: &mut Policies,
-        outer: &RouteLimits,
+        policies: &mut Policies<'_>,
+        outer: &Outer<'_>,
     ) -> Self {
         let upstream = section.text("upstream");
         let headers = section.text("headers");
         Self {
             upstream: upstream.and_then(|name| upstreams.resolve(&name, section)),
-            headers: headers.and_then(|name| policies.resolve(&name, section)),
-            limits: limits::of_route(section, outer),
+            headers: headers
+                .and_then(|name| policies.resolve(&name, section, outer.headers))
+                .unwrap_or_else(|| outer.headers.clone()),
+            limits: limits::of_route(section, outer.limits),
             codings: codings(section),
             padding: section.boolean("compress_padding"),
         }
@@ -169,14 +179,14 @@ fn codings(section: &mut Section<'_>) -> Option<Vec<Coding>> {
 fn read_routes(
     sections: Vec<Section<'_>>,
     upstreams: &mut Upstreams,
-    policies: &mut Policies,
-    limits: &RouteLimits,
+    policies: &mut Policies<'_>,
+    outer: &Outer<'_>,
     site: Option<&Route>,
 ) -> Vec<(Pattern, Route)> {
     let mut routes = Vec::new();
     let mut patterns: Vec<At<Pattern>> = Vec::new();
     for mut section in sections {
-        let settings = Settings::read(&mut section, upstreams, policies, limits);
+        let settings = Settings::read(&mut section, upstreams, policies, outer);
         section.require("path", "path = \"/api/{*rest}\"");
         if let Some(pattern) = section.parsed("path", "path pattern", Pattern::parse) {
             note_unreachable(&section, &patterns, &pattern);
@@ -184,7 +194,7 @@ fn read_routes(
                 let route = Route {
                     label: Arc::from(pattern.value.as_str()),
                     upstream: settings.upstream.unwrap_or(site.upstream),
-                    headers: settings.headers.unwrap_or_else(|| Arc::clone(&site.headers)),
+                    headers: settings.headers.policy,
                     limits: settings.limits,
                     compression: Compression {
                         codings: settings

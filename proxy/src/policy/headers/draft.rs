@@ -3,21 +3,24 @@
 use http::header::{CONTENT_SECURITY_POLICY, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderName, HeaderValue};
 
-use super::HeaderPolicy;
+use super::cookies::Cookies;
 use super::csp::{Csp, Directive};
+use super::field::FIELDS;
 use super::hsts::Hsts;
+use super::merge::{Merge, Rule};
 use super::preset::Preset;
+use super::{HeaderPolicy, Setting};
 
 /// What becomes a [`HeaderPolicy`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Draft {
     csp: Csp,
     hsts: Option<Hsts>,
-    /// The two above, where the operator wrote the whole value.
-    verbatim_csp: Option<HeaderValue>,
-    verbatim_hsts: Option<HeaderValue>,
     set: Vec<(HeaderName, HeaderValue)>,
     remove: Vec<HeaderName>,
+    strip: bool,
+    merge: Merge,
+    cookies: Option<Cookies>,
 }
 
 impl Draft {
@@ -27,14 +30,15 @@ impl Draft {
         Self {
             csp: Csp::new(preset),
             hsts: preset.hsts(),
-            verbatim_csp: None,
-            verbatim_hsts: None,
             set: fields
                 .map(|(name, value)| {
                     (HeaderName::from_static(name), HeaderValue::from_static(value))
                 })
                 .collect(),
             remove: remove.map(|name| HeaderName::from_static(name)).collect(),
+            strip: false,
+            merge: Merge::default(),
+            cookies: None,
         }
     }
 
@@ -63,15 +67,41 @@ impl Draft {
         self.hsts = hsts;
     }
 
-    /// Sets a header to a whole value, in the place of the preset's if it sets it too.
-    pub(crate) fn set(&mut self, name: HeaderName, value: HeaderValue) {
-        match name {
-            CONTENT_SECURITY_POLICY => self.verbatim_csp = Some(value),
-            STRICT_TRANSPORT_SECURITY => self.verbatim_hsts = Some(value),
-            name => match self.set.iter_mut().find(|(set, _)| *set == name) {
-                Some((_, old)) => *old = value,
-                None => self.set.push((name, value)),
-            },
+    /// The values of a CSP directive, if the policy has it.
+    pub(crate) fn directive(&self, name: &str) -> Option<&str> {
+        self.csp.get(name)
+    }
+
+    /// A header's value as the draft has it; neither a CSP nor HSTS.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let field = self.set.iter().find(|(set, _)| set.as_str() == name);
+        field.and_then(|(_, value)| value.to_str().ok())
+    }
+
+    /// Sets a header to a whole value, in the place of the one that it has; the error is the
+    /// remedy.
+    pub(crate) fn set(&mut self, name: HeaderName, value: &str) -> Result<(), String> {
+        self.remove.retain(|removed| *removed != name);
+        if name == CONTENT_SECURITY_POLICY {
+            self.csp = Csp::parse(value)?;
+            return Ok(());
+        }
+        if name == STRICT_TRANSPORT_SECURITY {
+            self.hsts = Some(Hsts::parse(value)?);
+            return Ok(());
+        }
+        let field = FIELDS.iter().find(|field| field.name == name.as_str());
+        let value = field.map_or_else(|| whole(value), |field| field.parse(value))?;
+        self.put(name, value);
+        Ok(())
+    }
+
+    /// As [`Self::set`], of a value that was already read.
+    pub(crate) fn put(&mut self, name: HeaderName, value: HeaderValue) {
+        self.remove.retain(|removed| *removed != name);
+        match self.set.iter_mut().find(|(set, _)| *set == name) {
+            Some((_, old)) => *old = value,
+            None => self.set.push((name, value)),
         }
     }
 
@@ -82,16 +112,32 @@ impl Draft {
 
     /// Removes a header of the upstream.
     pub(crate) fn remove(&mut self, name: HeaderName) {
+        self.drop(&name);
         if !self.remove.contains(&name) {
             self.remove.push(name);
         }
     }
 
+    /// Whether to remove what tells of the software behind.
+    pub(crate) fn strip(&mut self, strip: bool) {
+        self.strip = strip;
+    }
+
+    /// How to meet the headers of the upstream.
+    pub(crate) fn merge(&mut self, merge: Merge) {
+        self.merge = merge;
+    }
+
+    /// What to add to cookies, if anything.
+    pub(crate) fn cookies(&mut self, cookies: Option<Cookies>) {
+        self.cookies = cookies;
+    }
+
     /// Whether the policy sets this header.
     pub(crate) fn sets(&self, name: &HeaderName) -> bool {
         match *name {
-            CONTENT_SECURITY_POLICY => self.verbatim_csp.is_some() || self.csp.value().is_some(),
-            STRICT_TRANSPORT_SECURITY => self.verbatim_hsts.is_some() || self.hsts.is_some(),
+            CONTENT_SECURITY_POLICY => self.csp.value().is_some(),
+            STRICT_TRANSPORT_SECURITY => self.hsts.is_some(),
             _ => self.set.iter().any(|(set, _)| set == name),
         }
     }
@@ -100,13 +146,26 @@ impl Draft {
     pub(crate) fn compile(self) -> HeaderPolicy {
         let mut set = self.set;
         // Every directive was checked to be printable ASCII, so the value is always one.
-        let csp = || self.csp.value().and_then(|value| HeaderValue::try_from(value).ok());
-        let csp = self.verbatim_csp.or_else(csp);
+        let csp = self.csp.value().and_then(|value| HeaderValue::try_from(value).ok());
         set.extend(csp.map(|value| (CONTENT_SECURITY_POLICY, value)));
-        let mut remove = self.remove;
-        remove.retain(|name| set.iter().all(|(set, _)| set != name));
-        let hsts = self.verbatim_hsts.or_else(|| self.hsts.map(|hsts| hsts.value()));
-        HeaderPolicy { set, hsts, remove }
+        let setting = |(name, value)| Setting { rule: Rule::of(&name), name, value };
+        HeaderPolicy {
+            merge: self.merge,
+            set: set.into_iter().map(setting).collect(),
+            hsts: self.hsts.map(|hsts| (hsts, hsts.value())),
+            remove: self.remove,
+            strip: self.strip,
+            cookies: self.cookies,
+        }
+    }
+}
+
+/// A value without a grammar.
+fn whole(text: &str) -> Result<HeaderValue, String> {
+    let printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    match text.trim() == text && text.bytes().all(printable) {
+        true => HeaderValue::try_from(text).map_err(|error| error.to_string()),
+        false => Err("write printable ASCII without spaces at the ends".to_owned()),
     }
 }
 

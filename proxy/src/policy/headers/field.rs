@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 use crate::config::nearest;
 
-use super::permissions;
+use super::{permissions, reporting};
 
 /// A header with a grammar.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ enum Grammar {
     ListOf(&'static [&'static str]),
     /// A Permissions-Policy.
     Permissions,
+    /// Names of places that browsers send reports to.
+    Endpoints,
+    /// Network Error Logging.
+    NetworkErrors,
 }
 
 const fn one_of(name: &'static str, values: &'static [&'static str]) -> Field {
@@ -29,16 +33,18 @@ const fn one_of(name: &'static str, values: &'static [&'static str]) -> Field {
 }
 
 /// All of them.
-pub(crate) const FIELDS: [Field; 12] = [
+pub(crate) const FIELDS: [Field; 14] = [
     one_of("cross-origin-embedder-policy", &["require-corp", "credentialless", "unsafe-none"]),
     one_of(
         "cross-origin-opener-policy",
         &["same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none"],
     ),
     one_of("cross-origin-resource-policy", &["same-origin", "same-site", "cross-origin"]),
+    Field { name: "nel", grammar: Grammar::NetworkErrors },
     one_of("origin-agent-cluster", &["?1", "?0"]),
     Field { name: "permissions-policy", grammar: Grammar::Permissions },
     Field { name: "referrer-policy", grammar: Grammar::ListOf(&REFERRER_POLICIES) },
+    Field { name: "reporting-endpoints", grammar: Grammar::Endpoints },
     one_of("x-content-type-options", &["nosniff"]),
     one_of("x-dns-prefetch-control", &["off", "on"]),
     one_of("x-download-options", &["noopen"]),
@@ -75,6 +81,8 @@ impl Field {
                 }
             }
             Grammar::Permissions => permissions::check(text)?,
+            Grammar::Endpoints => drop(reporting::endpoints(text)?),
+            Grammar::NetworkErrors => reporting::check_nel(text)?,
         }
         HeaderValue::try_from(text).map_err(|_| "write printable ASCII".to_owned())
     }

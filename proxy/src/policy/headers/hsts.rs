@@ -19,6 +19,25 @@ pub(crate) struct Hsts {
 }
 
 impl Hsts {
+    /// A whole value as it stands in a header (RFC 6797, 6.1); the error is the remedy.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut hsts = Self { max_age: Duration::ZERO, include_subdomains: false, preload: false };
+        let mut max_age = None;
+        for directive in text.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+            let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+            match name.trim().to_ascii_lowercase().as_str() {
+                "max-age" => max_age = value.trim().trim_matches('"').parse().ok(),
+                "includesubdomains" => hsts.include_subdomains = true,
+                "preload" => hsts.preload = true,
+                _ => return Err("known: max-age=SECONDS, includeSubDomains, preload".to_owned()),
+            }
+        }
+        hsts.max_age = max_age
+            .map(Duration::from_secs)
+            .ok_or_else(|| "add max-age=SECONDS, a whole number".to_owned())?;
+        Ok(hsts)
+    }
+
     /// What keeps a preload list from taking the host, if anything.
     pub(crate) fn preload_refusal(&self) -> Option<&'static str> {
         match self {

@@ -1,38 +1,59 @@
 //! Security headers: a policy is compiled once, when the configuration is read, and then only
 //! inserted.
 //!
-//! Invariants: a header that the policy sets replaces every value of that name from the upstream;
-//! HSTS, whoever set it, never goes out over plain HTTP (RFC 6797, 7.2); applying a policy copies
-//! no bytes, for every value shares its storage.
+//! Invariants: what the upstream sets is never made looser, unless the policy says so ([`Merge`]);
+//! HSTS, whoever set it, never goes out over plain HTTP (RFC 6797, 7.2); a policy on a response
+//! that sets none of its headers copies no bytes, for every value shares its storage.
 //!
 //! # Not here
 //!
-//! Merging with what the upstream sets: a policy overrides. Nonces in a Content-Security-Policy.
+//! Nonces in a Content-Security-Policy.
 
+mod cookies;
 mod csp;
 mod draft;
 mod field;
 mod hsts;
+mod merge;
 mod permissions;
 mod preset;
+mod reporting;
+mod strip;
+#[cfg(test)]
+mod merge_tests;
 #[cfg(test)]
 mod tests;
 
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+pub(crate) use cookies::{Cookies, SameSite};
 pub(crate) use csp::{DIRECTIVES, Directive};
 pub(crate) use draft::{Draft, removable, settable};
 pub(crate) use field::FIELDS;
 pub(crate) use hsts::Hsts;
+pub use merge::Merge;
+use merge::Rule;
 pub use preset::Preset;
 
 /// The headers of a `[headers.NAME]` section, ready to be put on a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderPolicy {
-    set: Vec<(HeaderName, HeaderValue)>,
-    hsts: Option<HeaderValue>,
+    merge: Merge,
+    set: Vec<Setting>,
+    hsts: Option<(Hsts, HeaderValue)>,
     remove: Vec<HeaderName>,
+    /// Whether to remove what tells of the software behind.
+    strip: bool,
+    cookies: Option<Cookies>,
+}
+
+/// A header that a policy sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setting {
+    name: HeaderName,
+    value: HeaderValue,
+    rule: Rule,
 }
 
 impl HeaderPolicy {
@@ -48,27 +69,50 @@ impl HeaderPolicy {
         let own = |value: &HeaderValue| {
             HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
         };
+        let set = self.set.iter();
+        let set = set.map(|setting| Setting { value: own(&setting.value), ..setting.clone() });
         Self {
-            set: self.set.iter().map(|(name, value)| (name.clone(), own(value))).collect(),
-            hsts: self.hsts.as_ref().map(own),
-            remove: self.remove.clone(),
+            set: set.collect(),
+            hsts: self.hsts.as_ref().map(|(hsts, value)| (*hsts, own(value))),
+            ..self.clone()
         }
     }
 
-    /// Removes what the policy removes and sets what it sets. `secure` says whether the response
-    /// goes out over TLS; without it HSTS is removed, whoever set it.
+    /// Removes what the policy removes, and merges what it sets with what is there. `secure` says
+    /// whether the response goes out over TLS; without it HSTS is removed, whoever set it.
     pub fn apply(&self, headers: &mut HeaderMap, secure: bool) {
         for name in &self.remove {
             headers.remove(name);
         }
+        if self.strip {
+            strip::apply(headers);
+        }
+        if let Some(cookies) = &self.cookies {
+            cookies.apply(headers, secure);
+        }
         headers.reserve(self.set.len() + usize::from(self.hsts.is_some()));
-        for (name, value) in &self.set {
-            headers.insert(name, value.clone());
+        for Setting { name, value, rule } in &self.set {
+            match self.merge {
+                Merge::Tighten => rule.tighten(headers, name, value),
+                Merge::IfAbsent if headers.contains_key(name) => {}
+                Merge::IfAbsent | Merge::Override => drop(headers.insert(name, value.clone())),
+            }
         }
-        match (&self.hsts, secure) {
-            (_, false) => drop(headers.remove(STRICT_TRANSPORT_SECURITY)),
-            (Some(hsts), true) => drop(headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone())),
-            (None, true) => {}
+        self.hsts(headers, secure);
+    }
+
+    fn hsts(&self, headers: &mut HeaderMap, secure: bool) {
+        if !secure {
+            headers.remove(STRICT_TRANSPORT_SECURITY);
+            return;
         }
+        let Some((hsts, value)) = &self.hsts else { return };
+        let theirs = headers.get(STRICT_TRANSPORT_SECURITY);
+        let value = match self.merge {
+            Merge::IfAbsent if theirs.is_some() => return,
+            Merge::Tighten => merge::hsts(*hsts, theirs).unwrap_or_else(|| value.clone()),
+            Merge::IfAbsent | Merge::Override => value.clone(),
+        };
+        headers.insert(STRICT_TRANSPORT_SECURITY, value);
     }
 }

@@ -21,6 +21,48 @@ pub(super) fn check(policy: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What both of two policies allow: of a feature that both name, the origins that stand in both.
+/// `None` if that is `ours`, also where browsers would not read `theirs`.
+pub(super) fn intersect(ours: &str, theirs: &str) -> Option<String> {
+    let (ours, theirs) = (features(ours)?, features(theirs)?);
+    let mut both: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (feature, allowed) in &ours {
+        let other = theirs.iter().find(|(known, _)| known == feature);
+        let allowed = other.map_or_else(|| allowed.clone(), |(_, other)| common(allowed, other));
+        both.push((feature, allowed));
+    }
+    let is_new = |feature: &&str| ours.iter().all(|(known, _)| known != feature);
+    both.extend(theirs.iter().filter(|(feature, _)| is_new(feature)).cloned());
+    if both == ours {
+        return None;
+    }
+    let member = |(feature, allowed): &(&str, Vec<&str>)| match allowed.as_slice() {
+        ["*"] => format!("{feature}=*"),
+        allowed => format!("{feature}=({})", allowed.join(" ")),
+    };
+    Some(both.iter().map(member).collect::<Vec<_>>().join(", "))
+}
+
+/// The features of a policy and who may use each: `*`, or a list.
+fn features(policy: &str) -> Option<Vec<(&str, Vec<&str>)>> {
+    check(policy).ok()?;
+    let members = policy.split(',').filter_map(|member| member.trim().split_once('='));
+    let members = members.map(|(feature, allowlist)| {
+        let inner = allowlist.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+        let items = inner.unwrap_or(allowlist).split(' ').filter(|item| !item.is_empty());
+        let items: Vec<_> = items.collect();
+        (feature, if items.contains(&"*") { vec!["*"] } else { items })
+    });
+    Some(members.collect())
+}
+
+fn common<'a>(ours: &[&'a str], theirs: &[&'a str]) -> Vec<&'a str> {
+    match (ours, theirs) {
+        (["*"], other) | (other, ["*"]) => other.to_vec(),
+        _ => ours.iter().copied().filter(|item| theirs.contains(item)).collect(),
+    }
+}
+
 fn check_allowlist(feature: &str, allowlist: &str) -> Result<(), String> {
     let inner = allowlist.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
     let allowed = match inner {

@@ -176,6 +176,53 @@ fn set_takes_whole_values_and_hsts_stays_off_plain_http() {
 }
 
 #[test]
+fn a_route_inherits_what_its_policy_does_not_name() {
+    let text = "[headers.site]\npreset = \"owasp\"\ncsp.img-src = [\"data:\"]\n\
+        set = { x-a = \"site\", x-b = \"site\" }\nhsts = { max_age = \"1d\" }\n\
+        [headers.embed]\ncsp.frame-ancestors = [\"https://a.example\"]\n\
+        x-frame-options = false\nset = { x-a = \"route\" }\nremove = [\"x-b\"]\n\
+        hsts = { include_subdomains = false }\n\
+        [headers.bare]\npreset = \"none\"\nset = { x-a = \"bare\" }\n\
+        [[site]]\nhosts = [\"a.example\"]\nupstream = \"http://127.0.0.1:1\"\nheaders = \"site\"\n\
+        [[site.route]]\npath = \"/embed\"\nheaders = \"embed\"\n\
+        [[site.route]]\npath = \"/bare\"\nheaders = \"bare\"\n";
+    let config = config::load_text(Path::new("test.toml"), text, &|_| None).unwrap();
+    let site = headers(&config.sites[0].default.headers);
+    let mut expected = site.clone();
+    for (name, value) in &mut expected {
+        match name.as_str() {
+            "content-security-policy" => {
+                *value =
+                    value.replace("frame-ancestors 'none'", "frame-ancestors https://a.example");
+            }
+            "strict-transport-security" => *value = "max-age=86400".to_owned(),
+            "x-a" => *value = "route".to_owned(),
+            _ => {}
+        }
+    }
+    expected.retain(|(name, _)| !matches!(name.as_str(), "x-b" | "x-frame-options"));
+    let [(_, embed), (_, bare)] = &config.sites[0].routes[..] else { panic!() };
+    assert_eq!(headers(&embed.headers), expected);
+    assert!(site.len() > expected.len() && site != expected);
+    assert_headers(&bare.headers, &[("x-a", "bare")]);
+}
+
+#[test]
+fn what_discloses_the_software_is_stripped() {
+    let policy = configured("strip = \"owasp\"\nset = { x-generator = \"ours\" }");
+    let mut map = HeaderMap::new();
+    for name in ["server", "x-varnish-server", "x-generator", "x-app"] {
+        map.insert(name, "theirs".parse().unwrap());
+    }
+    policy.apply(&mut map, true);
+    assert!(!map.contains_key("server") && !map.contains_key("x-varnish-server"));
+    assert_eq!(
+        (&map["x-generator"], &map["x-app"]),
+        (&"ours".parse().unwrap(), &"theirs".parse().unwrap())
+    );
+}
+
+#[test]
 fn false_leaves_a_header_to_the_upstream() {
     let fields: String = FIELDS.iter().map(|field| format!("{} = false\n", field.name)).collect();
     let policy = configured(&format!("{fields}csp = false\nhsts = false"));
@@ -202,8 +249,8 @@ fn hsts_never_goes_out_over_plain_http() {
 }
 
 #[test]
-fn a_policy_replaces_what_the_upstream_sets_and_removes_what_it_discloses() {
-    let policy = configured("remove = [\"Server\"]");
+fn a_policy_overrides_what_the_upstream_sets_and_removes_what_it_discloses() {
+    let policy = configured("merge = \"override\"\nremove = [\"Server\"]");
     let mut map = HeaderMap::new();
     for (name, value) in [
         ("content-security-policy", "default-src *"),

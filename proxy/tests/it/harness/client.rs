@@ -23,6 +23,8 @@ use super::{HELMET, TestProxy};
 pub(crate) struct TestClient {
     sender: Sender,
     secure: bool,
+    /// What helmet sets is not expected.
+    unchecked: bool,
     authority: String,
     answered: Arc<Mutex<Vec<String>>>,
 }
@@ -80,7 +82,13 @@ impl TestClient {
 
     fn new(proxy: &TestProxy, sender: Sender, secure: bool, address: SocketAddr) -> Self {
         let authority = format!("localhost:{}", address.port());
-        Self { sender, secure, authority, answered: Arc::clone(&proxy.answered) }
+        let answered = Arc::clone(&proxy.answered);
+        Self { sender, secure, unchecked: false, authority, answered }
+    }
+
+    /// For a policy that is not the default: the test says what it expects.
+    pub(crate) fn unchecked(self) -> Self {
+        Self { unchecked: true, ..self }
     }
 
     pub(crate) fn is_h2(&self) -> bool {
@@ -128,15 +136,16 @@ impl TestClient {
                 sender.send_request(request).await?
             }
         };
-        let id = invariants(response.headers(), self.secure);
+        let expected = if self.unchecked { &[][..] } else { &HELMET };
+        let id = invariants(response.headers(), expected, self.secure);
         self.answered.lock().unwrap().push(id);
         Ok(response)
     }
 }
 
 /// Holds a response's head against the invariants and returns its request id.
-fn invariants(headers: &HeaderMap, secure: bool) -> String {
-    for (name, value) in HELMET {
+fn invariants(headers: &HeaderMap, expected: &[(&str, &str)], secure: bool) -> String {
+    for (name, value) in expected.iter().copied() {
         let is_hsts = name == "strict-transport-security";
         let found: Vec<_> = headers.get_all(name).iter().collect();
         if is_hsts && !secure {

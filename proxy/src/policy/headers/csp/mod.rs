@@ -1,8 +1,9 @@
 //! Content-Security-Policy (CSP Level 3, <https://www.w3.org/TR/CSP3/>).
 
-use crate::config::nearest;
+mod source;
 
 use super::preset::Preset;
+use crate::config::nearest;
 
 /// A directive that browsers know.
 #[derive(Debug)]
@@ -16,14 +17,24 @@ pub(crate) struct Directive {
 enum Values {
     /// A list of sources, at least one.
     Sources,
+    /// The same, of which only a few can hold a page that frames this one.
+    Ancestors,
     /// Nothing.
     Nothing,
-    /// Tokens, possibly none.
+    /// Any of these, possibly none.
+    OneOf(&'static [&'static str]),
+    /// Names of Trusted Types policies.
+    PolicyNames,
+    /// Tokens.
     Tokens,
 }
 
 const fn sources(name: &'static str) -> Directive {
     Directive { name, values: Values::Sources }
+}
+
+const fn other(name: &'static str, values: Values) -> Directive {
+    Directive { name, values }
 }
 
 const fn tokens(name: &'static str) -> Directive {
@@ -39,7 +50,7 @@ pub(crate) const DIRECTIVES: [Directive; 26] = [
     sources("fenced-frame-src"),
     sources("font-src"),
     sources("form-action"),
-    sources("frame-ancestors"),
+    other("frame-ancestors", Values::Ancestors),
     sources("frame-src"),
     sources("img-src"),
     sources("manifest-src"),
@@ -54,29 +65,11 @@ pub(crate) const DIRECTIVES: [Directive; 26] = [
     sources("worker-src"),
     tokens("report-to"),
     tokens("report-uri"),
-    tokens("require-trusted-types-for"),
-    tokens("sandbox"),
-    tokens("trusted-types"),
-    Directive { name: "upgrade-insecure-requests", values: Values::Nothing },
+    other("require-trusted-types-for", Values::OneOf(&["'script'"])),
+    other("sandbox", Values::OneOf(&SANDBOX)),
+    other("trusted-types", Values::PolicyNames),
+    other("upgrade-insecure-requests", Values::Nothing),
 ];
-
-/// Keywords, which mean something else without their quotes.
-const KEYWORDS: [&str; 11] = [
-    "'none'",
-    "'self'",
-    "'strict-dynamic'",
-    "'report-sample'",
-    "'inline-speculation-rules'",
-    "'unsafe-inline'",
-    "'unsafe-eval'",
-    "'unsafe-hashes'",
-    "'unsafe-webtransport-hashes'",
-    "'wasm-unsafe-eval'",
-    "'trusted-types-eval'",
-];
-
-/// What a nonce or a hash begins with, without its quote.
-const PREFIXES: [&str; 4] = ["nonce-", "sha256-", "sha384-", "sha512-"];
 
 impl Directive {
     /// The directive of a name.
@@ -95,7 +88,11 @@ impl Directive {
             None => {}
         }
         match self.values {
-            Values::Sources => check_source(value),
+            Values::Sources => source::check(value),
+            Values::Ancestors => check_ancestor(value),
+            Values::OneOf(known) if known.contains(&value) => Ok(()),
+            Values::OneOf(known) => Err(nearest::suggestion(value, known.iter().copied())),
+            Values::PolicyNames => check_policy_name(value),
             Values::Nothing => Err(format!("`{}` takes no value: write []", self.name)),
             Values::Tokens => Ok(()),
         }
@@ -103,7 +100,7 @@ impl Directive {
 
     /// Refuses a list that says nothing or contradicts itself; the error is the remedy.
     pub(crate) fn check_list(&self, values: &[&str]) -> Result<(), String> {
-        if self.values != Values::Sources {
+        if !matches!(self.values, Values::Sources | Values::Ancestors) {
             return Ok(());
         }
         match values {
@@ -115,47 +112,77 @@ impl Directive {
             _ => Ok(()),
         }
     }
+
+    /// What in a list probably does not mean what its author thinks: which value, and why.
+    pub(crate) fn doubts(&self, values: &[&str]) -> Vec<(usize, &'static str)> {
+        if self.values == Values::Sources { source::doubts(values) } else { Vec::new() }
+    }
 }
 
-fn check_source(source: &str) -> Result<(), String> {
+/// What a sandbox may be allowed (HTML, 7.1.6).
+const SANDBOX: [&str; 13] = [
+    "allow-downloads",
+    "allow-forms",
+    "allow-modals",
+    "allow-orientation-lock",
+    "allow-pointer-lock",
+    "allow-popups",
+    "allow-popups-to-escape-sandbox",
+    "allow-presentation",
+    "allow-same-origin",
+    "allow-scripts",
+    "allow-top-navigation",
+    "allow-top-navigation-by-user-activation",
+    "allow-top-navigation-to-custom-protocols",
+];
+
+fn check_ancestor(source: &str) -> Result<(), String> {
     let folded = source.to_ascii_lowercase();
-    let is_keyword = |text: &str| KEYWORDS.contains(&text);
-    let is_nonce_or_hash = |text: &str| PREFIXES.iter().any(|prefix| text.starts_with(prefix));
-    if is_keyword(&folded) {
-        return Ok(());
-    }
-    if is_keyword(&format!("'{folded}'")) || is_nonce_or_hash(&folded) {
-        return Err(format!("put it in single quotes: \"'{source}'\""));
-    }
-    match source.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
-        None if source.contains(['\'', '"']) => {
-            Err("single quotes stand around a whole keyword only".to_owned())
-        }
-        None => Ok(()),
-        Some("nonce") => Err("a nonce for each response is not supported".to_owned()),
-        Some(inner) if is_nonce_or_hash(&inner.to_ascii_lowercase()) => match is_base64(inner) {
-            true => Ok(()),
-            false => Err("write base64 after the hyphen".to_owned()),
-        },
-        Some(_) => Err(nearest::suggestion(source, KEYWORDS)),
+    match folded.starts_with('\'') && !matches!(folded.as_str(), "'self'" | "'none'") {
+        true => Err("only 'self', 'none', schemes and hosts can stand here".to_owned()),
+        false => source::check(source),
     }
 }
 
-/// Whether base64 or base64url follows the first hyphen of a nonce or hash.
-fn is_base64(source: &str) -> bool {
-    let value = source.split_once('-').map_or("", |(_, value)| value).trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte);
-    !value.is_empty() && value.bytes().all(allowed)
+fn check_policy_name(value: &str) -> Result<(), String> {
+    let is_name = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-#=_/@.%".contains(&b));
+    match is_name || matches!(value, "*" | "'none'" | "'allow-duplicates'") {
+        true => Ok(()),
+        false => Err("write the name of a policy, *, 'none' or 'allow-duplicates'".to_owned()),
+    }
 }
 
 /// A policy: directives in order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Csp {
     directives: Vec<(&'static str, String)>,
     separator: &'static str,
 }
 
 impl Csp {
+    /// A whole policy as it stands in a header; the error is the remedy.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut csp = Self { directives: Vec::new(), separator: "; " };
+        for directive in text.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+            let (name, values) = directive.split_once(' ').unwrap_or((directive, ""));
+            let known = Directive::named(&name.to_ascii_lowercase());
+            let known = known.ok_or_else(|| {
+                nearest::suggestion(name, DIRECTIVES.iter().map(|directive| directive.name))
+            })?;
+            let values: Vec<_> = values.split(' ').filter(|value| !value.is_empty()).collect();
+            values.iter().try_for_each(|value| known.check_value(value))?;
+            known.check_list(&values)?;
+            if csp.directives.iter().any(|(name, _)| *name == known.name) {
+                return Err(format!("`{name}` stands in it twice: browsers read the first only"));
+            }
+            csp.set(known, &values);
+        }
+        match csp.directives.is_empty() {
+            true => Err("write at least one directive: default-src 'self'".to_owned()),
+            false => Ok(csp),
+        }
+    }
+
     pub(super) fn new(preset: Preset) -> Self {
         let defaults = preset.csp().iter();
         Self {
@@ -179,6 +206,12 @@ impl Csp {
 
     pub(super) fn clear(&mut self) {
         self.directives.clear();
+    }
+
+    /// The values of a directive, if it is there.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let mut directives = self.directives.iter();
+        directives.find_map(|(known, value)| (*known == name).then_some(value.as_str()))
     }
 
     /// The value of the header; `None` if there is no directive.
