@@ -21,6 +21,7 @@
 //! - [`tunnel`]: WebSocket, once the application has agreed
 //! - [`compression`]: responses made smaller
 //! - [`rejection`]: from a cause to an answer
+//! - [`error_page`]: a site's own pages for those
 //! - [`response`]: the headers that every response carries
 //! - [`record`]: the access log
 //!
@@ -62,6 +63,7 @@ mod upstream;
 mod tunnel;
 pub mod compression;
 mod rejection;
+mod error_page;
 mod response;
 mod record;
 

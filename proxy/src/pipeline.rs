@@ -169,17 +169,20 @@ fn decide(
     let (worker, client) = (&*origin.worker, Rc::clone(&record.client));
     let secure = origin.tls.is_some() || origin.sender.is_secure(&head.headers);
     let switches = tunnel::is_asked(&head);
-    integrity(&head, origin, body.as_ref(), switches)?;
-    let host = origin.hosts.host(&head, origin, snapshot, &client, secure)?;
-    record.host = Some(Rc::clone(&host));
+    let whole = integrity(&head, origin, body.as_ref(), switches);
+    let host = origin.hosts.host(&head, origin, snapshot, &client, secure);
+    // What is refused is refused as the site does it, if it can be told.
+    if let Ok(host) = &host {
+        record.host = Some(Rc::clone(host));
+        record.route = host.site(&snapshot.sites).ok().map(|site| Rc::clone(&site.default));
+    }
+    whole?;
+    let host = host?;
     if let Some(answer) = challenge(origin, snapshot, &host.name, &head) {
         return Ok(Decision::Answer(answer));
     }
     let site = host.site(&snapshot.sites)?;
-    record.route = Some(Rc::clone(&site.default));
-    if !site.admits(client.ip) {
-        return Err(Rejection::ClientDenied);
-    }
+    site.admit(client.ip)?;
     if !secure && site.redirect_http {
         let path = head.uri.path_and_query();
         return Ok(Decision::Answer(redirect::to_https(&host, path, snapshot.plan.https_port)));

@@ -9,11 +9,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use crate::error_page;
 use crate::policy::rate_limit;
 
 /// The sentence of every 429.
 pub(crate) const RATE_LIMITED: &str =
     "You have sent too many requests. Wait as long as Retry-After says, then try again.";
+
+/// The statuses of all rejections.
+pub(crate) const STATUSES: [u16; 12] = [400, 403, 405, 408, 413, 417, 421, 429, 431, 502, 503, 504];
 
 /// Why a request was not forwarded, or why its answer could not be passed on.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,9 @@ pub(crate) enum Rejection {
     HostMisdirected,
     #[error("the client is denied, or is not among those allowed")]
     ClientDenied,
+    /// With the seconds after which to come back.
+    #[error("the site is closed for maintenance")]
+    Maintenance(u64),
     #[error("rate limit `{}`", .0.name)]
     RateLimited(Arc<rate_limit::Rule>, u64),
     #[error("the request body is larger than this route takes")]
@@ -67,6 +74,8 @@ pub(crate) enum Rejection {
 pub(crate) enum Blame {
     Client,
     Upstream,
+    /// Nobody's: it was configured.
+    Operator,
 }
 
 impl Rejection {
@@ -82,9 +91,10 @@ impl Rejection {
             Self::RateLimited(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::ConnectionSaturated | Self::UpstreamSaturated | Self::UpstreamDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Maintenance(_)
+            | Self::ConnectionSaturated
+            | Self::UpstreamSaturated
+            | Self::UpstreamDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamInvalid(_) | Self::UpstreamRefused => {
                 StatusCode::BAD_GATEWAY
             }
@@ -104,6 +114,7 @@ impl Rejection {
             Self::ExpectationUnknown => "expectation_unknown",
             Self::HostMisdirected => "host_misdirected",
             Self::ClientDenied => "client_denied",
+            Self::Maintenance(_) => "maintenance",
             Self::RateLimited(..) => "rate_limited",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
@@ -142,7 +153,12 @@ impl Rejection {
             | Self::UpstreamTimeout
             | Self::UpstreamInvalid(_)
             | Self::UpstreamRefused => Blame::Upstream,
+            Self::Maintenance(_) => Blame::Operator,
         }
+    }
+
+    pub(crate) fn is_maintenance(&self) -> bool {
+        matches!(self, Self::Maintenance(_))
     }
 
     /// What the client reads. Never anything that came from the request, the upstream or the
@@ -163,6 +179,9 @@ impl Rejection {
                 "This connection was made to another site than the request names."
             }
             Self::ClientDenied => "Your address may not use this site.",
+            Self::Maintenance(_) => {
+                "This site is being worked on. Wait as long as Retry-After says, then try again."
+            }
             Self::RateLimited(..) => RATE_LIMITED,
             Self::BodyTooLarge => "The request body is larger than this server accepts here.",
             Self::BodyTimeout => "The request body arrived too slowly.",
@@ -193,6 +212,9 @@ impl Rejection {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
                 return if wants_html { rule.page.html.clone() } else { rule.page.json.clone() };
             }
+            Self::Maintenance(retry_after) => {
+                _ = headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
+            }
             Self::ConnectionSaturated | Self::UpstreamSaturated | Self::UpstreamDown => {
                 _ = headers.insert(header::RETRY_AFTER, HeaderValue::from(1))
             }
@@ -220,7 +242,7 @@ impl Rejection {
         }
         let title = status.canonical_reason().unwrap_or("Error");
         if wants_html {
-            return html(status.as_u16(), title, self.detail()).into();
+            return error_page::built_in(status.as_u16(), title, self.detail()).into();
         }
         let (status, detail) = (status.as_u16(), self.detail());
         format!(
@@ -229,16 +251,6 @@ impl Rejection {
         )
         .into()
     }
-}
-
-/// The page of an error: no style, no script, so that no policy of the site stands against it.
-pub(crate) fn html(status: u16, title: &str, detail: &str) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\">\
-         <title>{status} {title}</title></head>\n\
-         <body><main><h1>{title}</h1><p>{detail}</p><p>Status {status}</p></main></body>\n</html>\n"
-    )
 }
 
 /// Whether the client would rather have a page than problem+json (RFC 9110, 12.5.1): `text/html` is

@@ -78,7 +78,7 @@ pub(crate) fn finish(
             response.headers_mut().insert(header::CONTENT_TYPE, text);
             (response, Source::Own(proof))
         }
-        Err(rejection) => reject(&rejection, with.wants_html, &mut record),
+        Err(rejection) => reject(&rejection, with.wants_html, &mut record, fallback),
     };
     let head_only = with.head_only;
     let fields = response.headers_mut();
@@ -143,20 +143,30 @@ const ROOM: usize = 24;
 const RATE_LIMIT: http::HeaderName = http::HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: http::HeaderName = http::HeaderName::from_static("ratelimit-policy");
 
-fn reject(rejection: &Rejection, wants_html: bool, record: &mut Record) -> (Response<()>, Source) {
+fn reject(
+    rejection: &Rejection,
+    wants_html: bool,
+    record: &mut Record,
+    fallback: Option<&Rc<Route>>,
+) -> (Response<()>, Source) {
+    debug_assert!(rejection::STATUSES.contains(&rejection.status().as_u16()), "{rejection}");
     record.answered(rejection.status(), Some(rejection.reason()));
     if let Rejection::RateLimited(rule, _) = rejection {
         record.rule = Some(std::sync::Arc::clone(&rule.name));
     }
     let request_id = record.id.to_str().unwrap_or_default();
     match rejection.blame() {
-        Blame::Client => tracing::debug!(request_id, %rejection, "rejected"),
+        Blame::Client | Blame::Operator => tracing::debug!(request_id, %rejection, "rejected"),
         Blame::Upstream => tracing::warn!(request_id, %rejection, "upstream failed"),
     }
     let mut response = Response::new(());
     *response.headers_mut() = HeaderMap::with_capacity(ROOM);
     *response.status_mut() = rejection.status();
-    let body = rejection.answer(wants_html, response.headers_mut());
+    let mut body = rejection.answer(wants_html, response.headers_mut());
+    let route = record.route.as_ref().or(fallback).filter(|_| wants_html);
+    if let Some(page) = route.and_then(|route| route.pages.of(rejection)) {
+        body = page.clone();
+    }
     // A body that was not read to its end cannot be told from the next request.
     if matches!(
         rejection,

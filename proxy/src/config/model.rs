@@ -8,6 +8,7 @@ mod clients;
 mod limits;
 mod server;
 mod log;
+mod pages;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};
 pub use self::limits::{Limits, RouteLimits};
 pub use self::log::{AccessLog, Log, LogFormat};
+pub use self::pages::{ErrorPages, Maintenance};
 pub use self::server::Server;
 
 /// Everything a running Gatehouse was told.
@@ -53,7 +55,7 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// Where records and messages go.
     pub log: Log,
-    /// The files it was read from, the first one first, as they were named.
+    /// The files it was read from, the first one first, as they were named; pages come last.
     pub files: Vec<PathBuf>,
     /// What probably does not mean what it says, and is no error.
     pub warnings: Faults,
@@ -153,6 +155,10 @@ pub struct Site {
     pub ambiguous_paths: bool,
     /// Which clients are served.
     pub access: Arc<Access>,
+    /// Its own pages for the errors that Gatehouse answers with.
+    pub pages: ErrorPages,
+    /// Who is turned away for a while; `None` for nobody.
+    pub maintenance: Option<Arc<Maintenance>>,
     /// What a request gets that no route says otherwise for.
     pub default: Route,
     /// First match wins; each route is already complete with what it inherits from the site.

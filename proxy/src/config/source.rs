@@ -13,6 +13,9 @@ use std::rc::Rc;
 /// The largest configuration file in bytes; what is larger is the wrong file.
 const LARGEST_FILE: u64 = 8 << 20;
 
+/// The largest page of an error in bytes: every worker holds it.
+const LARGEST_PAGE: u64 = 256 << 10;
+
 /// The largest file that `${file:…}` reads, in bytes; what is larger is no secret.
 const LARGEST_SECRET: u64 = 64 << 10;
 
@@ -135,6 +138,11 @@ fn read_bounded(path: &Path, largest: u64) -> Result<String, (String, &'static s
 /// Reads a configuration file.
 pub(super) fn read_file(path: &Path) -> Result<String, (String, &'static str)> {
     read_bounded(path, LARGEST_FILE)
+}
+
+/// Reads a page of HTML.
+pub(super) fn read_page(path: &Path) -> Result<String, (String, &'static str)> {
+    read_bounded(path, LARGEST_PAGE)
 }
 
 /// Reads the file of a `${file:…}`, without the newline that editors leave at the end.

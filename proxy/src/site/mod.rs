@@ -19,7 +19,8 @@ use http::{HeaderValue, Version, header};
 use self::pattern::Pattern;
 use crate::client::Client;
 use crate::compression::Compression;
-use crate::config::{self, Access, Config, RouteLimits, UpstreamId};
+use crate::config::{self, Access, Config, Maintenance, RouteLimits, UpstreamId};
+use crate::error_page::ErrorPages;
 use crate::pipeline::Origin;
 use crate::policy::headers::HeaderPolicy;
 use crate::rejection::Rejection;
@@ -38,6 +39,7 @@ pub(crate) struct Site {
     pub(crate) redirect_http: bool,
     pub(crate) ambiguous_paths: bool,
     access: Arc<Access>,
+    maintenance: Option<Arc<Maintenance>>,
     /// What a request gets that no route says otherwise for.
     pub(crate) default: Rc<Route>,
     /// First match wins.
@@ -52,6 +54,8 @@ pub(crate) struct Route {
     pub(crate) headers: HeaderPolicy,
     pub(crate) limits: RouteLimits,
     pub(crate) compression: Compression,
+    /// The site's.
+    pub(crate) pages: Rc<ErrorPages>,
 }
 
 impl Sites {
@@ -85,19 +89,31 @@ impl Sites {
 impl Site {
     fn new(site: &config::Site) -> Self {
         let routes = site.routes.iter();
+        let pages = Rc::new(ErrorPages::new(&site.pages));
         Self {
             redirect_http: site.redirect_http,
             ambiguous_paths: site.ambiguous_paths,
             access: Arc::clone(&site.access),
-            default: Route::new(&site.default),
-            routes: routes.map(|(pattern, route)| (pattern.clone(), Route::new(route))).collect(),
+            maintenance: site.maintenance.clone(),
+            default: Route::new(&site.default, &pages),
+            routes: routes
+                .map(|(pattern, route)| (pattern.clone(), Route::new(route, &pages)))
+                .collect(),
         }
     }
 
-    /// Whether a client may use it.
-    pub(crate) fn admits(&self, client: IpAddr) -> bool {
+    /// Refuses a client that may not use it, ever or now.
+    pub(crate) fn admit(&self, client: IpAddr) -> Result<(), Rejection> {
         let Access { allow, deny } = &*self.access;
-        (allow.is_empty() || allow.contains(client)) && !deny.contains(client)
+        if deny.contains(client) || !(allow.is_empty() || allow.contains(client)) {
+            return Err(Rejection::ClientDenied);
+        }
+        match &self.maintenance {
+            Some(closed) if !closed.allow.contains(client) => {
+                Err(Rejection::Maintenance(closed.retry_after.as_secs()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The first route that holds a clean path, else the site's own.
@@ -110,13 +126,14 @@ impl Site {
 }
 
 impl Route {
-    fn new(route: &config::Route) -> Rc<Self> {
+    fn new(route: &config::Route, pages: &Rc<ErrorPages>) -> Rc<Self> {
         Rc::new(Self {
             label: (*route.label).into(),
             upstream: route.upstream,
             headers: route.headers.detached(),
             limits: route.limits,
             compression: route.compression.clone(),
+            pages: Rc::clone(pages),
         })
     }
 }

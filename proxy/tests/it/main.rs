@@ -11,6 +11,7 @@ mod admin;
 mod cli;
 mod clients;
 mod compression;
+mod error_pages;
 mod fields;
 mod files;
 mod forwarding;

@@ -22,7 +22,8 @@ pub(super) fn access(section: &mut Section<'_>) -> Option<Access> {
     Some(Access { allow: allow.unwrap_or_default(), deny: deny.unwrap_or_default() })
 }
 
-fn networks(section: &mut Section<'_>, key: &'static str) -> Option<Networks> {
+/// A list of addresses and networks.
+pub(super) fn networks(section: &mut Section<'_>, key: &'static str) -> Option<Networks> {
     let list = section.list(key, "network", Network::parse)?;
     Some(Networks::new(list.into_values()))
 }

@@ -6,6 +6,7 @@ mod client;
 mod headers;
 mod limits;
 mod listen;
+mod pages;
 mod rate_limit;
 mod site;
 mod tls;
@@ -22,7 +23,11 @@ use super::source::{Place, Source};
 use super::tree::{Table, Value};
 
 /// Reads the whole document. The result is usable only if `findings` has no error afterwards.
-pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Findings) -> Config {
+pub(super) fn configuration(
+    document: &Table,
+    mut files: Vec<PathBuf>,
+    findings: &Findings,
+) -> Config {
     let first = files.first().map_or_else(String::new, |path| path.display().to_string());
     let nowhere = Place::new(&Source::new(first.clone(), 0, String::new()), 0..0);
     let mut root = Section::new("the file".to_owned(), nowhere, &document.entries, findings);
@@ -48,6 +53,7 @@ pub(super) fn configuration(document: &Table, files: Vec<PathBuf>, findings: &Fi
         &mut policies,
         &site::Defaults { limits: limits.route, access: Arc::new(clients.access.clone()) },
     );
+    files.append(&mut sites.files);
     let rules = rate_limit::read(&mut root, &sites.hosts);
     let log = log(root.section("log", "[log]"));
     if root.node("site").is_none_or(|node| matches!(&node.value, Value::List(l) if l.is_empty())) {

@@ -1,10 +1,12 @@
 //! `[[site]]` and `[[site.route]]`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::client;
 use super::headers::{Headers, Policies};
 use super::limits;
+use super::pages::Pages;
 use super::upstream::Upstreams;
 use crate::compression::{Coding, Compression};
 use crate::config::host::host;
@@ -22,6 +24,8 @@ pub(super) struct Sites {
     pub(super) hosts: Vec<At<String>>,
     /// Those whose certificates come from files.
     pub(super) from_files: Vec<At<String>>,
+    /// The files of their pages.
+    pub(super) files: Vec<PathBuf>,
 }
 
 /// What a site inherits from other sections.
@@ -88,6 +92,8 @@ impl Sites {
         let redirect_http = section.boolean("redirect_http");
         let ambiguous_paths = section.boolean("ambiguous_paths");
         let access = client::access(section);
+        let Pages { pages, maintenance, files } = Pages::read(section);
+        self.files.extend(files);
         section.require("upstream", "upstream = \"http://127.0.0.1:3000\"");
         let base = Headers::default();
         let outer = Outer { limits: &defaults.limits, headers: &base };
@@ -112,6 +118,8 @@ impl Sites {
             redirect_http: redirect_http.unwrap_or(true),
             ambiguous_paths: ambiguous_paths.unwrap_or(false),
             access: access.map_or_else(|| Arc::clone(&defaults.access), Arc::new),
+            pages,
+            maintenance: maintenance.map(Arc::new),
             default: default?,
             routes,
         })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::rejection;
+use crate::{error_page, rejection};
 
 /// `"name";q=100;w=60`. A window that is not whole seconds has no `w`, which the draft leaves
 /// optional.
@@ -70,7 +70,7 @@ impl Page {
              \"violated-policies\":[\"{name}\"]}}\n",
             rejection::RATE_LIMITED,
         );
-        let html = rejection::html(429, "Too Many Requests", rejection::RATE_LIMITED);
+        let html = error_page::built_in(429, "Too Many Requests", rejection::RATE_LIMITED);
         Self { json: json.into(), html: html.into() }
     }
 }

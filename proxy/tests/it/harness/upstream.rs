@@ -165,6 +165,11 @@ impl TestUpstream {
         self.seen.lock().unwrap().clone()
     }
 
+    /// Every request since this was last asked.
+    pub(crate) fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+
     /// The only request so far.
     pub(crate) fn only(&self) -> Seen {
         let seen = self.seen();
