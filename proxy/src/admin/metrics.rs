@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Control;
 use crate::telemetry::{Counter, Counters};
@@ -41,77 +41,72 @@ pub(super) fn prometheus(control: &Control) -> String {
     out
 }
 
+/// A counter of each worker: name, help, and where it is.
+type Counted = (&'static str, &'static str, fn(&Counters) -> &Counter);
+
+/// What every worker counts for itself.
+const COUNTED: [Counted; 13] = [
+    ("connections_total", "Accepted connections.", |c| &c.connections),
+    ("connections_refused_total", "Connections over a limit.", |c| &c.connections_refused),
+    (
+        "connections_unannounced_total",
+        "Connections without the PROXY protocol header that they had to have.",
+        |c| &c.connections_unannounced,
+    ),
+    ("connections_broken_total", "Connections ended by an error.", |c| &c.connections_broken),
+    ("connections_timed_out_total", "Connections ended by a deadline.", |c| {
+        &c.connections_timed_out
+    }),
+    (
+        "http2_floods_total",
+        "HTTP/2 connections ended for too many resets or control frames.",
+        |c| &c.http2_floods,
+    ),
+    (
+        "http2_streams_timed_out_total",
+        "HTTP/2 streams ended because the client did not take the response.",
+        |c| &c.streams_timed_out,
+    ),
+    ("panics_total", "Connections and streams ended by a panic.", |c| &c.panics),
+    ("tls_handshakes_failed_total", "Failed TLS handshakes.", |c| &c.handshakes_failed),
+    ("fields_dropped_total", "Request fields not passed on because of their names.", |c| {
+        &c.fields_dropped
+    }),
+    ("compression_refused_total", "Responses not compressed because too many were.", |c| {
+        &c.compression_refused
+    }),
+    ("request_body_bytes_total", "Bytes of request bodies.", |c| &c.bytes_in),
+    ("response_body_bytes_total", "Bytes of response bodies.", |c| &c.bytes_out),
+];
+
 /// Families of one sample each.
 fn totals(control: &Control) -> Vec<Family> {
     let limiter = &control.shared.limiter;
-    let of = |counter: fn(&Counters) -> &Counter| sum(control, |c| counter(c).get());
-    let gauge = |name, help, value| (name, "gauge", help, vec![(String::new(), value)]);
-    let total = |name, help, value| (name, "counter", help, vec![(String::new(), value)]);
+    let one = |name, kind, help, value| (name, kind, help, vec![(String::new(), value)]);
+    let counted = COUNTED.iter().map(|(name, help, counter)| {
+        one(*name, "counter", *help, sum(control, |counters| counter(counters).get()))
+    });
+    let (open, keys) = (sum(control, Counters::open), limiter.keys() as u64);
+    let (untracked, shadowed) = (limiter.untracked(), limiter.shadowed());
     let dropped = control.dropped.load(Ordering::Relaxed);
-    vec![
-        gauge("connections_open", "Open client connections.", sum(control, Counters::open)),
-        gauge("rate_limit_keys", "Live rate-limit keys.", limiter.keys() as u64),
-        total("connections_total", "Accepted connections.", of(|c| &c.connections)),
-        total(
-            "connections_refused_total",
-            "Connections over a limit.",
-            of(|c| &c.connections_refused),
-        ),
-        total(
-            "connections_unannounced_total",
-            "Connections without the PROXY protocol header that they had to have.",
-            of(|c| &c.connections_unannounced),
-        ),
-        total(
-            "connections_broken_total",
-            "Connections ended by an error.",
-            of(|c| &c.connections_broken),
-        ),
-        total(
-            "compression_refused_total",
-            "Responses not compressed because too many were.",
-            of(|c| &c.compression_refused),
-        ),
-        total(
-            "connections_timed_out_total",
-            "Connections ended by a deadline.",
-            of(|c| &c.connections_timed_out),
-        ),
-        total(
-            "http2_floods_total",
-            "HTTP/2 connections ended for too many resets or control frames.",
-            of(|c| &c.http2_floods),
-        ),
-        total(
-            "http2_streams_timed_out_total",
-            "HTTP/2 streams ended because the client did not take the response.",
-            of(|c| &c.streams_timed_out),
-        ),
-        total("panics_total", "Connections and streams ended by a panic.", of(|c| &c.panics)),
-        total(
-            "tls_handshakes_failed_total",
-            "Failed TLS handshakes.",
-            of(|c| &c.handshakes_failed),
-        ),
-        total(
-            "fields_dropped_total",
-            "Request fields not passed on because of their names.",
-            of(|c| &c.fields_dropped),
-        ),
-        total("request_body_bytes_total", "Bytes of request bodies.", of(|c| &c.bytes_in)),
-        total("response_body_bytes_total", "Bytes of response bodies.", of(|c| &c.bytes_out)),
-        total("records_dropped_total", "Records that the sink did not take.", dropped),
-        total(
+    let shared = [
+        one("connections_open", "gauge", "Open client connections.", open),
+        one("rate_limit_keys", "gauge", "Live rate-limit keys.", keys),
+        one(
             "rate_limit_untracked_total",
+            "counter",
             "Requests uncounted because the table was full.",
-            limiter.untracked(),
+            untracked,
         ),
-        total(
+        one(
             "rate_limit_shadow_rejections_total",
+            "counter",
             "Requests that a shadow rule would reject.",
-            limiter.shadowed(),
+            shadowed,
         ),
-    ]
+        one("records_dropped_total", "counter", "Records that the sink did not take.", dropped),
+    ];
+    counted.chain(shared).collect()
 }
 
 /// Families with a label.
@@ -148,12 +143,12 @@ fn labelled(control: &Control) -> [Family; 4] {
 }
 
 /// `GET /api/status`.
-pub(super) fn status(control: &Control) -> String {
+pub(super) fn status(control: &Control) -> Value {
     let (shared, plan) = (&control.shared, control.plan());
     let config = &plan.config;
     let classes: serde_json::Map<_, _> =
         (1..=5).map(|class| (format!("{class}xx"), json!(responses(control, class)))).collect();
-    let document = json!({
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "generation": plan.generation,
         "uptime_seconds": shared.started.elapsed().as_secs(),
@@ -167,6 +162,5 @@ pub(super) fn status(control: &Control) -> String {
         "responses": classes,
         "rejections": rejections(control),
         "rate_limit": { "rules": config.rules.len(), "keys": shared.limiter.keys() },
-    });
-    format!("{document:#}\n")
+    })
 }

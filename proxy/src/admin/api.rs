@@ -1,0 +1,126 @@
+//! What the admin listener answers: one table of what there is, one match of what it does.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{Command, Control, access, metrics};
+use crate::reload::Refused;
+use crate::server::Phase;
+
+/// A whole answer.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Every path, and the method that it is asked with; whoever may GET may also HEAD.
+const ENDPOINTS: [(&str, Method); 8] = [
+    ("/healthz", Method::GET),
+    ("/readyz", Method::GET),
+    ("/metrics", Method::GET),
+    ("/api/status", Method::GET),
+    ("/api/reload", Method::POST),
+    ("/api/drain", Method::POST),
+    ("/api/certificates", Method::GET),
+    ("/api/certificates/renew", Method::POST),
+];
+
+/// Answers one request; `/healthz` and `/readyz`, which say nothing about the configuration, to
+/// everybody.
+pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> Answer {
+    let path = request.uri().path();
+    if !matches!(path, "/healthz" | "/readyz")
+        && let Err(refused) = access::check(&control.plan().config.admin, request.headers())
+    {
+        return text(refused.status(), format!("{refused}\n"));
+    }
+    let Some((_, method)) = ENDPOINTS.iter().find(|(endpoint, _)| *endpoint == path) else {
+        return text(StatusCode::NOT_FOUND, "no such page\n".to_owned());
+    };
+    let head_of_get = request.method() == Method::HEAD && method == Method::GET;
+    if request.method() != method && !head_of_get {
+        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("{method} only\n"));
+        let allow =
+            HeaderValue::from_static(if method == Method::GET { "GET, HEAD" } else { "POST" });
+        answer.headers_mut().insert(header::ALLOW, allow);
+        return answer;
+    }
+    match path {
+        "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/readyz" if control.is_draining() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned())
+        }
+        "/readyz" => text(StatusCode::OK, "ready\n".to_owned()),
+        "/metrics" => {
+            whole(StatusCode::OK, "text/plain; version=0.0.4", metrics::prometheus(control))
+        }
+        "/api/status" => document(StatusCode::OK, &metrics::status(control)),
+        "/api/reload" => reload(control).await,
+        "/api/drain" => drain(control),
+        "/api/certificates" => {
+            let certificates = control.issuance.overview(&control.plan().config);
+            document(StatusCode::OK, &json!({ "certificates": certificates }))
+        }
+        "/api/certificates/renew" => renew(control, request.uri().query()),
+        _ => text(StatusCode::NOT_FOUND, "no such page\n".to_owned()),
+    }
+}
+
+/// 200 and what changed, or 422 and every fault.
+async fn reload(control: &Control) -> Answer {
+    let (reply, outcome) = oneshot::channel();
+    _ = control.commands.send(Command::Reload(reply)).await;
+    let refusal = |message: String, faults: Value, text: String| {
+        let body = json!({ "ok": false, "message": message, "faults": faults, "text": text });
+        document(StatusCode::UNPROCESSABLE_ENTITY, &body)
+    };
+    match outcome.await.unwrap_or(Err(Refused::Stopping)) {
+        Ok(reloaded) => document(StatusCode::OK, &json!({ "ok": true, "reloaded": reloaded })),
+        Err(Refused::Faults(faults)) => {
+            let message = "the configuration has faults".to_owned();
+            refusal(message, json!(faults), faults.render(false))
+        }
+        Err(other) => refusal(other.to_string(), json!([]), other.to_string()),
+    }
+}
+
+/// 202: the drain has begun.
+fn drain(control: &Control) -> Answer {
+    control.phase.send_if_modified(|phase| {
+        let serving = *phase == Phase::Serving;
+        *phase = if serving { Phase::Draining } else { *phase };
+        serving
+    });
+    document(StatusCode::ACCEPTED, &json!({ "draining": true }))
+}
+
+/// Of all certificates or of that of `?name=`: 202 and how many, or 404.
+fn renew(control: &Control, query: Option<&str>) -> Answer {
+    let name = query.and_then(|query| query.strip_prefix("name="));
+    match (control.issuance.hurry(name), name) {
+        (0, Some(_)) => {
+            let message = "no site has this name as its first host and gets certificates over ACME";
+            document(StatusCode::NOT_FOUND, &json!({ "ok": false, "message": message }))
+        }
+        (count, _) => document(StatusCode::ACCEPTED, &json!({ "ok": true, "renewing": count })),
+    }
+}
+
+fn document(status: StatusCode, document: &Value) -> Answer {
+    whole(status, "application/json", format!("{document:#}\n"))
+}
+
+fn text(status: StatusCode, body: String) -> Answer {
+    whole(status, "text/plain", body)
+}
+
+fn whole(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
