@@ -26,8 +26,8 @@
 //! - [`record`]: the access log
 //!
 //! Off the path: [`acme`] (certificates), [`config`], [`server`] (start and stop), [`reload`],
-//! [`admin`] (the control thread), [`deadline`] (time bounds without timers), [`telemetry`],
-//! [`cli`].
+//! [`admin`] (the control thread), [`application`] (the process behind it, if Gatehouse starts it),
+//! [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
 //!
 //! # Invariants
 //!
@@ -69,6 +69,7 @@ mod record;
 
 mod acme;
 mod admin;
+pub mod application;
 pub mod cli;
 pub mod config;
 mod deadline;

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::acme::Issuance;
 use crate::admin::{self, AdminSocket, Command, Control};
+use crate::application::{Application, Supervised};
 use crate::config::{AdminAddress, Config, Issuer};
 use crate::listener::{ListenError, Sockets};
 use crate::policy::rate_limit::Limiter;
@@ -46,6 +47,9 @@ pub enum StartError {
     /// Records cannot be written.
     #[error("log.access: {0}")]
     Log(io::Error),
+    /// The command of the application cannot be started.
+    #[error("cannot start the application: {0}")]
+    Application(io::Error),
     /// The operating system gives no thread or no event queue.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -213,21 +217,36 @@ impl Drop for Server {
     }
 }
 
-/// Serves until TERM or INT, then drains. A second signal ends the process at once.
+/// Serves until TERM or INT, then drains. A second signal ends the process at once. The
+/// application, if there is one, begins after the listeners and ends after the last request.
 ///
 /// # Errors
 ///
 /// See [`StartError`].
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(config: Config, application: Option<Application>) -> Result<(), StartError> {
     telemetry::init(config.log.level);
+    let patience = config.listen.drain_timeout;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let server = Server::start(config)?;
+    let application =
+        application.map(Application::start).transpose().map_err(StartError::Application)?;
     let Addresses { http, https, admin } = server.addresses();
     tracing::info!(?http, ?https, ?admin, "serving");
     let stopped_by = runtime.block_on(until_stopped(&server))?;
     tracing::info!(by = stopped_by, "draining; a second signal ends at once");
-    std::thread::spawn(move || runtime.block_on(second_signal()));
-    server.drain()?;
+    let kill = application.as_ref().map(Supervised::killer);
+    std::thread::spawn(move || {
+        runtime.block_on(second_signal());
+        if let Some(kill) = kill {
+            kill();
+        }
+        std::process::exit(130);
+    });
+    let drained = server.drain();
+    if let Some(application) = application {
+        application.stop(patience);
+    }
+    drained?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -252,10 +271,9 @@ async fn second_signal() {
     let (Ok(mut term), Ok(mut int)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        return;
+        return std::future::pending().await;
     };
     tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-    std::process::exit(130);
 }
 
 /// What the operator has to know about certificates.

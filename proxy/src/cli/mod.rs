@@ -1,22 +1,26 @@
-//! The command line: `gatehouse run`, `check`, and what is asked of a running instance.
+//! The command line: `gatehouse run`, `check`, `init`, and what is asked of a running instance.
 //!
 //! Exit codes: 0 success, 1 the thing asked about is at fault, 2 wrong usage or unusable
 //! configuration, 70 a failure of Gatehouse itself (`EX_SOFTWARE` of BSD's `sysexits.h`).
 
 mod check;
 mod import;
+mod init;
 mod remote;
 mod run;
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::application::Application;
 use crate::config::AdminAddress;
 
+use self::init::Init;
 use self::remote::Request;
 
 /// Wrong usage, or a configuration that cannot be used.
@@ -30,10 +34,12 @@ const PLACES: [&str; 2] = ["config/gatehouse.toml", "/etc/gatehouse/gatehouse.to
 
 const EXAMPLES: &str = "\
 Examples:
+  gatehouse init                           write a configuration from a few answers
   gatehouse check                          find every fault of the configuration
   gatehouse check --json | jq .faults      the same for a machine
   gatehouse run                            serve until TERM or INT
   gatehouse run --config /srv/site.toml    serve what another file says
+  gatehouse run -- node server.js          start the application, too, and look after it
   gatehouse reload                         let the running instance read it anew
   gatehouse certs list                     see when certificates end, and what failed
   gatehouse certs import fullchain.pem --key privkey.pem
@@ -61,7 +67,22 @@ enum Command {
     ///
     /// Nothing is bound before the whole configuration is found to be free of faults. TERM and INT
     /// stop accepting, let requests in flight finish for `drain_timeout`, and end with 0.
-    Run(Place),
+    ///
+    /// With a COMMAND, that application is started as soon as the listeners are open, started
+    /// again whenever it ends, and told to end (TERM) when the last request has been answered. Its
+    /// standard output goes to standard error, which leaves standard output to the access log.
+    Run {
+        #[command(flatten)]
+        place: Place,
+        /// The application, and its arguments
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+    /// Write a commented configuration from a few answers or flags
+    ///
+    /// On a terminal, what no flag says is asked for; elsewhere --host and --upstream are needed.
+    /// A file that exists is left alone.
+    Init(Init),
     /// Find every fault of the configuration
     ///
     /// Faults go to standard error, each with its place and what to write instead; the exit code
@@ -154,7 +175,10 @@ struct Place {
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Run(place) => place.find().map(|path| run::run(&path)),
+        Command::Run { place, command } => {
+            place.find().map(|path| run::run(&path, Application::new(command)))
+        }
+        Command::Init(options) => Ok(init::init(options)),
         Command::Check { place, json } => place.find().map(|path| check::check(&path, json)),
         Command::Reload(remote) => remote.ask(&Request::Reload),
         Command::Status(remote) => remote.ask(&Request::Status),

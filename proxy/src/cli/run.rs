@@ -5,13 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{UNUSABLE, coloured, complain};
+use crate::application::Application;
 use crate::{config, server};
 
 /// A failure that is not the operator's.
 const OWN_FAILURE: u8 = 70;
 
-/// Serves the configuration at `path` until it is told to stop.
-pub(super) fn run(path: &Path) -> ExitCode {
+/// Serves the configuration at `path` until it is told to stop, beside the application.
+pub(super) fn run(path: &Path, application: Option<Application>) -> ExitCode {
     let config = match config::load(path, &config::environment) {
         Ok(config) => config,
         Err(faults) => {
@@ -22,7 +23,7 @@ pub(super) fn run(path: &Path) -> ExitCode {
     if !config.warnings.is_empty() {
         complain(&config.warnings.render(coloured()));
     }
-    match server::run(config) {
+    match server::run(config, application) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("error: {}\n", with_causes(&error)));

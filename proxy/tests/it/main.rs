@@ -8,6 +8,7 @@
 
 mod acme;
 mod admin;
+mod application;
 mod cli;
 mod clients;
 mod compression;
@@ -21,6 +22,7 @@ mod harness;
 mod headers;
 mod hosts;
 mod http2_floods;
+mod init;
 mod limits;
 mod paths;
 mod process;
