@@ -27,7 +27,8 @@
 //!
 //! Off the path: [`acme`] (certificates), [`config`], [`server`] (start and stop), [`reload`],
 //! [`admin`] (the control thread), [`application`] (the process behind it, if Gatehouse starts it),
-//! [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
+//! [`audit`] (a site seen from outside), [`deadline`] (time bounds without timers), [`telemetry`],
+//! [`cli`].
 //!
 //! # Invariants
 //!
@@ -70,6 +71,7 @@ mod record;
 mod acme;
 mod admin;
 pub mod application;
+mod audit;
 pub mod cli;
 pub mod config;
 mod deadline;

@@ -169,7 +169,7 @@ store = \"/var/lib/gatehouse/certs\"       # keys and certificates; keep it
 ";
 
 const SITE: &str = "\
-# headers  = { preset = \"helmet\" }        # the default; also \"owasp\", \"api\", \"none\"
+# headers  = \"site\"                     # of [headers.site]; else the preset \"helmet\"
 # compress = [\"zstd\", \"br\", \"gzip\"]       # nothing is compressed unless you say so
 
 # Behind a load balancer or a CDN: who may say on whose behalf a request comes.

@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 1 the thing asked about is at fault, 2 wrong usage or unusable
 //! configuration, 70 a failure of Gatehouse itself (`EX_SOFTWARE` of BSD's `sysexits.h`).
 
+mod audit;
 mod check;
 mod import;
 mod init;
@@ -26,6 +27,9 @@ use self::remote::Request;
 /// Wrong usage, or a configuration that cannot be used.
 const UNUSABLE: u8 = 2;
 
+/// A failure that is not the operator's.
+const OWN_FAILURE: u8 = 70;
+
 /// The variable that names the configuration.
 const VARIABLE: &str = "GATEHOUSE_CONFIG";
 
@@ -41,6 +45,7 @@ Examples:
   gatehouse run --config /srv/site.toml    serve what another file says
   gatehouse run -- node server.js          start the application, too, and look after it
   gatehouse reload                         let the running instance read it anew
+  gatehouse audit app.example.com          grade what it shows to the world
   gatehouse certs list                     see when certificates end, and what failed
   gatehouse certs import fullchain.pem --key privkey.pem
 
@@ -94,6 +99,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Grade a live site from outside: its TLS, its headers, its cookies
+    ///
+    /// Scores are those that the MDN HTTP Observatory publishes; TLS and what OWASP adds are looked
+    /// at without a score. Each fault comes with what to write in gatehouse.toml. The exit code is
+    /// 1 if the grade is worse than --at-least, or anything without a score is at fault.
+    Audit(audit::Options),
     /// Let the running instance read its configuration anew
     ///
     /// The new one is checked whole, then swapped in between two requests; open connections live
@@ -179,6 +190,7 @@ pub fn main() -> ExitCode {
             place.find().map(|path| run::run(&path, Application::new(command)))
         }
         Command::Init(options) => Ok(init::init(options)),
+        Command::Audit(options) => Ok(audit::audit(options)),
         Command::Check { place, json } => place.find().map(|path| check::check(&path, json)),
         Command::Reload(remote) => remote.ask(&Request::Reload),
         Command::Status(remote) => remote.ask(&Request::Status),

@@ -4,12 +4,9 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{UNUSABLE, coloured, complain};
+use super::{OWN_FAILURE, UNUSABLE, coloured, complain};
 use crate::application::Application;
 use crate::{config, server};
-
-/// A failure that is not the operator's.
-const OWN_FAILURE: u8 = 70;
 
 /// Serves the configuration at `path` until it is told to stop, beside the application.
 pub(super) fn run(path: &Path, application: Option<Application>) -> ExitCode {

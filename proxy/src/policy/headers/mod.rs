@@ -18,7 +18,7 @@ mod merge;
 mod permissions;
 mod preset;
 mod reporting;
-mod strip;
+pub(crate) mod strip;
 #[cfg(test)]
 mod merge_tests;
 #[cfg(test)]

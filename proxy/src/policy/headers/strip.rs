@@ -80,9 +80,14 @@ const NAMES: [&str; 72] = [
     "x-varnish-server",
 ];
 
+/// Whether a header is one of them.
+pub(crate) fn discloses(name: &str) -> bool {
+    NAMES.binary_search(&name).is_ok()
+}
+
 /// Removes them. A response has fewer fields than the list has names, so its fields are looked up.
 pub(super) fn apply(headers: &mut HeaderMap) {
-    let listed = headers.keys().filter(|name| NAMES.binary_search(&name.as_str()).is_ok());
+    let listed = headers.keys().filter(|name| discloses(name.as_str()));
     let listed: SmallVec<[HeaderName; 4]> = listed.cloned().collect();
     for name in &listed {
         headers.remove(name);
