@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Command, Control, access, metrics};
+use super::{Command, Control, access, dashboard, metrics};
 use crate::reload::Refused;
 use crate::server::Phase;
 
@@ -26,10 +26,13 @@ const ENDPOINTS: [(&str, Method); 8] = [
     ("/api/certificates/renew", Method::POST),
 ];
 
-/// Answers one request; `/healthz` and `/readyz`, which say nothing about the configuration, to
-/// everybody.
+/// Answers one request: the empty page of the dashboard, `/healthz` and `/readyz`, which say nothing
+/// about the configuration, to everybody.
 pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> Answer {
     let path = request.uri().path();
+    if let Some(part) = dashboard::part(path).filter(|_| request.method() == Method::GET) {
+        return part;
+    }
     if !matches!(path, "/healthz" | "/readyz")
         && let Err(refused) = access::check(&control.plan().config.admin, request.headers())
     {
@@ -115,7 +118,7 @@ fn text(status: StatusCode, body: String) -> Answer {
     whole(status, "text/plain", body)
 }
 
-fn whole(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+pub(super) fn whole(status: StatusCode, content_type: &'static str, body: String) -> Answer {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
     let fields = response.headers_mut();

@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod checks;
+mod dashboard;
 mod metrics;
 mod socket;
 

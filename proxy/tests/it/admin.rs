@@ -62,3 +62,21 @@ async fn a_token_is_asked_for_where_one_is_set() {
     assert!(get(admin, "/metrics", fields).await.starts_with("HTTP/1.1 200 "));
     proxy.finish().await;
 }
+
+#[tokio::test]
+async fn the_dashboard_is_an_empty_page_until_the_api_fills_it() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start_with(&upstream, "[admin]\ntoken = \"a-long-enough-token\"", "");
+    for (path, media_type, content) in [
+        ("/", "text/html", "<script src=\"/dashboard.js\" defer>"),
+        ("/dashboard.css", "text/css", "body {"),
+        ("/dashboard.js", "text/javascript", "fetch("),
+    ] {
+        let answer = get(proxy.admin(), path, "").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains(&format!("content-type: {media_type}")), "{answer}");
+        assert!(answer.contains("content-security-policy: default-src 'none';"), "{answer}");
+        assert!(answer.contains(content), "{answer}");
+    }
+    proxy.finish().await;
+}
