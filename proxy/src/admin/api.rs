@@ -26,8 +26,8 @@ const ENDPOINTS: [(&str, Method); 8] = [
     ("/api/certificates/renew", Method::POST),
 ];
 
-/// Answers one request: the empty page of the dashboard, `/healthz` and `/readyz`, which say nothing
-/// about the configuration, to everybody.
+/// Answers one request. The empty page of the dashboard, `/healthz` and `/readyz`, which say
+/// nothing about the configuration, are for everybody.
 pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> Answer {
     let path = request.uri().path();
     if let Some(part) = dashboard::part(path).filter(|_| request.method() == Method::GET) {
