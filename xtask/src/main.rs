@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask dev`, `cargo xtask test`, `cargo xtask bench`.
+//! The project's own commands: `cargo xtask dev`, `test`, `bench`, `compose-test`.
 //!
 //! This file owns the command line and the exit codes. Written for Linux, like the proxy.
 //!
@@ -9,6 +9,7 @@
 
 mod apt;
 mod bench;
+mod compose_test;
 mod dev;
 mod http;
 mod interrupt;
@@ -45,6 +46,11 @@ The project's own commands.
         Measure Gatehouse beside Debian's nginx and HAProxy on one pinned core.
         `cargo xtask bench --help` lists the scenarios.
 
+  cargo xtask compose-test [--tag TAG]
+        Build the images, bring the stack of docker-compose.yml up by the commands of DEPLOYMENT.md,
+        and look at it from all sides. Needs root where Docker has to be installed or started.
+        --tag takes images that are there already.
+
   cargo xtask --help
 ";
 
@@ -73,7 +79,7 @@ fn command(args: &[&str]) -> anyhow::Result<ExitCode> {
             eprint!("{HELP}");
             Ok(ExitCode::from(2))
         }
-        ["help" | "-h" | "--help", ..] | ["dev" | "test", "-h" | "--help"] => {
+        ["help" | "-h" | "--help", ..] | ["dev" | "test" | "compose-test", "-h" | "--help"] => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)
         }
@@ -86,6 +92,10 @@ fn command(args: &[&str]) -> anyhow::Result<ExitCode> {
         ["dev", unknown, ..] => Ok(wrong_usage(&format!("no such option of `dev`: {unknown}"))),
         ["test", options @ ..] => match test::Options::parse(options) {
             Ok(options) => test::run(&options),
+            Err(fault) => Ok(wrong_usage(&fault.to_string())),
+        },
+        ["compose-test", options @ ..] => match compose_test::Options::parse(options) {
+            Ok(options) => compose_test::run(&options),
             Err(fault) => Ok(wrong_usage(&fault.to_string())),
         },
         ["bench", "proxy", options @ ..] => match bench::Options::parse(options) {
@@ -116,6 +126,12 @@ fn cargo() -> std::process::Command {
     command
 }
 
+/// Where cargo builds. It put xtask into `TARGET/debug`: the one sure way to learn where TARGET is.
+fn target() -> anyhow::Result<PathBuf> {
+    let xtask = std::env::current_exe()?;
+    Ok(xtask.ancestors().nth(2).unwrap_or(&xtask).to_owned())
+}
+
 /// How a program is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Profile {
@@ -125,9 +141,7 @@ enum Profile {
 
 /// Builds packages of the workspace and gives the folder that their programs are in.
 fn build(profile: Profile, args: &[&str]) -> anyhow::Result<PathBuf> {
-    // cargo put xtask into `TARGET/debug`: the one sure way to learn where TARGET is.
-    let xtask = std::env::current_exe()?;
-    let target = xtask.ancestors().nth(2).unwrap_or(&xtask);
+    let target = target()?;
     let (options, folder) = match profile {
         Profile::Debug => ([].as_slice(), "debug"),
         Profile::Release => (["--release"].as_slice(), "release"),

@@ -1,0 +1,98 @@
+//! `cargo xtask compose-test`: the stack of docker-compose.yml, built and brought up as
+//! DEPLOYMENT.md says, then looked at from all sides.
+//!
+//! First the guide's own commands, one after another ([`guide`]); then what no guide says but
+//! everybody relies on ([`walk`]): who reaches whom, what is secret, what a restart costs. All of
+//! it in a copy of the work tree, under a project name and ports of its own, removed at the end.
+
+mod engine;
+mod guide;
+mod shell;
+mod stand_ins;
+mod traffic;
+mod walk;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::bail;
+
+use crate::interrupt::Interrupted;
+use crate::terminal::{Style, paint};
+use shell::Shell;
+
+/// What the command line asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    /// Images that are there already, so that none is built.
+    tag: Option<String>,
+}
+
+impl Options {
+    pub(crate) fn parse(args: &[&str]) -> anyhow::Result<Self> {
+        match args {
+            [] => Ok(Self::default()),
+            ["--tag", tag] => Ok(Self { tag: Some((*tag).to_owned()) }),
+            ["--tag"] => bail!("`--tag` takes the tag of images that are there"),
+            [unknown, ..] => bail!("no such option of `compose-test`: {unknown}"),
+        }
+    }
+}
+
+/// What was looked at, and how much of it was as it should be.
+#[derive(Debug, Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+}
+
+impl Tally {
+    /// Runs one check; a failure is told and counted, and the next check runs all the same.
+    fn check(
+        &mut self,
+        name: &str,
+        check: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let start = Instant::now();
+        let outcome = check();
+        let seconds = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => {
+                self.passed += 1;
+                println!("{} {name} ({seconds:.1} s)", paint(Style::Green, "ok    "));
+            }
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) => {
+                self.failed += 1;
+                println!("{} {name} ({seconds:.1} s)\n{error:#}", paint(Style::Red, "FAILED"));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let engine = engine::start()?;
+    let scratch = tempfile::Builder::new().prefix("gatehouse-compose-").tempdir()?;
+    copy_work_tree(scratch.path())?;
+    let shell = Shell::new(scratch.path(), &engine, options.tag.as_deref())?;
+    stand_ins::provide(&shell, options.tag.is_none())?;
+    let mut tally = Tally::default();
+    let walked = guide::follow(&shell, options, &mut tally)
+        .and_then(|()| walk::look_around(&shell, options, &mut tally));
+    // Also after Ctrl-C: a stack that is left behind keeps its ports.
+    shell.clean();
+    walked?;
+    println!("compose-test: {} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What git knows of the work tree, or would if it were added: no secrets, no build output.
+fn copy_work_tree(to: &Path) -> anyhow::Result<()> {
+    let script = "git ls-files --cached --others --exclude-standard -z \
+                  | tar --create --null --files-from - | tar --extract --directory \"$1\"";
+    let mut command = crate::process::guarded("bash");
+    command.args(["-euo", "pipefail", "-c", script, "bash"]).arg(to).current_dir(crate::root());
+    crate::process::capture("tar", &mut command, shell::SHORT).map(drop)
+}
