@@ -1,7 +1,5 @@
 //! Request bodies on their way upstream: counted, bounded in size and in slowness, never buffered.
-//!
-//! Trailers are not passed on: a backend would merge them into the fields that decisions were made
-//! on.
+//! What comes behind them is for [`trailers`] to sift.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -18,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::deadline::{Deadline, Deadlines};
 use crate::rejection::Rejection;
+use crate::trailers;
+use crate::upstream::Replayed;
 
 /// What a body may cost.
 #[derive(Debug, Clone, Copy)]
@@ -93,12 +93,16 @@ pub(crate) struct Progress {
     pub(crate) bytes: Cell<u64>,
     pub(crate) fault: Cell<Option<Fault>>,
     pub(crate) complete: Cell<bool>,
+    /// The last that was asked for has not come yet.
+    pub(crate) waits_for_client: Cell<bool>,
 }
 
 /// The body of a request that is being forwarded.
 pub(crate) enum RequestBody {
     Empty,
     Streaming(Box<Streaming>),
+    /// One that may have to be sent again.
+    Replayed(Box<Replayed>),
 }
 
 pub(crate) struct Streaming {
@@ -129,7 +133,7 @@ impl RequestBody {
     /// How far it has come; `None` if there is nothing to come.
     pub(crate) fn progress(&self) -> Option<Rc<Progress>> {
         match self {
-            Self::Empty => None,
+            Self::Empty | Self::Replayed(_) => None,
             Self::Streaming(streaming) => Some(Rc::clone(&streaming.progress)),
         }
     }
@@ -147,6 +151,7 @@ impl Streaming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.progress.waits_for_client.set(frame.is_pending());
         if self.bounds.min_rate == 0 {
             return frame;
         }
@@ -171,34 +176,36 @@ impl Streaming {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        loop {
-            let frame = self.poll_incoming(cx);
-            if frame.is_pending()
-                && self.waiting_since.is_some()
-                && self.deadline.poll(cx).is_ready()
-            {
-                return self.fail(Fault::TooSlow);
+        let frame = self.poll_incoming(cx);
+        if frame.is_pending() && self.waiting_since.is_some() && self.deadline.poll(cx).is_ready() {
+            return self.fail(Fault::TooSlow);
+        }
+        match ready!(frame) {
+            None => {
+                self.progress.complete.set(true);
+                Poll::Ready(None)
             }
-            match ready!(frame) {
-                None => {
-                    self.progress.complete.set(true);
-                    return Poll::Ready(None);
-                }
-                Some(Err(_)) => return self.fail(Fault::Aborted),
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    let length = data.len() as u64;
-                    let bytes = self.progress.bytes.get() + length;
-                    self.progress.bytes.set(bytes);
-                    if bytes > self.bounds.bytes {
-                        return self.fail(Fault::TooLarge);
-                    }
-                    self.earn(length);
-                    if self.incoming.is_end_stream() {
+            Some(Err(_)) => self.fail(Fault::Aborted),
+            Some(Ok(frame)) => {
+                let data = match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().ok().and_then(trailers::passing);
                         self.progress.complete.set(true);
+                        return Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))));
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                };
+                let length = data.len() as u64;
+                let bytes = self.progress.bytes.get() + length;
+                self.progress.bytes.set(bytes);
+                if bytes > self.bounds.bytes {
+                    return self.fail(Fault::TooLarge);
                 }
+                self.earn(length);
+                if self.incoming.is_end_stream() {
+                    self.progress.complete.set(true);
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
             }
         }
     }
@@ -215,6 +222,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Streaming(streaming) => streaming.poll_frame(cx),
+            Self::Replayed(replayed) => replayed.poll_frame(cx),
         }
     }
 
@@ -222,6 +230,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Streaming(streaming) => streaming.incoming.is_end_stream(),
+            Self::Replayed(replayed) => replayed.is_end_stream(),
         }
     }
 
@@ -229,6 +238,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streaming(streaming) => streaming.incoming.size_hint(),
+            Self::Replayed(replayed) => replayed.size_hint(),
         }
     }
 }

@@ -17,6 +17,7 @@
 //! - [`redirect`]: plain HTTP to https
 //! - [`policy`]: rate limits, and the compiled security headers
 //! - [`body`]: request bodies, bounded
+//! - [`trailers`]: what may come behind a body
 //! - [`upstream`]: the application
 //! - [`tunnel`]: WebSocket, once the application has agreed
 //! - [`compression`]: responses made smaller
@@ -60,6 +61,7 @@ pub mod site;
 mod redirect;
 pub mod policy;
 mod body;
+mod trailers;
 mod upstream;
 mod tunnel;
 pub mod compression;

@@ -18,6 +18,7 @@ use crate::policy::rate_limit::Quoted;
 use crate::record::Record;
 use crate::rejection::{self, Blame, Rejection};
 use crate::site::Route;
+use crate::trailers;
 use crate::tunnel;
 use crate::upstream::forward::X_REQUEST_ID;
 use crate::upstream::{Cut, UpstreamBody};
@@ -38,6 +39,8 @@ pub(crate) struct Finish {
     wants_html: bool,
     /// The request was a HEAD.
     head_only: bool,
+    /// The client takes trailers.
+    trailers: bool,
     pub(crate) quoted: Option<Quoted>,
     pub(crate) compression: Option<Choice>,
 }
@@ -46,7 +49,8 @@ impl Finish {
     pub(crate) fn new<B>(request: &Request<B>, secure: bool) -> Self {
         let wants_html = rejection::wants_html(request.headers());
         let head_only = request.method() == Method::HEAD;
-        Self { secure, wants_html, head_only, quoted: None, compression: None }
+        let trailers = trailers::are_taken(request.headers());
+        Self { secure, wants_html, head_only, trailers, quoted: None, compression: None }
     }
 }
 
@@ -80,13 +84,13 @@ pub(crate) fn finish(
         }
         Err(rejection) => reject(&rejection, with.wants_html, &mut record, fallback),
     };
-    let head_only = with.head_only;
+    let (head_only, trailers) = (with.head_only, with.trailers);
     let fields = response.headers_mut();
     dress(fields, with, &record, fallback);
     let source = if head_only { source.without_body(fields) } else { source };
     // A closed window keeps even the first piece from it.
     record.watch().waits_for(WaitsFor::Client);
-    response.map(|()| FinishedBody { source, ended: false, record: Some(record) })
+    response.map(|()| FinishedBody { source, trailers, ended: false, record: Some(record) })
 }
 
 /// Sends the body through an encoder, if route, client and response agree to it. The answer to a
@@ -123,7 +127,7 @@ pub(crate) fn switch(
     dress(response.headers_mut(), with, record, fallback);
     tunnel::agree(response.headers_mut(), stream);
     let source = Source::Own(Bytes::new());
-    response.map(|()| FinishedBody { source, ended: false, record: None })
+    response.map(|()| FinishedBody { source, trailers: false, ended: false, record: None })
 }
 
 /// The fields that every response carries.
@@ -190,14 +194,15 @@ enum Source {
 
 impl Source {
     /// The answer to a HEAD: the length is told, the body is not sent (RFC 9110, 9.3.2). An
-    /// upstream's answer has none already.
+    /// upstream's answer has none already, or should not have had.
     fn without_body(self, fields: &mut HeaderMap) -> Self {
         match self {
             Self::Own(body) => {
                 fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
                 Self::Own(Bytes::new())
             }
-            Self::Upstream(_) | Self::Coded(_) => self,
+            Self::Upstream(body) if body.is_end_stream() => Self::Upstream(body),
+            Self::Upstream(_) | Self::Coded(_) => Self::Own(Bytes::new()),
         }
     }
 }
@@ -206,6 +211,8 @@ impl Source {
 /// with.
 pub(crate) struct FinishedBody {
     source: Source,
+    /// Trailers are passed on.
+    trailers: bool,
     /// Its end has been handed over.
     ended: bool,
     /// Not of a switch: that record goes with the tunnel.
@@ -221,12 +228,20 @@ impl Body for FinishedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
-        let frame = match &mut this.source {
+        let mut frame = match &mut this.source {
             Source::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
             Source::Coded(body) => Pin::new(&mut **body).poll_frame(cx),
         };
+        if let Poll::Ready(Some(Ok(last))) = &mut frame
+            && let Some(fields) = last.trailers_mut()
+        {
+            let fields = std::mem::take(fields);
+            let passing = trailers::passing(fields).filter(|_| this.trailers);
+            this.ended = true; // nobody asks for more
+            frame = Poll::Ready(passing.map(|fields| Ok(Frame::trailers(fields))));
+        }
         let Some(record) = &mut this.record else { return frame };
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {

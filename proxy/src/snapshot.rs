@@ -35,8 +35,7 @@ impl Plan {
     pub(crate) fn clients(
         config: &Config,
     ) -> Result<Vec<Option<Arc<ClientConfig>>>, rustls::Error> {
-        let is_tls = |server: &Server| matches!(server, Server::Tcp { tls: true, .. });
-        let of = |upstream: &config::Upstream| match upstream.servers.iter().any(is_tls) {
+        let of = |upstream: &config::Upstream| match upstream.servers.iter().any(Server::is_tls) {
             true => client_config(&upstream.ca).map(Some),
             false => Ok(None),
         };

@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, header};
+use http::request::Builder;
+use http::{Request, StatusCode, header};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -78,27 +79,40 @@ async fn watch(
 }
 
 async fn ask(server: &Server, tls: Option<&Arc<ClientConfig>>, path: &str) -> io::Result<()> {
-    let stream = Stream::connect(server, tls).await?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let request = Request::get(path)
-        .header(header::HOST, server.authority())
-        .header(header::USER_AGENT, "gatehouse-health")
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(io::Error::other)?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let status = response.status();
-        match status.is_success() || status.is_redirection() {
-            true => Ok(()),
-            false => Err(io::Error::other(format!("it answers {status}"))),
+    let stream = TokioIo::new(Stream::connect(server, tls).await?);
+    let request = Request::get(path).header(header::USER_AGENT, "gatehouse-health");
+    let status = match server.is_h2c() {
+        true => {
+            over_http2(stream, request.uri(format!("http://{}{path}", server.authority()))).await
         }
+        false => over_http1(stream, request.header(header::HOST, server.authority())).await,
     };
-    let mut exchange = std::pin::pin!(exchange);
+    let status = status.map_err(io::Error::other)?;
+    match status.is_success() || status.is_redirection() {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("it answers {status}"))),
+    }
+}
+
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+async fn over_http1(stream: TokioIo<Stream>, request: Builder) -> Result<StatusCode, Failed> {
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    let request = request.header(header::CONNECTION, "close").body(Empty::<Bytes>::new())?;
+    let mut answer = std::pin::pin!(sender.send_request(request));
     tokio::select! {
-        outcome = &mut exchange => outcome,
+        answer = &mut answer => Ok(answer?.status()),
         // The answer may have come with the end.
-        _ = connection => exchange.await,
+        _ = connection => Ok(answer.await?.status()),
+    }
+}
+
+async fn over_http2(stream: TokioIo<Stream>, request: Builder) -> Result<StatusCode, Failed> {
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+    let request = request.body(Empty::<Bytes>::new())?;
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    tokio::select! {
+        answer = &mut answer => Ok(answer?.status()),
+        _ = connection => Ok(answer.await?.status()),
     }
 }

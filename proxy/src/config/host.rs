@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::model::Server;
+use super::model::{Scheme, Server};
 
 /// The longest DNS name in characters (RFC 1035, 2.3.4).
 const LONGEST_NAME: usize = 253;
@@ -66,18 +66,18 @@ fn name(text: &str) -> Result<String, String> {
 
 /// Reads the URL of a server. The port defaults to 80.
 pub(super) fn server(url: &str) -> Result<Server, String> {
-    const SUPPORTED: &str = "write http://HOST:PORT, https://HOST:PORT, or unix:/PATH";
+    const SUPPORTED: &str =
+        "write http://HOST:PORT, https://HOST:PORT, h2c://HOST:PORT, or unix:/PATH";
     if let Some(path) = url.strip_prefix("unix:") {
         return match path.starts_with('/') {
             true => Ok(Server::Unix(path.into())),
             false => Err("write the absolute path of the socket: unix:/run/app.sock".to_owned()),
         };
     }
-    let (rest, tls) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
-        (Some(rest), _) => (rest, false),
-        (None, Some(rest)) => (rest, true),
-        (None, None) => return Err(SUPPORTED.to_owned()),
-    };
+    let schemes = [("http://", Scheme::Http), ("https://", Scheme::Https), ("h2c://", Scheme::H2c)];
+    let mut schemes = schemes.into_iter();
+    let found = schemes.find_map(|(prefix, scheme)| Some((url.strip_prefix(prefix)?, scheme)));
+    let (rest, scheme) = found.ok_or(SUPPORTED)?;
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#', '@']) {
         return Err(SUPPORTED.to_owned());
@@ -87,7 +87,7 @@ pub(super) fn server(url: &str) -> Result<Server, String> {
         _ => (authority, None),
     };
     let port = match port {
-        None if tls => 443,
+        None if scheme == Scheme::Https => 443,
         None => 80,
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
             digits.parse().ok().filter(|port| *port != 0).ok_or("the port is 1 to 65535")?
@@ -97,7 +97,7 @@ pub(super) fn server(url: &str) -> Result<Server, String> {
     if name.contains(':') && !name.starts_with('[') {
         return Err("put an IPv6 address in brackets: http://[::1]:3000".to_owned());
     }
-    Ok(Server::Tcp { host: host(name)?, port, tls })
+    Ok(Server::Tcp { host: host(name)?, port, scheme })
 }
 
 /// Reads the address of a listener.

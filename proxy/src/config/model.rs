@@ -30,7 +30,7 @@ pub use self::clients::{Access, Clients, ProxyProtocol};
 pub use self::limits::{Limits, RouteLimits};
 pub use self::log::{AccessLog, Log, LogFormat};
 pub use self::pages::{ErrorPages, Maintenance};
-pub use self::server::Server;
+pub use self::server::{Scheme, Server};
 
 /// Everything a running Gatehouse was told.
 #[derive(Debug, Clone)]

@@ -9,7 +9,7 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::{
-    AccessLog, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, RouteLimits, Server,
+    AccessLog, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, RouteLimits, Scheme, Server,
     Severity, TlsVersion, UpstreamId, load, load_text,
 };
 
@@ -103,7 +103,7 @@ fn minimal_is_the_defaults() {
     assert_eq!(upstream.name, "http://127.0.0.1:3000");
     assert_eq!(
         upstream.servers,
-        [Server::Tcp { host: "127.0.0.1".to_owned(), port: 3000, tls: false }]
+        [Server::Tcp { host: "127.0.0.1".to_owned(), port: 3000, scheme: Scheme::Http }]
     );
     assert_eq!((upstream.connect_timeout, upstream.answer_timeout), (seconds(2), seconds(60)));
     assert_eq!((upstream.max_in_flight, upstream.max_queued), (1024, 256));
@@ -130,9 +130,12 @@ fn every_key_has_its_effect() {
     assert_eq!((two.max_queued, two.queue_timeout), (0, Duration::from_secs(2)));
     assert_eq!(
         two.servers[0],
-        Server::Tcp { host: "app_1.internal".to_owned(), port: 80, tls: false }
+        Server::Tcp { host: "app_1.internal".to_owned(), port: 80, scheme: Scheme::Http }
     );
-    assert_eq!(two.servers[1], Server::Tcp { host: "::1".to_owned(), port: 3001, tls: false });
+    assert_eq!(
+        two.servers[1],
+        Server::Tcp { host: "::1".to_owned(), port: 3001, scheme: Scheme::Http }
+    );
     assert_eq!(config.upstreams.len(), 2, "one URL is one upstream");
     let site = &config.sites[0];
     assert_eq!(site.hosts, ["app.example.com", "::1"]);

@@ -72,30 +72,27 @@ impl Body for UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
-        loop {
-            return match this.poll_incoming(cx) {
-                Poll::Pending => {
-                    if !std::mem::replace(&mut this.waiting, true) {
-                        this.exchange.deadline.arm(this.exchange.answer_timeout);
-                    }
-                    this.exchange.deadline.poll(cx).map(|()| Some(Err(Cut::Stalled)))
+        match this.poll_incoming(cx) {
+            Poll::Pending => {
+                if !std::mem::replace(&mut this.waiting, true) {
+                    this.exchange.deadline.arm(this.exchange.answer_timeout);
                 }
-                Poll::Ready(None) => {
+                this.exchange.deadline.poll(cx).map(|()| Some(Err(Cut::Stalled)))
+            }
+            Poll::Ready(None) => {
+                this.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Cut::Broken(error)))),
+            Poll::Ready(Some(Ok(frame))) => {
+                if std::mem::take(&mut this.waiting) {
+                    this.exchange.deadline.disarm();
+                }
+                if frame.is_trailers() || this.incoming.is_end_stream() {
                     this.finish();
-                    Poll::Ready(None)
                 }
-                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Cut::Broken(error)))),
-                Poll::Ready(Some(Ok(frame))) => {
-                    if std::mem::take(&mut this.waiting) {
-                        this.exchange.deadline.disarm();
-                    }
-                    let Ok(data) = frame.into_data() else { continue };
-                    if this.incoming.is_end_stream() {
-                        this.finish();
-                    }
-                    Poll::Ready(Some(Ok(Frame::data(data))))
-                }
-            };
+                Poll::Ready(Some(Ok(frame)))
+            }
         }
     }
 

@@ -79,7 +79,7 @@ impl Upstream {
                 Err(rejection) => return Err(failure.unwrap_or(rejection)),
             };
             let lease = Lease::new(server);
-            match self.connect(&server.configured, deadline).await {
+            match self.connect(server, deadline).await {
                 Ok(link) => return Ok((lease, Box::new(link))),
                 Err(rejection) => {
                     server.health.failed(Failure::Unreachable, self.deadlines.now_ms());

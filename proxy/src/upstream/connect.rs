@@ -1,8 +1,7 @@
 //! New links to a server.
 
-use super::link::Link;
-use super::{Stream, Upstream};
-use crate::config;
+use super::link::{Link, Multiplexed};
+use super::{Server, Stream, Upstream};
 use crate::deadline::Deadline;
 use crate::rejection::Rejection;
 
@@ -10,16 +9,33 @@ impl Upstream {
     /// A new link to one server, within `connect_timeout`.
     pub(super) async fn connect(
         &self,
-        server: &config::Server,
+        server: &Server,
         deadline: &Deadline,
     ) -> Result<Link, Rejection> {
         deadline.arm(self.configured.connect_timeout);
-        let connect = Stream::connect(server, self.tls.as_ref());
-        let connected = deadline.guard(Box::pin(connect)).await;
+        let connected = match server.configured.is_h2c() {
+            true => deadline.guard(Box::pin(self.share(server))).await,
+            false => deadline.guard(Box::pin(self.open(server))).await,
+        };
         deadline.disarm();
-        let stream = connected
-            .ok_or(Rejection::UpstreamConnectTimeout)?
-            .map_err(Rejection::UpstreamUnreachable)?;
+        connected.ok_or(Rejection::UpstreamConnectTimeout)?
+    }
+
+    async fn open(&self, server: &Server) -> Result<Link, Rejection> {
+        let stream = Stream::connect(&server.configured, self.tls.as_ref());
+        let stream = stream.await.map_err(Rejection::UpstreamUnreachable)?;
         Link::open(stream).await.map_err(Rejection::UpstreamInvalid)
+    }
+
+    /// A place on a connection that somebody else has made meanwhile, or on a new one.
+    async fn share(&self, server: &Server) -> Result<Link, Rejection> {
+        let _turn = server.pool.opening.acquire().await;
+        if let Some(link) = server.pool.room() {
+            return Ok(link);
+        }
+        let stream = Stream::connect(&server.configured, None).await;
+        let stream = stream.map_err(Rejection::UpstreamUnreachable)?;
+        let connection = Multiplexed::open(stream).await.map_err(Rejection::UpstreamInvalid)?;
+        server.pool.share(connection).ok_or(Rejection::UpstreamRefused)
     }
 }

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::attempt::Attempt;
-use super::link::{Link, Sent};
+use super::link::{Link, Sent, Unanswered};
 use super::queue::Slot;
 use super::{Lease, Outgoing, Upstream, UpstreamBody, forward};
 use crate::body::{Progress, RequestBody};
@@ -36,10 +36,10 @@ impl Upstream {
         let (request, exchange) = self.exchange(outgoing);
         let mut attempt = self.attempt();
         let begun = match exchange.slot.as_ref().map(|_| self.choose(&attempt)) {
-            None => Begun::Unsent(request),
+            None => Begun::Unsent(Box::new(request)),
             Some(Err(rejection)) => Begun::Refused(rejection),
             Some(Ok(server)) => match server.pool.take() {
-                None => Begun::Unsent(request),
+                None => Begun::Unsent(Box::new(request)),
                 Some((mut link, rested)) => {
                     let copy = self.copy(&request, rested);
                     let sent = link.send(request);
@@ -50,7 +50,7 @@ impl Upstream {
         async move {
             let request = match begun {
                 Begun::Refused(rejection) => return Err(rejection),
-                Begun::Unsent(request) => request,
+                Begun::Unsent(request) => *request,
                 Begun::Sent(lease, mut link, sent, copy) => {
                     match self.answer(&exchange, &mut link, sent).await {
                         Ok(response) => return self.respond(response, lease, link, exchange),
@@ -120,8 +120,8 @@ impl Upstream {
         }
     }
 
-    /// Waits for the response. The upstream's time runs from the request's last byte; until then it
-    /// is the client's.
+    /// Waits for the response. The upstream's time begins anew with what it takes of the request,
+    /// and does not run while the client is waited for.
     pub(super) async fn answer(
         &self,
         exchange: &Exchange,
@@ -130,26 +130,29 @@ impl Upstream {
     ) -> Result<Response<Incoming>, Failure> {
         let Exchange { deadline, upload, .. } = exchange;
         let mut sent = std::pin::pin!(sent);
-        let mut running = false;
+        let mut taken = None;
         let answer = std::future::poll_fn(|cx| {
             _ = link.poll_connection(cx);
             if let Poll::Ready(output) = sent.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            if !running && upload.as_ref().is_none_or(|upload| upload.complete.get()) {
-                running = true;
+            let now = upload.as_ref().map_or((0, true), |up| (up.bytes.get(), up.complete.get()));
+            let of_client = upload.as_ref().is_some_and(|upload| upload.waits_for_client.get());
+            if taken.replace(now) != Some(now) || of_client {
                 deadline.arm(exchange.answer_timeout);
             }
             deadline.poll(cx).map(|()| None)
         })
         .await;
         match (answer, upload.as_ref().and_then(|upload| upload.fault.get())) {
-            (None, _) => Err((Rejection::UpstreamTimeout, None)),
+            (None, _) => {
+                link.distrust();
+                Err((Rejection::UpstreamTimeout, None))
+            }
             (Some(Ok(response)), _) => Ok(response),
             (Some(Err(_)), Some(fault)) => Err((fault.into(), None)),
-            (Some(Err(mut error)), None) => {
-                let unsent = error.take_message().map(Box::new);
-                Err((Rejection::UpstreamInvalid(error.into_error()), unsent))
+            (Some(Err(Unanswered { error, unsent })), None) => {
+                Err((Rejection::UpstreamInvalid(error), unsent))
             }
         }
     }
@@ -177,7 +180,7 @@ enum Begun<F> {
     /// Handed over to an idle link; with what would be sent again.
     Sent(Lease, Box<Link>, F, Option<Box<Request<RequestBody>>>),
     /// There was no idle link.
-    Unsent(Request<RequestBody>),
+    Unsent(Box<Request<RequestBody>>),
     Refused(Rejection),
 }
 

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::body;
 use crate::telemetry::Counter;
+use crate::trailers;
 
 /// What Gatehouse tells the upstream about the request.
 pub(crate) struct Told<'a> {
@@ -45,6 +46,8 @@ pub(crate) fn request(head: &mut Parts, told: &Told<'_>) {
         head.uri = path.map_or_else(Uri::default, Uri::from);
     }
     let fields = &mut head.headers;
+    let takes_trailers = trailers::are_taken(fields);
+    trailers::declare(fields);
     strip(fields, |name| {
         let doomed = is_claim(name) || !is_plain(name);
         if doomed {
@@ -61,6 +64,10 @@ pub(crate) fn request(head: &mut Parts, told: &Told<'_>) {
     fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     fields.insert(X_REQUEST_ID, told.request_id.clone());
     fields.append(header::VIA, via);
+    if takes_trailers && !told.switches {
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+        fields.insert(header::CONNECTION, HeaderValue::from_static("te")); // RFC 9110, 10.1.4
+    }
 }
 
 /// Turns an upstream's head into the one that goes to the client. False if it cannot be passed on:
@@ -76,6 +83,7 @@ pub(crate) fn response(head: &mut http::response::Parts) -> bool {
         // Passed on, it would cut the body.
         head.headers.remove(header::CONTENT_LENGTH);
     }
+    trailers::declare(&mut head.headers);
     strip(&mut head.headers, |_| false);
     chunked.is_ok()
 }
@@ -120,7 +128,7 @@ fn strip(fields: &mut HeaderMap, also: impl Fn(&str) -> bool) {
     }
 }
 
-fn is_hop_by_hop(name: &str) -> bool {
+pub(crate) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -129,7 +137,6 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "proxy-authenticate"
             | "proxy-authorization"
             | "te"
-            | "trailer"
             | "transfer-encoding"
             | "upgrade"
             | "http2-settings"
@@ -146,12 +153,12 @@ fn is_end_to_end(option: &str) -> bool {
 
 /// Whether a name is letters, digits and `-`. CGI-like backends read `_` and `.` as `-`, so a field
 /// with one could pass for another that decisions were made on.
-fn is_plain(name: &str) -> bool {
+pub(crate) fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// Whether a client says something of itself with this field that only a trusted proxy may say.
-fn is_claim(name: &str) -> bool {
+pub(crate) fn is_claim(name: &str) -> bool {
     name.starts_with("x-forwarded")
         || matches!(
             name,
@@ -208,8 +215,10 @@ mod tests {
             fields,
             [
                 "accept: */*",
+                "connection: te",
                 "forwarded: for=192.0.2.7",
                 "host: localhost:8443",
+                "te: trailers",
                 "via: 2.0 gatehouse",
                 "x-forwarded-for: 192.0.2.7",
                 "x-forwarded-host: localhost:8443",

@@ -41,6 +41,7 @@ use crate::tunnel;
 
 pub(crate) use self::answer::{Cut, UpstreamBody};
 pub(crate) use self::forward::Told;
+pub(crate) use self::link::Replayed;
 pub(crate) use self::queue::Slot;
 pub(crate) use self::stream::{Stream, client_config};
 pub(crate) use self::switch::Switched;

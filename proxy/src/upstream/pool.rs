@@ -1,19 +1,37 @@
-//! The idle links of one worker to one server, youngest first.
+//! The links of one worker to one server: idle ones, youngest first, and those that many requests
+//! share.
 
 use std::cell::{Cell, RefCell};
 
-use super::link::Link;
+use tokio::sync::Semaphore;
+
+use super::link::{Link, Multiplexed};
 use crate::deadline::TICK;
 
 /// Idle links to one server.
-#[derive(Default)]
 pub(crate) struct Pool {
     #[expect(clippy::vec_box, reason = "a link moves in and out with every request, and is large")]
     idle: RefCell<Vec<Box<Link>>>,
+    /// HTTP/2 connections.
+    shared: RefCell<Vec<Multiplexed>>,
+    /// One of those is made at a time: who waits for it may find room on it.
+    pub(super) opening: Semaphore,
     /// Links in use.
     pub(crate) in_flight: Cell<usize>,
     /// Ticks since the pool was made.
     ticks: Cell<u64>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            opening: Semaphore::new(1),
+            in_flight: Cell::new(0),
+            ticks: Cell::new(0),
+        }
+    }
 }
 
 impl Pool {
@@ -33,11 +51,28 @@ impl Pool {
                 return Some((link, rested));
             }
         }
-        None
+        self.room().map(|link| (Box::new(link), true))
+    }
+
+    /// A place on a connection that is shared.
+    pub(super) fn room(&self) -> Option<Link> {
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(Multiplexed::is_open);
+        shared.iter().find_map(|connection| connection.link(self.ticks.get()))
+    }
+
+    /// Keeps a connection that is to be shared; the link is its first.
+    pub(super) fn share(&self, connection: Multiplexed) -> Option<Link> {
+        let link = connection.link(self.ticks.get());
+        self.shared.borrow_mut().push(connection);
+        link
     }
 
     /// Keeps a link whose response is complete.
     pub(crate) fn put(&self, mut link: Box<Link>) {
+        if let Some(connection) = link.multiplexed() {
+            return connection.used(self.ticks.get());
+        }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < Self::KEPT {
             link.idle_ticks = self.ticks.get();
@@ -53,5 +88,9 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let stale = idle.partition_point(|link| now - link.idle_ticks > Self::REST_TICKS);
         idle.drain(..stale);
+        self.shared.borrow_mut().retain(|connection| {
+            connection.is_open()
+                && connection.idle_ticks().is_none_or(|idle| now - idle <= Self::REST_TICKS)
+        });
     }
 }

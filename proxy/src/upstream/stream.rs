@@ -58,7 +58,7 @@ impl Stream {
         };
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
-        let Some(config) = tls.filter(|_| matches!(server, Server::Tcp { tls: true, .. })) else {
+        let Some(config) = tls.filter(|_| server.is_tls()) else {
             return Ok(Self::Tcp(Socket(stream)));
         };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;

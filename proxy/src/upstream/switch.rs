@@ -34,7 +34,8 @@ impl Upstream {
             return Err(Rejection::UpstreamRefused);
         }
         forward::switched(&mut head);
-        let (stream, unread) = link.into_stream().await;
+        let stream = link.into_stream().await;
+        let (stream, unread) = stream.ok_or(Rejection::UpstreamRefused)?;
         Ok(Switched::Tunnel(head, Far { stream, unread, lease, slot: exchange.slot }))
     }
 }

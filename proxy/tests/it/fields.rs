@@ -62,7 +62,7 @@ async fn trailers_do_not_become_fields() {
     assert!(raw.read_head().await.starts_with("HTTP/1.1 200 "));
     let bytes = upstream.bytes().to_ascii_lowercase();
     assert!(!bytes.contains("203.0.113.9") && !bytes.contains("content-length"), "{bytes}");
-    assert!(!bytes.contains("\r\nte:") && !bytes.contains("\r\ntrailer:"), "{bytes}");
+    assert!(!bytes.contains("\r\ntrailer:"), "{bytes}");
     proxy.finish().await;
 }
 

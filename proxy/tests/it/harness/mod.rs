@@ -8,6 +8,7 @@
 pub(crate) mod certificate;
 mod client;
 pub(crate) mod frames;
+pub(crate) mod http2;
 mod pebble;
 mod proxy;
 mod raw;

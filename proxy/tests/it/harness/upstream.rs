@@ -63,6 +63,16 @@ impl TestUpstream {
         .await
     }
 
+    /// Answers every head with `answer`, on connections that live on.
+    pub(crate) async fn repeating(answer: &'static [u8]) -> Self {
+        Self::serve(move |_, mut stream| async move {
+            while read_head(&mut stream).await.ends_with(b"\r\n\r\n") {
+                _ = stream.write_all(answer).await;
+            }
+        })
+        .await
+    }
+
     /// Reads one head, writes what the test sends it, and closes when nothing more can come.
     pub(crate) async fn told() -> (Self, UnboundedSender<Vec<u8>>) {
         let (told, pieces) = unbounded_channel::<Vec<u8>>();
@@ -138,7 +148,16 @@ impl TestUpstream {
         .await
     }
 
-    async fn serve<F: Future<Output = ()> + Send + 'static>(
+    /// Accepts connections and never reads what comes on them.
+    pub(crate) async fn deaf() -> Self {
+        Self::serve(|_, stream| async move {
+            std::future::pending::<()>().await;
+            drop(stream);
+        })
+        .await
+    }
+
+    pub(super) async fn serve<F: Future<Output = ()> + Send + 'static>(
         with: impl Fn(Self, TcpStream) -> F + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -165,6 +184,17 @@ impl TestUpstream {
         self.seen.lock().unwrap().clone()
     }
 
+    /// Takes note of a request.
+    pub(super) fn note(&self, head: http::request::Parts, body_bytes: u64) {
+        let http::request::Parts { method, uri, version, headers, .. } = head;
+        self.seen.lock().unwrap().push(Seen { method, uri, version, headers, body_bytes });
+    }
+
+    /// Takes note of bytes.
+    pub(super) fn received(&self, bytes: &[u8]) {
+        self.bytes.lock().unwrap().extend_from_slice(bytes);
+    }
+
     /// Every request since this was last asked.
     pub(crate) fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut self.seen.lock().unwrap())
@@ -187,7 +217,7 @@ impl TestUpstream {
         self.connections.load(Ordering::Relaxed)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, mut body) = request.into_parts();
         let path = head.uri.path().to_owned();
         if path == "/healthy" {
@@ -200,13 +230,7 @@ impl TestUpstream {
             body_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
         }
         let text = format!("{} {}", head.method, head.uri);
-        self.seen.lock().unwrap().push(Seen {
-            method: head.method,
-            uri: head.uri,
-            version: head.version,
-            headers: head.headers,
-            body_bytes,
-        });
+        self.note(head, body_bytes);
         let argument =
             |prefix| path.strip_prefix(prefix).and_then(|rest: &str| rest.parse::<u64>().ok());
         if let Some(status) = argument("/status/") {
@@ -248,7 +272,7 @@ async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
 
 type Chunks =
     std::pin::Pin<Box<dyn futures_core::Stream<Item = Result<Frame<Bytes>, Infallible>> + Send>>;
-type Body = Either<Full<Bytes>, StreamBody<Chunks>>;
+pub(super) type Body = Either<Full<Bytes>, StreamBody<Chunks>>;
 
 /// `bytes` of zeros, 64 KiB at a time.
 fn stream(bytes: u64) -> Body {

@@ -1,11 +1,11 @@
-//! One connection to an upstream server, driven by whichever request uses it.
+//! HTTP/1.1 to a server: one request at a time, driven by whichever request uses the link.
 //!
 //! # Why
 //!
 //! hyper's client connection is a future of its own. Spawned as a task, it would cost two task
 //! switches per request; here the request (and later its response's body) polls it in place, so
 //! that reading, writing and answering happen in the task of the client's connection. A link in the
-//! pool is polled by nobody; [`Link::is_usable`] asks it, without a system call unless the kernel
+//! pool is polled by nobody; [`Http1::is_usable`] asks it, without a system call unless the kernel
 //! has something to tell, whether the server has closed it.
 
 use std::future::Future;
@@ -13,60 +13,60 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1};
+use http::Request;
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::Stream;
+use super::{Sent, Stream, Unanswered};
 use crate::body::RequestBody;
 
 type Connection = http1::Connection<TokioIo<Stream>, RequestBody>;
 
-/// What became of a request that was handed over.
-pub(crate) type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
-
-/// An HTTP/1.1 connection that serves one request at a time.
-pub(crate) struct Link {
+/// An HTTP/1.1 connection.
+pub(super) struct Http1 {
     sender: http1::SendRequest<RequestBody>,
     connection: Connection,
     /// The connection has ended, or switched to another protocol.
     ended: bool,
-    /// The pool's tick at which the last response on it was complete.
-    pub(crate) idle_ticks: u64,
 }
 
-impl Link {
+impl Http1 {
     /// Bytes that are read at once, at the most.
     const BUFFER: usize = 256 << 10;
 
     /// Starts HTTP on a connection; nothing is sent yet.
-    pub(crate) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
+    pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(Self::BUFFER)
             .handshake(TokioIo::new(stream))
             .await?;
-        Ok(Self { sender, connection, ended: false, idle_ticks: 0 })
+        Ok(Self { sender, connection, ended: false })
     }
 
     /// Whether the server would still take a request.
-    pub(crate) fn is_usable(&mut self) -> bool {
+    pub(super) fn is_usable(&mut self) -> bool {
         _ = self.poll_connection(&mut Context::from_waker(Waker::noop()));
         !self.ended && self.sender.is_ready()
     }
 
     /// Hands a request over. The future is the head of the response; whoever waits for it has to
     /// poll the connection, too. An error gives the request back if none of it was sent.
-    pub(crate) fn send(
+    pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
     ) -> impl Future<Output = Sent> + use<> {
-        self.sender.try_send_request(request)
+        let sent = self.sender.try_send_request(request);
+        async {
+            sent.await.map_err(|mut error| {
+                let unsent = error.take_message().map(Box::new);
+                Unanswered { error: error.into_error(), unsent }
+            })
+        }
     }
 
     /// Moves bytes in both directions. Ready when the connection has ended; how it ended, those
     /// learn that wait for an answer on it.
-    pub(crate) fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.ended {
             _ = ready!(Pin::new(&mut self.connection).poll(cx));
             self.ended = true;
@@ -75,7 +75,7 @@ impl Link {
     }
 
     /// The stream of a connection that has switched protocols, and what was read beyond the switch.
-    pub(crate) async fn into_stream(mut self: Box<Self>) -> (Stream, Bytes) {
+    pub(super) async fn into_stream(mut self) -> (Stream, Bytes) {
         std::future::poll_fn(|cx| self.poll_connection(cx)).await;
         let parts = self.connection.into_parts();
         (parts.io.into_inner(), parts.read_buf)
