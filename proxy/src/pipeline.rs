@@ -194,6 +194,7 @@ fn decide(
     record.route = Some(Rc::clone(&route));
     finish.compression = route.compression.choose(&head.headers, &worker.encoders);
     let method = head.method.clone();
+    let takes_interim = head.version == Version::HTTP_11 && !switches;
     let stream = head.extensions.remove().filter(|_| method == Method::CONNECT);
     let facts = Facts { client: client.bucket, method: &method, host: &host.name, path: &path };
     let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));
@@ -211,7 +212,8 @@ fn decide(
         dropped: &worker.counters.fields_dropped,
     };
     let upstream = snapshot.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;
-    let outgoing = Outgoing::new(admitted, &told, body, route.limits.answer_timeout);
+    let interim = takes_interim.then(|| origin.watch.interim());
+    let outgoing = Outgoing::new(admitted, &told, body, route.limits.answer_timeout, interim);
     let (upstream, idle_timeout) = (Rc::clone(upstream), route.limits.websocket_idle_timeout);
     Ok(match switches {
         true => Decision::Switch(Box::new(Switch { upstream, outgoing, stream, idle_timeout })),

@@ -88,6 +88,7 @@ pub(crate) fn finish(
     let fields = response.headers_mut();
     dress(fields, with, &record, fallback);
     let source = if head_only { source.without_body(fields) } else { source };
+    record.watch().forget_interim();
     // A closed window keeps even the first piece from it.
     record.watch().waits_for(WaitsFor::Client);
     response.map(|()| FinishedBody { source, trailers, ended: false, record: Some(record) })

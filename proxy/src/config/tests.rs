@@ -9,8 +9,8 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::{
-    AccessLog, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, RouteLimits, Scheme, Server,
-    Severity, TlsVersion, UpstreamId, load, load_text,
+    AccessLog, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, RouteLimits, Scheme,
+    Server, Severity, TlsVersion, UpstreamId, load, load_text,
 };
 
 /// The fixtures of a folder. Tests run in the folder of the crate, and short paths keep the

@@ -11,6 +11,7 @@
 
 mod frames;
 mod head;
+mod interim;
 mod pace;
 mod proxy_protocol;
 mod stream;
@@ -41,6 +42,7 @@ use crate::tls::{self, Secured};
 use crate::worker::Worker;
 
 pub(crate) use self::head::Hidden;
+pub(crate) use self::interim::Interim;
 pub(crate) use self::stream::Contained;
 use self::stream::Spawner;
 use self::watch::{Transport, Watched};

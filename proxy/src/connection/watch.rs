@@ -1,13 +1,14 @@
 //! What watches a connection: its two deadlines, and the stream through which its bytes pass.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::frames::Frames;
 use super::head::RawHead;
+use super::interim::Interim;
 use super::pace::Pace;
 use crate::config::Limits;
 use crate::deadline::Deadline;
@@ -47,6 +49,7 @@ pub(crate) struct Watch {
     pace: Cell<Pace>,
     /// HTTP/1.1 only.
     pub(crate) head: RawHead,
+    interim: OnceCell<Arc<Interim>>,
 }
 
 impl Watch {
@@ -61,6 +64,7 @@ impl Watch {
             handed_over: Cell::new(0),
             pace: Cell::default(),
             head: RawHead::new(),
+            interim: OnceCell::new(),
         }
     }
 
@@ -95,6 +99,20 @@ impl Watch {
     pub(crate) fn hands_over(&self, bytes: usize) {
         self.waits_for(WaitsFor::Client);
         self.handed_over.set(self.handed_over.get() + bytes);
+    }
+
+    /// Where the interim responses to the next request go.
+    pub(crate) fn interim(&self) -> Arc<Interim> {
+        Arc::clone(self.interim.get_or_init(Arc::default))
+    }
+
+    /// There is a final response: it comes next.
+    pub(crate) fn forget_interim(&self) {
+        _ = self.take_interim();
+    }
+
+    fn take_interim(&self) -> Bytes {
+        self.interim.get().map_or_else(Bytes::new, |interim| interim.take())
     }
 
     /// A response has been handed over or given up.
@@ -133,6 +151,8 @@ pub(super) struct Watched<T> {
     pub(super) stream: TokioIo<T>,
     /// What the protocol had read but not used when the connection came to rest.
     pub(super) unread: Bytes,
+    /// What is left of interim responses that are being written.
+    interim: Bytes,
     /// HTTP/2 only.
     frames: Option<Box<Frames>>,
     origin: Rc<Origin>,
@@ -143,6 +163,7 @@ impl<T> Watched<T> {
         Self {
             stream: TokioIo::new(stream),
             unread: Bytes::new(),
+            interim: Bytes::new(),
             frames: origin.watch.multiplexed.get().then(|| Box::new(Frames::new())),
             origin: Rc::clone(origin),
         }
@@ -217,12 +238,27 @@ impl<T: AsyncRead + Unpin> Read for Watched<T> {
     }
 }
 
+impl<T: AsyncWrite + Unpin> Watched<T> {
+    /// Ends what it has begun to write of interim responses.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
+            match ready!(self.wrote(written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.interim.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<T: AsyncWrite + Unpin> Write for Watched<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.wrote(written)
     }
@@ -232,6 +268,7 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.wrote(written)
     }
@@ -241,6 +278,10 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.interim.is_empty() {
+            self.interim = self.origin.watch.take_interim();
+        }
+        ready!(self.poll_interim(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.wrote(flushed.map_ok(|()| 0)).map_ok(|_| ())
     }

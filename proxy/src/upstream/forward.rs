@@ -88,6 +88,13 @@ pub(crate) fn response(head: &mut http::response::Parts) -> bool {
     chunked.is_ok()
 }
 
+/// The fields of an interim response that go to the client.
+pub(crate) fn interim(fields: &HeaderMap) -> HeaderMap {
+    let mut fields = fields.clone();
+    strip(&mut fields, |name| name == "content-length");
+    fields
+}
+
 /// Turns the head by which an upstream switches protocols into the one that goes to the client.
 pub(crate) fn switched(head: &mut http::response::Parts) {
     strip(&mut head.headers, |name| name == "content-length");

@@ -34,6 +34,7 @@ use self::pool::Pool;
 use self::queue::Queue;
 use crate::body::{Fault, Progress, RequestBody};
 use crate::config;
+use crate::connection::Interim;
 use crate::deadline::Deadlines;
 use crate::policy::Admitted;
 use crate::rejection::Rejection;
@@ -83,6 +84,7 @@ impl Outgoing {
         told: &Told<'_>,
         body: RequestBody,
         answer_timeout: Option<Duration>,
+        interim: Option<Arc<Interim>>,
     ) -> Self {
         let mut head = admitted.into_head();
         forward::request(&mut head, told);
@@ -90,7 +92,11 @@ impl Outgoing {
             tunnel::ask(&mut head);
         }
         let upload = body.progress();
-        Self { request: Request::from_parts(head, body), upload, answer_timeout }
+        let mut request = Request::from_parts(head, body);
+        if let Some(interim) = interim {
+            interim.of(&mut request);
+        }
+        Self { request, upload, answer_timeout }
     }
 }
 

@@ -25,6 +25,7 @@ mod headers;
 mod hosts;
 mod http2_floods;
 mod init;
+mod interim;
 mod limits;
 mod paths;
 mod process;
