@@ -34,6 +34,7 @@ mod rate_limits;
 mod records;
 mod reload;
 mod resilience;
+mod semantics;
 mod servers;
 mod timeouts;
 mod tls;
