@@ -20,6 +20,7 @@
 //! - [`trailers`]: what may come behind a body
 //! - [`upstream`]: the application
 //! - [`tunnel`]: WebSocket, once the application has agreed
+//! - [`nonce`]: pages whose scripts are told from injected ones
 //! - [`compression`]: responses made smaller
 //! - [`rejection`]: from a cause to an answer
 //! - [`error_page`]: a site's own pages for those
@@ -64,6 +65,7 @@ mod body;
 mod trailers;
 mod upstream;
 mod tunnel;
+mod nonce;
 pub mod compression;
 mod rejection;
 mod error_page;

@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use crate::body::{self, RequestBody, UnclearFraming};
 use crate::client::{PeerAddr, Sender};
 use crate::connection::{Hidden, Watch};
+use crate::nonce;
 use crate::policy::admit;
 use crate::policy::rate_limit::Facts;
 use crate::record::Record;
@@ -195,6 +196,7 @@ fn decide(
     finish.compression = route.compression.choose(&head.headers, &worker.encoders);
     let method = head.method.clone();
     let takes_interim = head.version == Version::HTTP_11 && !switches;
+    nonce::make_unconditional(&route.headers, &method, &mut head.headers);
     let stream = head.extensions.remove().filter(|_| method == Method::CONNECT);
     let facts = Facts { client: client.bucket, method: &method, host: &host.name, path: &path };
     let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));

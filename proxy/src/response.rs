@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::compression::{Choice, Coded};
 use crate::connection::WaitsFor;
+use crate::nonce::{self, Plain};
 use crate::policy::rate_limit::Quoted;
 use crate::record::Record;
 use crate::rejection::{self, Blame, Rejection};
@@ -43,6 +44,8 @@ pub(crate) struct Finish {
     trailers: bool,
     pub(crate) quoted: Option<Quoted>,
     pub(crate) compression: Option<Choice>,
+    /// What takes the places of nonces in the policy.
+    nonces: Option<String>,
 }
 
 impl Finish {
@@ -50,7 +53,8 @@ impl Finish {
         let wants_html = rejection::wants_html(request.headers());
         let head_only = request.method() == Method::HEAD;
         let trailers = trailers::are_taken(request.headers());
-        Self { secure, wants_html, head_only, trailers, quoted: None, compression: None }
+        let (quoted, compression, nonces) = (None, None, None);
+        Self { secure, wants_html, head_only, trailers, quoted, compression, nonces }
     }
 }
 
@@ -66,7 +70,7 @@ pub(crate) fn finish(
         Ok(Answer::Upstream(response)) => {
             let (mut head, body) = response.into_parts();
             record.answered(head.status, None);
-            let source = compress(with.compression.take(), &mut head, body, with.head_only);
+            let source = rewrite(&mut with, &mut head, body, &record);
             (Response::from_parts(head, ()), source)
         }
         Ok(Answer::Own(status, fields)) => {
@@ -94,17 +98,25 @@ pub(crate) fn finish(
     response.map(|()| FinishedBody { source, trailers, ended: false, record: Some(record) })
 }
 
-/// Sends the body through an encoder, if route, client and response agree to it. The answer to a
-/// HEAD has the fields of that to a GET.
-fn compress(
-    choice: Option<Choice>,
-    head: &mut Parts,
-    body: UpstreamBody,
-    head_only: bool,
-) -> Source {
-    if body.is_end_stream() && !head_only {
-        return Source::Upstream(body);
-    }
+/// Gives a page its nonce, and sends the body through an encoder, as far as route, client and
+/// response agree to it. The answer to a HEAD has the fields of that to a GET.
+fn rewrite(with: &mut Finish, head: &mut Parts, body: UpstreamBody, record: &Record) -> Source {
+    let (choice, head_only) = (with.compression.take(), with.head_only);
+    let is_empty = body.is_end_stream() && !head_only;
+    let Some(route) = record.route.as_ref().filter(|_| !is_empty) else {
+        return Source::Upstream(Plain::Upstream(body));
+    };
+    let worker = record.worker();
+    let prepared = nonce::prepare(&route.headers, head, &worker.pages);
+    with.nonces = prepared.sources;
+    let rewriting = prepared.rewriting;
+    let coding = rewriting.as_ref().and_then(|rewriting| rewriting.coding);
+    let again = || coding.map(|coding| Choice::again(coding, &worker.encoders));
+    let choice = choice.filter(|choice| choice.codes() || coding.is_none()).or_else(again);
+    let body = match head_only {
+        true => Plain::Upstream(body),
+        false => Plain::new(body, rewriting),
+    };
     match choice.and_then(|choice| choice.apply(head)) {
         Some(encoding) if !head_only => Source::Coded(Box::new(Coded::new(body, encoding))),
         _ => Source::Upstream(body),
@@ -134,7 +146,7 @@ pub(crate) fn switch(
 /// The fields that every response carries.
 fn dress(fields: &mut HeaderMap, with: Finish, record: &Record, fallback: Option<&Rc<Route>>) {
     if let Some(route) = record.route.as_ref().or(fallback) {
-        route.headers.apply(fields, with.secure);
+        route.headers.apply_with(fields, with.secure, with.nonces.as_deref());
     }
     if let Some(quoted) = with.quoted {
         fields.insert(RATE_LIMIT, quoted.rate_limit);
@@ -189,7 +201,7 @@ fn reject(
 
 enum Source {
     Own(Bytes),
-    Upstream(UpstreamBody),
+    Upstream(Plain),
     Coded(Box<Coded>),
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Counters {
     pub(crate) fields_dropped: Counter,
     /// Responses that went out as they were because too many were being compressed.
     pub(crate) compression_refused: Counter,
+    /// Pages that went out without a nonce because too many were being rewritten.
+    pub(crate) nonces_refused: Counter,
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
     rejections: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,

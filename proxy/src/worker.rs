@@ -20,11 +20,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::body::Bounds;
-use crate::compression::Room;
+use crate::compression;
 use crate::config::{AccessLog, Limits, RouteLimits};
 use crate::connection;
 use crate::deadline::{Deadlines, TICK};
 use crate::listener::{self, Key, Opened};
+use crate::nonce;
 use crate::policy::rate_limit::Limiter;
 use crate::record::{RecordBuffer, RecordSink};
 use crate::reload::Change;
@@ -51,7 +52,8 @@ pub(crate) struct Worker {
     pub(crate) records: RecordBuffer,
     pub(crate) counters: Arc<Counters>,
     pub(crate) draining: Cell<bool>,
-    pub(crate) encoders: Rc<Room>,
+    pub(crate) encoders: Rc<compression::Room>,
+    pub(crate) pages: Rc<nonce::Room>,
     /// Where heads are read to, before they are anybody's.
     pub(crate) scratch: RefCell<Box<[u8]>>,
     /// The same moment on both clocks, at the last tick.
@@ -77,7 +79,8 @@ impl Worker {
             limits,
             records,
             draining: Cell::new(false),
-            encoders: Room::new(&counters),
+            encoders: compression::Room::new(&counters),
+            pages: nonce::Room::new(&counters),
             scratch: RefCell::new(vec![0; 16 << 10].into()),
             clocks: Cell::new((Instant::now(), wall_clock())),
             deadlines,

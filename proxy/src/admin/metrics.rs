@@ -45,7 +45,7 @@ pub(super) fn prometheus(control: &Control) -> String {
 type Counted = (&'static str, &'static str, fn(&Counters) -> &Counter);
 
 /// What every worker counts for itself.
-const COUNTED: [Counted; 13] = [
+const COUNTED: [Counted; 14] = [
     ("connections_total", "Accepted connections.", |c| &c.connections),
     ("connections_refused_total", "Connections over a limit.", |c| &c.connections_refused),
     (
@@ -75,6 +75,7 @@ const COUNTED: [Counted; 13] = [
     ("compression_refused_total", "Responses not compressed because too many were.", |c| {
         &c.compression_refused
     }),
+    ("nonces_refused_total", "Pages left without a nonce.", |c| &c.nonces_refused),
     ("request_body_bytes_total", "Bytes of request bodies.", |c| &c.bytes_in),
     ("response_body_bytes_total", "Bytes of response bodies.", |c| &c.bytes_out),
 ];

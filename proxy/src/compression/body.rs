@@ -11,11 +11,12 @@ use http_body::{Body, Frame};
 
 use super::encoder::Encoder;
 use super::{Encoding, Slot};
-use crate::upstream::{Cut, UpstreamBody};
+use crate::nonce::Plain;
+use crate::upstream::Cut;
 
 /// The body of an upstream's response, compressed.
 pub(crate) struct Coded {
-    body: UpstreamBody,
+    body: Plain,
     /// Gone once the stream has been ended.
     encoder: Option<Encoder>,
     /// What the upstream has sent and the encoder has not seen.
@@ -33,7 +34,7 @@ impl Coded {
     /// Bytes that are worth a frame.
     const FRAME: usize = 8 << 10;
 
-    pub(crate) fn new(body: UpstreamBody, encoding: Encoding) -> Self {
+    pub(crate) fn new(body: Plain, encoding: Encoding) -> Self {
         let Encoding { encoder, slot } = encoding;
         Self {
             body,

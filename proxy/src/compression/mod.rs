@@ -43,6 +43,12 @@ impl Coding {
     /// Every coding.
     pub(crate) const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
 
+    /// The coding of a registered name, in any case (RFC 9110, 8.4.1).
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        let name = if name.eq_ignore_ascii_case(b"x-gzip") { b"gzip" } else { name };
+        Self::ALL.into_iter().find(|coding| name.eq_ignore_ascii_case(coding.name().as_bytes()))
+    }
+
     /// Its registered name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -85,6 +91,16 @@ impl Compression {
 }
 
 impl Choice {
+    /// The coding that the upstream had chosen, for what was decoded on the way.
+    pub(crate) fn again(coding: Coding, room: &Rc<Room>) -> Self {
+        Self { coding: Some(coding), padding: false, room: Rc::clone(room) }
+    }
+
+    /// Whether the client takes any.
+    pub(crate) fn codes(&self) -> bool {
+        self.coding.is_some()
+    }
+
     /// Rewrites the head of a response that is a candidate. What comes back is the encoder that its
     /// body has to go through.
     pub(crate) fn apply(self, head: &mut Parts) -> Option<Encoding> {
@@ -177,7 +193,7 @@ fn is_candidate(head: &Parts) -> bool {
 }
 
 /// `Cache-Control: no-transform`, of a request or a response (RFC 9111, 5.2).
-fn forbids_transformation(fields: &HeaderMap) -> bool {
+pub(crate) fn forbids_transformation(fields: &HeaderMap) -> bool {
     let values = fields.get_all(header::CACHE_CONTROL).iter();
     let mut directives = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))

@@ -29,6 +29,7 @@ use crate::connection::Watch;
 use crate::pipeline::Origin;
 use crate::site::{Host, Route};
 use crate::snapshot::Snapshot;
+use crate::worker::Worker;
 
 use self::combined::Combined;
 pub(crate) use self::sink::{Output, RecordBuffer, RecordSink};
@@ -67,6 +68,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Where it is.
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.origin.worker
+    }
+
     /// What watches the connection.
     pub(crate) fn watch(&self) -> &Watch {
         &self.origin.watch

@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{Exchange, Lease};
+use crate::nonce;
 
 /// The body of an upstream's response; reading it drives the link that it comes from.
 pub(crate) struct UpstreamBody {
@@ -27,6 +28,8 @@ pub(crate) enum Cut {
     Stalled,
     #[error("it cannot be compressed: {0}")]
     Encoder(std::io::Error),
+    #[error("it cannot be given a nonce: {0}")]
+    Page(nonce::Broken),
 }
 
 impl UpstreamBody {

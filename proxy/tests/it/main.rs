@@ -27,6 +27,7 @@ mod http2_floods;
 mod init;
 mod interim;
 mod limits;
+mod nonces;
 mod paths;
 mod process;
 mod queue;

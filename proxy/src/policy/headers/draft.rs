@@ -8,6 +8,7 @@ use super::csp::{Csp, Directive};
 use super::field::FIELDS;
 use super::hsts::Hsts;
 use super::merge::{Merge, Rule};
+use super::nonce::Template;
 use super::preset::Preset;
 use super::{HeaderPolicy, Setting};
 
@@ -145,10 +146,17 @@ impl Draft {
     /// The finished policy.
     pub(crate) fn compile(self) -> HeaderPolicy {
         let mut set = self.set;
+        let template = self.csp.value().as_deref().and_then(Template::new);
         // Every directive was checked to be printable ASCII, so the value is always one.
-        let csp = self.csp.value().and_then(|value| HeaderValue::try_from(value).ok());
+        let csp = self.csp.without_nonces().value();
+        let csp = csp.and_then(|value| HeaderValue::try_from(value).ok());
         set.extend(csp.map(|value| (CONTENT_SECURITY_POLICY, value)));
-        let setting = |(name, value)| Setting { rule: Rule::of(&name), name, value };
+        let setting = |(name, value)| Setting {
+            rule: Rule::of(&name),
+            template: template.clone().filter(|_| name == CONTENT_SECURITY_POLICY),
+            name,
+            value,
+        };
         HeaderPolicy {
             merge: self.merge,
             set: set.into_iter().map(setting).collect(),

@@ -4,10 +4,6 @@
 //! Invariants: what the upstream sets is never made looser, unless the policy says so ([`Merge`]);
 //! HSTS, whoever set it, never goes out over plain HTTP (RFC 6797, 7.2); a policy on a response
 //! that sets none of its headers copies no bytes, for every value shares its storage.
-//!
-//! # Not here
-//!
-//! Nonces in a Content-Security-Policy.
 
 mod cookies;
 mod csp;
@@ -15,6 +11,7 @@ mod draft;
 mod field;
 mod hsts;
 mod merge;
+mod nonce;
 mod permissions;
 mod preset;
 mod reporting;
@@ -34,6 +31,7 @@ pub(crate) use field::FIELDS;
 pub(crate) use hsts::Hsts;
 pub use merge::Merge;
 use merge::Rule;
+pub(crate) use nonce::{Nonce, of_application as nonces_of_application};
 pub use preset::Preset;
 
 /// The headers of a `[headers.NAME]` section, ready to be put on a response.
@@ -53,6 +51,8 @@ pub struct HeaderPolicy {
 struct Setting {
     name: HeaderName,
     value: HeaderValue,
+    /// The same with places for nonces, if there are to be any.
+    template: Option<nonce::Template>,
     rule: Rule,
 }
 
@@ -78,9 +78,19 @@ impl HeaderPolicy {
         }
     }
 
+    /// Whether pages get a nonce.
+    pub(crate) fn has_nonces(&self) -> bool {
+        self.set.iter().any(|setting| setting.template.is_some())
+    }
+
     /// Removes what the policy removes, and merges what it sets with what is there. `secure` says
     /// whether the response goes out over TLS; without it HSTS is removed, whoever set it.
     pub fn apply(&self, headers: &mut HeaderMap, secure: bool) {
+        self.apply_with(headers, secure, None);
+    }
+
+    /// The same, with `nonces` in the places for them.
+    pub(crate) fn apply_with(&self, headers: &mut HeaderMap, secure: bool, nonces: Option<&str>) {
         for name in &self.remove {
             headers.remove(name);
         }
@@ -91,7 +101,10 @@ impl HeaderPolicy {
             cookies.apply(headers, secure);
         }
         headers.reserve(self.set.len() + usize::from(self.hsts.is_some()));
-        for Setting { name, value, rule } in &self.set {
+        for Setting { name, value, template, rule } in &self.set {
+            let filled = template.as_ref().zip(nonces);
+            let filled = filled.and_then(|(template, nonces)| template.fill(nonces));
+            let value = filled.as_ref().unwrap_or(value);
             match self.merge {
                 Merge::Tighten => rule.tighten(headers, name, value),
                 Merge::IfAbsent if headers.contains_key(name) => {}

@@ -6,6 +6,7 @@
 //! [`TestProxy::finish`] checks that each left exactly one record.
 
 pub(crate) mod certificate;
+mod browser;
 mod client;
 pub(crate) mod frames;
 pub(crate) mod http2;
@@ -14,6 +15,7 @@ mod proxy;
 mod raw;
 mod upstream;
 
+pub(crate) use browser::Browser;
 pub(crate) use client::TestClient;
 pub(crate) use pebble::Pebble;
 pub(crate) use proxy::TestProxy;

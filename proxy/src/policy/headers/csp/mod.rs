@@ -2,6 +2,7 @@
 
 mod source;
 
+use super::nonce::PLACEHOLDER;
 use super::preset::Preset;
 use crate::config::nearest;
 
@@ -87,7 +88,12 @@ impl Directive {
             None if value.is_empty() => return Err("remove the empty string".to_owned()),
             None => {}
         }
+        let takes_nonces = self.name == "default-src"
+            || ["script-src", "style-src"].iter().any(|kind| self.name.starts_with(kind));
         match self.values {
+            Values::Sources if value == PLACEHOLDER && !takes_nonces => {
+                Err("a nonce is for default-src, script-src and style-src".to_owned())
+            }
             Values::Sources => source::check(value),
             Values::Ancestors => check_ancestor(value),
             Values::OneOf(known) if known.contains(&value) => Ok(()),
@@ -212,6 +218,17 @@ impl Csp {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let mut directives = self.directives.iter();
         directives.find_map(|(known, value)| (*known == name).then_some(value.as_str()))
+    }
+
+    /// The policy where there is no nonce.
+    pub(super) fn without_nonces(&self) -> Self {
+        let mut plain = self.clone();
+        for (_, value) in &mut plain.directives {
+            let kept: Vec<_> = value.split(' ').filter(|source| *source != PLACEHOLDER).collect();
+            let none = kept.is_empty() && !value.is_empty();
+            *value = if none { "'none'".to_owned() } else { kept.join(" ") };
+        }
+        plain
     }
 
     /// The value of the header; `None` if there is no directive.

@@ -36,9 +36,10 @@ pub(super) fn check(source: &str) -> Result<(), String> {
             Err("single quotes stand around a whole keyword only".to_owned())
         }
         None => check_place(&folded),
-        Some("nonce") => Err("a nonce for each response is not supported".to_owned()),
+        Some("nonce") => Ok(()),
         Some(_) if folded.starts_with("'nonce-") => {
-            Err("a nonce that is in every response protects nothing: use a hash".to_owned())
+            Err("a nonce that is in every response protects nothing: write 'nonce' for a fresh one"
+                .to_owned())
         }
         Some(inner) if is_nonce_or_hash(&inner.to_ascii_lowercase()) => match is_base64(inner) {
             true => Ok(()),
@@ -148,6 +149,7 @@ mod tests {
             "https://*.a.example:*/js/",
             "wss://a.example",
             "'self'",
+            "'nonce'",
             "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
