@@ -20,6 +20,7 @@ use crate::listener::{ListenError, Opened};
 use crate::record::Output;
 use crate::snapshot::Plan;
 use crate::tls::internal::InternalError;
+use crate::upstream::{Kept, Standing};
 use crate::{telemetry, tls, worker};
 
 /// What a worker is given.
@@ -93,7 +94,8 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     let path = before.config.files.first().cloned().unwrap_or_default();
     let config = config::load(&path, &config::environment).map_err(Refused::Faults)?;
     let restart_for = restart_for(&before.config, &config);
-    let clients = Plan::clients(&config)?;
+    let kept = Kept::read(&config).map_err(InternalError::Store)?;
+    let standings = Standing::all(&config, Some(&before), &kept)?;
     let log = Output::open(&config.log.access)?;
     let sockets = control.sockets.borrow().clone();
     let (sockets, mut listeners) = sockets.open(&config.listen, control.workers.len())?;
@@ -107,11 +109,13 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     telemetry::set_level(config.log.level);
     let (generation, warnings) = (before.generation + 1, config.warnings.clone());
     let https_port = sockets.https_port();
-    let health = Plan::health(&config, Some(&before));
     let challenges = Arc::clone(&before.challenges);
-    let plan = Plan { config, tls, challenges, https_port, generation, health, clients };
+    let plan = Plan { config, tls, challenges, https_port, generation, standings };
     let plan = Arc::new(plan);
     control.plan.replace(Arc::clone(&plan));
+    if let Err(error) = kept.follow(&plan) {
+        tracing::error!(%error, "which groups are active cannot be kept");
+    }
     control.sockets.replace(sockets);
     for worker in &control.workers {
         let (done, swapped) = oneshot::channel();

@@ -30,6 +30,7 @@ use crate::snapshot::Plan;
 use crate::telemetry::{self, Counters};
 use crate::tls;
 use crate::tls::internal::InternalError;
+use crate::upstream::{Kept, Standing};
 use crate::worker::{self, Shared};
 
 /// Gatehouse cannot start.
@@ -111,6 +112,8 @@ impl Server {
         let issuance = Issuance::open(&config, worker::wall_clock())?;
         announce(&config, &issuance);
         let tls = tls::config(Arc::clone(&issuance.certificates), config.tls.min_version)?;
+        let kept = Kept::read(&config).map_err(InternalError::Store)?;
+        let standings = Standing::all(&config, None, &kept)?;
         let workers = config.listen.workers;
         let (sockets, listeners) = Sockets::default().open(&config.listen, workers)?;
         let admin = AdminSocket::bind(&config.listen.admin)?;
@@ -130,10 +133,9 @@ impl Server {
         });
         let phase = watch::Sender::new(Phase::Serving);
         let https_port = sockets.https_port();
-        let (health, clients) = (Plan::health(&config, None), Plan::clients(&config)?);
         let challenges = Arc::clone(&issuance.challenges);
         let generation = 0;
-        let plan = Plan { config, tls, challenges, https_port, generation, health, clients };
+        let plan = Plan { config, tls, challenges, https_port, generation, standings };
         let plan = Arc::new(plan);
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let mut control = Control {

@@ -4,15 +4,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::{ClientConfig, ServerConfig};
+use rustls::ServerConfig;
 
 use crate::acme::challenge::Challenges;
-use crate::config::{self, Config, Server, UpstreamId};
+use crate::config::{self, Config, UpstreamId};
 use crate::deadline::Deadlines;
 use crate::policy::rate_limit::Rules;
 use crate::site::Sites;
-use crate::upstream::health::Health;
-use crate::upstream::{Upstream, client_config};
+use crate::upstream::{Standing, Upstream};
 
 /// What all workers are given.
 pub(crate) struct Plan {
@@ -24,38 +23,14 @@ pub(crate) struct Plan {
     pub(crate) https_port: u16,
     /// 0 at the start, one more with each reload.
     pub(crate) generation: u64,
-    /// How the servers of each upstream are, in the order of the configuration.
-    pub(crate) health: Vec<Vec<Arc<Health>>>,
-    /// How the `https://` servers of each upstream are spoken to.
-    pub(crate) clients: Vec<Option<Arc<ClientConfig>>>,
+    /// How it stands with each upstream, in the order of the configuration.
+    pub(crate) standings: Vec<Standing>,
 }
 
 impl Plan {
-    /// How the `https://` servers of each upstream are spoken to, where there are any.
-    pub(crate) fn clients(
-        config: &Config,
-    ) -> Result<Vec<Option<Arc<ClientConfig>>>, rustls::Error> {
-        let of = |upstream: &config::Upstream| match upstream.servers.iter().any(Server::is_tls) {
-            true => client_config(&upstream.ca).map(Some),
-            false => Ok(None),
-        };
-        config.upstreams.iter().map(of).collect()
-    }
-
-    /// Servers that an upstream of the same name had `before` are as they were.
-    pub(crate) fn health(config: &Config, before: Option<&Self>) -> Vec<Vec<Arc<Health>>> {
-        let known = |name: &str, server: &Server| {
-            let before = before?;
-            let upstreams = before.config.upstreams.iter().zip(&before.health);
-            let (upstream, health) = { upstreams }.find(|(upstream, _)| upstream.name == name)?;
-            let mut servers = upstream.servers.iter().zip(health);
-            servers.find(|(known, _)| *known == server).map(|(_, health)| Arc::clone(health))
-        };
-        let of = |upstream: &config::Upstream| {
-            let servers = upstream.servers.iter();
-            servers.map(|server| known(&upstream.name, server).unwrap_or_default()).collect()
-        };
-        config.upstreams.iter().map(of).collect()
+    /// Each upstream as configured, with how it stands.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = (&config::Upstream, &Standing)> {
+        self.config.upstreams.iter().zip(&self.standings)
     }
 }
 
@@ -73,15 +48,16 @@ impl Snapshot {
     /// the requests in flight on them.
     pub(crate) fn new(plan: Arc<Plan>, before: Option<&Self>, deadlines: &Rc<Deadlines>) -> Self {
         let config = &plan.config;
-        let upstreams = config.upstreams.iter().zip(&plan.health).zip(&plan.clients);
-        let upstreams = upstreams.map(|((configured, health), tls)| {
+        let upstreams = plan.upstreams().map(|(configured, standing)| {
             let mut known = before.iter().flat_map(|before| &before.upstreams);
             match known.find(|known| known.is(configured)) {
                 Some(known) => Rc::clone(known),
-                None => {
-                    let workers = config.listen.workers;
-                    Rc::new(Upstream::new(configured, health, tls.clone(), workers, deadlines))
-                }
+                None => Rc::new(Upstream::new(
+                    configured,
+                    standing.clone(),
+                    config.listen.workers,
+                    deadlines,
+                )),
             }
         });
         Self {

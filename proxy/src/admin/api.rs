@@ -7,14 +7,15 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Command, Control, access, dashboard, metrics};
+use super::{Command, Control, access, activate, dashboard, metrics};
 use crate::reload::Refused;
 use crate::server::Phase;
 
 /// A whole answer.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Every path, and the method that it is asked with; whoever may GET may also HEAD.
+/// Every path, and the method that it is asked with; whoever may GET may also HEAD. Upstreams are
+/// activated with POST, see [`activate`].
 const ENDPOINTS: [(&str, Method); 8] = [
     ("/healthz", Method::GET),
     ("/readyz", Method::GET),
@@ -38,7 +39,9 @@ pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> An
     {
         return text(refused.status(), format!("{refused}\n"));
     }
-    let Some((_, method)) = ENDPOINTS.iter().find(|(endpoint, _)| *endpoint == path) else {
+    let upstream = activate::upstream(path);
+    let known = ENDPOINTS.iter().find(|(endpoint, _)| *endpoint == path).map(|(_, method)| method);
+    let Some(method) = known.or_else(|| upstream.as_ref().map(|_| &Method::POST)) else {
         return text(StatusCode::NOT_FOUND, "no such page\n".to_owned());
     };
     let head_of_get = request.method() == Method::HEAD && method == Method::GET;
@@ -48,6 +51,10 @@ pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> An
             HeaderValue::from_static(if method == Method::GET { "GET, HEAD" } else { "POST" });
         answer.headers_mut().insert(header::ALLOW, allow);
         return answer;
+    }
+    let query = request.uri().query();
+    if let Some(upstream) = upstream {
+        return activate::answer(control, &upstream, query.unwrap_or_default()).await;
     }
     match path {
         "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
@@ -65,7 +72,7 @@ pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> An
             let certificates = control.issuance.overview(&control.plan().config);
             document(StatusCode::OK, &json!({ "certificates": certificates }))
         }
-        "/api/certificates/renew" => renew(control, request.uri().query()),
+        "/api/certificates/renew" => renew(control, query),
         _ => text(StatusCode::NOT_FOUND, "no such page\n".to_owned()),
     }
 }
@@ -110,7 +117,7 @@ fn renew(control: &Control, query: Option<&str>) -> Answer {
     }
 }
 
-fn document(status: StatusCode, document: &Value) -> Answer {
+pub(super) fn document(status: StatusCode, document: &Value) -> Answer {
     whole(status, "application/json", format!("{document:#}\n"))
 }
 

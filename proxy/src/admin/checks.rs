@@ -12,12 +12,12 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::{HealthCheck, Server};
 use crate::snapshot::Plan;
-use crate::upstream::Stream;
 use crate::upstream::health::Health;
+use crate::upstream::{Standing, Stream};
 
 /// The running checks of a plan.
 pub(super) struct Checks {
@@ -26,17 +26,16 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    pub(super) fn start(plan: &Plan) -> Self {
+    pub(super) fn start(plan: &Plan, started: Instant) -> Self {
         let mut tasks = Vec::new();
-        let upstreams = plan.config.upstreams.iter().zip(&plan.health).zip(&plan.clients);
-        for ((upstream, health), tls) in upstreams {
+        for (upstream, Standing { health, tls, .. }) in plan.upstreams() {
             for (server, health) in upstream.servers.iter().zip(health) {
                 let Some(check) = upstream.health.clone() else {
-                    health.checked(true); // by nothing that asks any more
+                    health.checked(true, 0); // by nothing that asks any more
                     continue;
                 };
                 let (name, health) = (upstream.name.clone(), Arc::clone(health));
-                let watch = watch(name, server.clone(), tls.clone(), check, health);
+                let watch = watch(name, server.clone(), tls.clone(), check, health, started);
                 tasks.push(tokio::task::spawn_local(watch));
             }
         }
@@ -44,10 +43,10 @@ impl Checks {
     }
 
     /// Begins anew if the plan is another.
-    pub(super) fn follow(&mut self, plan: &Plan) {
+    pub(super) fn follow(&mut self, plan: &Plan, started: Instant) {
         if self.generation != plan.generation {
             self.tasks.iter().for_each(JoinHandle::abort);
-            *self = Self::start(plan);
+            *self = Self::start(plan, started);
         }
     }
 }
@@ -59,18 +58,19 @@ async fn watch(
     tls: Option<Arc<ClientConfig>>,
     check: HealthCheck,
     health: Arc<Health>,
+    started: Instant,
 ) {
     let (mut healthy, mut failed) = (0, 0);
     loop {
-        let outcome = timeout(check.timeout, ask(&server, tls.as_ref(), &check.path)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let outcome = ask(&server, tls.as_ref(), &check).await;
+        let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         (healthy, failed) = match outcome {
             Ok(()) => (healthy + 1, 0),
             Err(_) => (0, failed + 1),
         };
-        if healthy >= check.healthy_after && health.checked(true) {
+        if healthy >= check.healthy_after && health.checked(true, now_ms) {
             tracing::info!(upstream, "{server} is up");
-        } else if failed >= check.unhealthy_after && health.checked(false) {
+        } else if failed >= check.unhealthy_after && health.checked(false, now_ms) {
             let error = outcome.err().map(|error| error.to_string()).unwrap_or_default();
             tracing::warn!(upstream, error, "{server} is down");
         }
@@ -78,7 +78,17 @@ async fn watch(
     }
 }
 
-async fn ask(server: &Server, tls: Option<&Arc<ClientConfig>>, path: &str) -> io::Result<()> {
+/// Asks one server once.
+pub(super) async fn ask(
+    server: &Server,
+    tls: Option<&Arc<ClientConfig>>,
+    check: &HealthCheck,
+) -> io::Result<()> {
+    let answer = timeout(check.timeout, exchange(server, tls, &check.path)).await;
+    answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn exchange(server: &Server, tls: Option<&Arc<ClientConfig>>, path: &str) -> io::Result<()> {
     let stream = TokioIo::new(Stream::connect(server, tls).await?);
     let request = Request::get(path).header(header::USER_AGENT, "gatehouse-health");
     let status = match server.is_h2c() {

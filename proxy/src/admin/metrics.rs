@@ -7,7 +7,10 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::Control;
+use crate::config;
 use crate::telemetry::{Counter, Counters};
+use crate::upstream::Standing;
+use crate::upstream::health::Health;
 
 /// The sum of one counter over all workers.
 fn sum(control: &Control, counter: impl Fn(&Counters) -> u64) -> u64 {
@@ -111,7 +114,7 @@ fn totals(control: &Control) -> Vec<Family> {
 }
 
 /// Families with a label.
-fn labelled(control: &Control) -> [Family; 4] {
+fn labelled(control: &Control) -> [Family; 5] {
     let classes = (1..=5)
         .map(|class| (format!("{{status=\"{class}xx\"}}"), responses(control, class)))
         .collect();
@@ -126,21 +129,49 @@ fn labelled(control: &Control) -> [Family; 4] {
         .iter()
         .filter_map(|of| Some((format!("{{name=\"{}\"}}", of.name), of.not_after()?)))
         .collect();
-    let upstreams = plan.config.upstreams.iter().zip(&plan.health);
-    let servers = upstreams.flat_map(|(upstream, health)| {
-        upstream.servers.iter().zip(health).map(|(server, health)| {
-            let name = &upstream.name;
-            let labels = format!("{{upstream=\"{name}\",server=\"{server}\"}}");
-            (labels, u64::from(health.is_up()))
-        })
-    });
-    let servers = servers.collect();
+    let servers = |value: fn(&Health) -> u64| -> Vec<_> {
+        let upstreams = plan.upstreams();
+        let servers = upstreams.flat_map(|(upstream, standing)| {
+            upstream.servers.iter().zip(&standing.health).map(|(server, health)| {
+                let name = &upstream.name;
+                (format!("{{upstream=\"{name}\",server=\"{server}\"}}"), value(health))
+            })
+        });
+        servers.collect()
+    };
+    let up = servers(|health| u64::from(health.is_up()));
+    let in_flight = servers(|health| health.requests() as u64);
+    let help = "Requests in flight to a server.";
     [
-        ("upstream_server_up", "gauge", "Whether a server's health checks succeed.", servers),
+        ("upstream_server_up", "gauge", "Whether a server's health checks succeed.", up),
+        ("upstream_requests_in_flight", "gauge", help, in_flight),
         ("responses_total", "counter", "Responses by status class.", classes),
         ("rejections_total", "counter", "Rejected requests by reason.", reasons),
         ("certificate_not_after_seconds", "gauge", "When the certificate of a site ends.", ends),
     ]
+}
+
+/// The name of an upstream and its state.
+fn upstream((configured, standing): (&config::Upstream, &Standing)) -> (String, Value) {
+    let health = configured.servers.iter().zip(&standing.health);
+    let servers: serde_json::Map<_, _> = health
+        .map(|(server, health)| {
+            let state = json!({ "up": health.is_up(), "in_flight": health.requests() });
+            (server.to_string(), state)
+        })
+        .collect();
+    let mut state = json!({ "servers": servers });
+    if let (Some(groups), Some(state)) = (&configured.groups, state.as_object_mut()) {
+        let names = |group: &config::Group| {
+            let servers = configured.servers.get(group.servers.clone()).unwrap_or_default();
+            let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
+            (group.name.clone(), json!(servers))
+        };
+        state.insert("active".to_owned(), json!(groups.name(standing.active.get())));
+        let groups: serde_json::Map<_, _> = groups.groups.iter().map(names).collect();
+        state.insert("groups".to_owned(), groups.into());
+    }
+    (configured.name.clone(), state)
 }
 
 /// `GET /api/status`.
@@ -155,6 +186,7 @@ pub(super) fn status(control: &Control) -> Value {
         "uptime_seconds": shared.started.elapsed().as_secs(),
         "workers": config.listen.workers,
         "sites": config.sites.iter().map(|site| site.hosts.clone()).collect::<Vec<_>>(),
+        "upstreams": plan.upstreams().map(upstream).collect::<serde_json::Map<_, _>>(),
         "draining": control.is_draining(),
         "connections": {
             "open": sum(control, Counters::open),

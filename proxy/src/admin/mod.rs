@@ -3,6 +3,7 @@
 //! What the listener answers stands in [`api`]; who may ask it, in [`access`].
 
 mod access;
+mod activate;
 mod api;
 mod checks;
 mod dashboard;
@@ -87,7 +88,8 @@ pub(crate) fn run(
         let control = Rc::new(control);
         tokio::task::spawn_local(listen(Rc::clone(&control), socket.accepting()?));
         let mut phase = control.phase.subscribe();
-        let mut checks = Checks::start(&control.plan());
+        let started = control.shared.started;
+        let mut checks = Checks::start(&control.plan(), started);
         let mut ticks = interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for turn in 0_usize.. {
@@ -106,7 +108,7 @@ pub(crate) fn run(
                 }
                 _ = phase.wait_for(|phase| *phase == Phase::Stopped) => break,
             }
-            checks.follow(&control.plan());
+            checks.follow(&control.plan(), started);
         }
         Ok(())
     })

@@ -45,6 +45,7 @@ Examples:
   gatehouse run --config /srv/site.toml    serve what another file says
   gatehouse run -- node server.js          start the application, too, and look after it
   gatehouse reload                         let the running instance read it anew
+  gatehouse activate backend green         send new requests to other servers
   gatehouse audit app.example.com          grade what it shows to the world
   gatehouse certs list                     see when certificates end, and what failed
   gatehouse certs import fullchain.pem --key privkey.pem
@@ -115,6 +116,23 @@ enum Command {
     Status(Remote),
     /// Let the running instance finish what is in flight, and end
     Drain(Remote),
+    /// Send new requests to another group of an upstream's servers (blue/green)
+    ///
+    /// At once and on every worker; requests in flight, WebSockets included, end where they began.
+    /// Every server of the group is asked first how it is; if one fails, nothing changes and the
+    /// exit code is 1. The choice outlives reloads and restarts, until `active` is changed in the
+    /// file. `gatehouse status` says what is still in flight to each server.
+    Activate {
+        /// The NAME of an [upstream.NAME] with `groups`
+        upstream: String,
+        /// The group
+        group: String,
+        /// Even if a server of the group is not healthy
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        remote: Remote,
+    },
     /// See and renew the certificates of the running instance
     #[command(subcommand)]
     Certs(Certs),
@@ -195,6 +213,9 @@ pub fn main() -> ExitCode {
         Command::Reload(remote) => remote.ask(&Request::Reload),
         Command::Status(remote) => remote.ask(&Request::Status),
         Command::Drain(remote) => remote.ask(&Request::Drain),
+        Command::Activate { upstream, group, force, remote } => {
+            remote.ask(&Request::Activate { upstream, group, force })
+        }
         Command::Certs(Certs::List(remote)) => remote.ask(&Request::Certificates),
         Command::Certs(Certs::Import { file, key, place }) => {
             place.find().map(|path| import::import(&path, &file, key.as_deref()))

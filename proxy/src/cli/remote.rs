@@ -1,5 +1,5 @@
-//! `gatehouse status`, `reload`, `drain` and `certs`: a word with a running instance, over its
-//! admin listener.
+//! `gatehouse status`, `reload`, `drain`, `activate` and `certs`: a word with a running instance,
+//! over its admin listener.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, CONTROLS};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC};
 use serde_json::Value;
 
 use super::{complain, print};
@@ -29,6 +29,11 @@ pub(super) enum Request {
     Status,
     Reload,
     Drain,
+    Activate {
+        upstream: String,
+        group: String,
+        force: bool,
+    },
     Certificates,
     /// Of the site whose first host this is, or of all.
     Renew(Option<String>),
@@ -48,6 +53,12 @@ pub(super) fn ask(
         Request::Status => ("GET", "/api/status".to_owned()),
         Request::Reload => ("POST", "/api/reload".to_owned()),
         Request::Drain => ("POST", "/api/drain".to_owned()),
+        Request::Activate { upstream, group, force } => {
+            let name = |text| percent_encoding::utf8_percent_encode(text, NON_ALPHANUMERIC);
+            let (upstream, group) = (name(upstream), name(group));
+            let force = if *force { "&force=true" } else { "" };
+            ("POST", format!("/api/upstreams/{upstream}/activate?group={group}{force}"))
+        }
         Request::Certificates => ("GET", "/api/certificates".to_owned()),
         Request::Renew(None) => ("POST", "/api/certificates/renew".to_owned()),
         Request::Renew(Some(name)) => {
@@ -93,12 +104,20 @@ fn say(request: &Request, document: &Value, body: &str) {
             ));
         }
         Request::Drain if ok => print("draining"),
+        Request::Activate { .. } if ok => {
+            let text = |key: &str| document.get(key).and_then(Value::as_str).unwrap_or_default();
+            let (upstream, active, before) = (text("upstream"), text("active"), text("before"));
+            print(&format!("{upstream}: new requests go to {active} (before: {before})"));
+            if document.get("kept") == Some(&Value::Bool(false)) {
+                complain("warning: this could not be kept in the store; a restart undoes it\n");
+            }
+        }
         Request::Certificates if ok => certificates(document),
         Request::Renew(_) if ok => {
             let count = document.get("renewing").and_then(Value::as_u64).unwrap_or_default();
             print(&format!("renewing {count}; see: gatehouse certs list"));
         }
-        Request::Renew(_) => {
+        Request::Renew(_) | Request::Activate { .. } => {
             let text = document.get("message").and_then(Value::as_str).unwrap_or(body);
             complain(&format!("error: {}\n", text.trim_end()));
         }

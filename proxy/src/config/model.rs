@@ -5,6 +5,7 @@ mod acme;
 mod balance;
 mod admin;
 mod clients;
+mod group;
 mod limits;
 mod server;
 mod log;
@@ -27,6 +28,7 @@ pub use self::acme::{Acme, Challenge, UntilIssued};
 pub use self::admin::{Admin, AdminAddress};
 pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};
+pub use self::group::{Group, Groups, Secret, Sticky};
 pub use self::limits::{Limits, RouteLimits};
 pub use self::log::{AccessLog, Log, LogFormat};
 pub use self::pages::{ErrorPages, Maintenance};
@@ -116,8 +118,10 @@ pub struct UpstreamId(pub usize);
 pub struct Upstream {
     /// The name in the file, or the URL of an anonymous one.
     pub name: String,
-    /// At least one server, tried in turn.
+    /// At least one server, of all groups.
     pub servers: Vec<Server>,
+    /// The groups of them, if only one of several is used at a time.
+    pub groups: Option<Groups>,
     /// How long a TCP connect may take (default 2 s).
     pub connect_timeout: Duration,
     /// From the request's last byte to the response's head, and between two pieces of its body
@@ -135,6 +139,10 @@ pub struct Upstream {
     pub balance: Balance,
     /// How often a request may be sent again that a server broke off, 0 to 10 (default 1).
     pub retries: u32,
+    /// How long a server that returns takes to get its full share again; 0 for no time (default).
+    pub slow_start: Duration,
+    /// What makes a client keep its server; `None` for nothing.
+    pub sticky: Option<Sticky>,
     /// What asks each server how it is; `None` for nothing.
     pub health: Option<HealthCheck>,
     /// Who may sign the certificates of `https://` servers; empty for the system's CAs.

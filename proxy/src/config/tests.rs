@@ -128,6 +128,10 @@ fn every_key_has_its_effect() {
     assert_eq!(config.limits.response_min_rate, 2 << 10);
     let two = &config.upstreams[0];
     assert_eq!((two.max_queued, two.queue_timeout), (0, Duration::from_secs(2)));
+    assert_eq!(two.slow_start, Duration::from_secs(30));
+    let sticky = two.sticky.as_ref().unwrap();
+    assert_eq!((&*sticky.cookie, sticky.max_age), ("srv", Some(Duration::from_secs(43_200))));
+    assert!(!format!("{two:?}").contains("long-enough"), "secrets are not shown");
     assert_eq!(
         two.servers[0],
         Server::Tcp { host: "app_1.internal".to_owned(), port: 80, scheme: Scheme::Http }
@@ -136,12 +140,12 @@ fn every_key_has_its_effect() {
         two.servers[1],
         Server::Tcp { host: "::1".to_owned(), port: 3001, scheme: Scheme::Http }
     );
-    assert_eq!(config.upstreams.len(), 2, "one URL is one upstream");
+    assert_eq!(config.upstreams.len(), 3, "one URL is one upstream");
     let site = &config.sites[0];
     assert_eq!(site.hosts, ["app.example.com", "::1"]);
     let (pattern, uploads) = &site.routes[0];
     assert_eq!((pattern.as_str(), &*uploads.label), ("/uploads/{*rest}", "/uploads/{*rest}"));
-    assert_eq!((uploads.upstream, uploads.limits.body_bytes), (UpstreamId(1), 1 << 30));
+    assert_eq!((uploads.upstream, uploads.limits.body_bytes), (UpstreamId(2), 1 << 30));
     assert_eq!(uploads.headers, site.default.headers);
     let RouteLimits { body_min_rate, websocket_idle_timeout, answer_timeout, .. } = uploads.limits;
     assert_eq!((body_min_rate, websocket_idle_timeout), (10 << 10, Duration::from_secs(300)));
@@ -151,10 +155,12 @@ fn every_key_has_its_effect() {
     let compressed: [Vec<_>; 2] = [codings(&site.default), codings(uploads)];
     assert_eq!(compressed, [vec!["br", "gzip"], vec!["zstd"]]);
     assert!(uploads.compression.padding && !site.default.compression.padding);
-    let (_, page) = &site.routes[1];
+    let groups = config.upstreams[1].groups.as_ref().unwrap();
+    assert_eq!((groups.configured(), groups.groups[1].servers.clone()), ("green", 2..3));
+    let (_, page) = &site.routes[2];
     assert_eq!((page.upstream, page.limits.body_bytes), (UpstreamId(0), 2 << 10));
     assert_eq!((config.sites[1].issuer, config.tls.certificates.len()), (Issuer::Files, 1));
-    assert_eq!(config.sites[2].default.upstream, UpstreamId(1));
+    assert_eq!(config.sites[2].default.upstream, UpstreamId(2));
     let names: Vec<_> = config.rules.iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(names, ["everything", "included"], "a rule that is off is gone");
     let rule = &config.rules[0];
@@ -208,7 +214,7 @@ fn what_the_reference_comments_out_can_be_commented_in() {
     assert!(config.warnings.is_empty(), "{}", config.warnings);
     assert_eq!(config.files.len(), 2, "rate_limits.toml is included");
     assert_eq!(config.rules.len(), 8);
-    assert_eq!((config.sites[0].routes.len(), config.upstreams.len()), (1, 2));
+    assert_eq!((config.sites[0].routes.len(), config.upstreams.len()), (2, 3));
 }
 
 #[test]
@@ -216,9 +222,9 @@ fn what_the_reference_comments_out_is_the_default() {
     let path = Path::new("../config/gatehouse.toml");
     let text = uncommented(&["include", "set", "remove"]);
     let mut config = load_text(path, &text, &environment).unwrap_or_else(|f| panic!("{f}"));
-    // The example of a route and of the upstream that it names.
+    // The examples of routes and of the upstreams that they name.
     config.sites[0].routes.clear();
-    config.upstreams.remove(0);
+    config.upstreams.drain(..2);
     config.sites[0].default.upstream = UpstreamId(0);
     // The upstream's, unless it is said.
     config.sites[0].default.limits.answer_timeout = None;

@@ -13,7 +13,7 @@ use super::fault::Findings;
 use super::source::{Place, Source};
 
 /// Keys whose values are never printed.
-const SECRETS: [&str; 1] = ["token"];
+const SECRETS: [&str; 2] = ["secret", "token"];
 
 /// A value and where it stands.
 #[derive(Debug)]

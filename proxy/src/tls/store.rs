@@ -85,6 +85,11 @@ impl Store {
         Ok(aside)
     }
 
+    /// A key cannot be made.
+    pub(crate) fn no_randomness(&self, name: &str) -> StoreError {
+        self.error("make", &self.path(name), io::Error::other("there are no random bits"))
+    }
+
     #[expect(clippy::unused_self, reason = "reads as what it is at its callers")]
     fn error(&self, action: &'static str, path: &Path, source: io::Error) -> StoreError {
         StoreError { action, path: path.to_owned(), source }

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request, header};
 use smallvec::SmallVec;
 
 use super::balance::{self, Candidate};
@@ -21,6 +21,8 @@ use crate::rejection::Rejection;
 #[derive(Debug)]
 pub(super) struct Attempt {
     turn: usize,
+    /// The place of the server that the client keeps.
+    kept: Option<usize>,
     /// A bit for each of the first 64 servers.
     tried: u64,
     retries: u32,
@@ -28,42 +30,66 @@ pub(super) struct Attempt {
 
 impl Attempt {
     fn mark(&mut self, server: &Server) {
-        self.tried |= 1_u64.checked_shl(server.place).unwrap_or(0);
+        self.tried |= bit(server);
     }
 
     fn has_tried(&self, server: &Server) -> bool {
-        self.tried & 1_u64.checked_shl(server.place).unwrap_or(0) != 0
+        self.tried & bit(server) != 0
     }
+}
+
+fn bit(server: &Server) -> u64 {
+    u32::try_from(server.place).ok().and_then(|place| 1_u64.checked_shl(place)).unwrap_or(0)
 }
 
 impl Upstream {
     /// The first attempt of the next request.
-    pub(super) fn attempt(&self) -> Attempt {
+    pub(super) fn attempt(&self, fields: &HeaderMap) -> Attempt {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
         self.budget.earn();
-        Attempt { turn, tried: 0, retries: self.configured.retries }
+        let kept = self.standing.cookies.as_ref().and_then(|cookies| cookies.server(fields));
+        Attempt { turn, kept, tried: 0, retries: self.configured.retries }
+    }
+
+    /// Makes the client keep the server that has answered, if it did not before.
+    pub(super) fn stick(&self, fields: &mut HeaderMap, attempt: &Attempt, server: &Server) {
+        if let Some(cookies) = &self.standing.cookies
+            && attempt.kept != Some(server.place)
+            && let Some(field) = cookies.field(server.place)
+        {
+            fields.append(header::SET_COOKIE, field.clone());
+        }
     }
 
     /// The server that is tried next.
     pub(super) fn choose(&self, attempt: &Attempt) -> Result<&Rc<Server>, Rejection> {
-        if let [only] = self.servers.as_slice() {
+        let servers = self.active();
+        if let [only] = servers {
             let usable = only.health.is_up() && !attempt.has_tried(only);
             return usable.then_some(only).ok_or(Rejection::UpstreamDown);
         }
         let now = self.deadlines.now_ms();
-        let candidates: SmallVec<[Candidate; 4]> = self
-            .servers
+        let kept = attempt.kept.and_then(|kept| servers.iter().find(|s| s.place == kept));
+        if let Some(server) = kept
+            && server.health.is_up()
+            && !server.health.is_passed_over(now)
+            && !attempt.has_tried(server)
+        {
+            return Ok(server);
+        }
+        let candidates: SmallVec<[Candidate; 4]> = servers
             .iter()
             .map(|server| Candidate {
                 up: server.health.is_up(),
                 passed_over: server.health.is_passed_over(now),
+                share: server.health.share(now, self.configured.slow_start),
                 in_flight: server.pool.in_flight.get(),
                 tried: attempt.has_tried(server),
             })
             .collect();
         let chosen = balance::choose(self.configured.balance, attempt.turn, &candidates);
-        chosen.and_then(|place| self.servers.get(place)).ok_or(Rejection::UpstreamDown)
+        chosen.and_then(|place| servers.get(place)).ok_or(Rejection::UpstreamDown)
     }
 
     /// A new link to the first server, of those that come into question, that accepts one.
@@ -102,7 +128,7 @@ impl Upstream {
             Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
         );
         let bare = matches!(request.body(), RequestBody::Empty);
-        let worth_it = rested || self.servers.len() > 1;
+        let worth_it = rested || self.active().len() > 1;
         if !(idempotent && bare && worth_it && self.configured.retries > 0) {
             return None;
         }
@@ -127,7 +153,7 @@ impl Upstream {
             return None; // the client's doing
         }
         server.health.failed(Failure::Broken, self.deadlines.now_ms());
-        if self.servers.len() > 1 {
+        if self.active().len() > 1 {
             attempt.mark(server);
         }
         if !broken {

@@ -11,6 +11,8 @@ pub(super) struct Candidate {
     pub(super) up: bool,
     /// By what requests have met.
     pub(super) passed_over: bool,
+    /// Of a full share of requests, in thousandths.
+    pub(super) share: usize,
     pub(super) in_flight: usize,
     /// This request has been there already.
     pub(super) tried: bool,
@@ -18,6 +20,9 @@ pub(super) struct Candidate {
 
 /// The next server for a request, by its place in `candidates`; `turn` goes on by one with each
 /// request. `None` if there is none left that its checks do not say is down.
+///
+/// A server that has less than its full share (it has just returned) counts for as many more
+/// requests in flight, or passes its turn as often.
 pub(super) fn choose(balance: Balance, turn: usize, candidates: &[Candidate]) -> Option<usize> {
     let count = candidates.len();
     let in_turn = (0..count).map(|step| (turn + step) % count.max(1));
@@ -25,10 +30,17 @@ pub(super) fn choose(balance: Balance, turn: usize, candidates: &[Candidate]) ->
     let open = open.filter(|(_, candidate)| candidate.up && !candidate.tried);
     // `min_by_key` takes the first of equals, which is the one whose turn it is.
     let best = open.min_by_key(|(_, candidate)| match balance {
-        Balance::LeastConnections => (candidate.passed_over, candidate.in_flight),
-        Balance::RoundRobin => (candidate.passed_over, 0),
+        Balance::LeastConnections => {
+            (candidate.passed_over, (candidate.in_flight + 1) * 1_000 / candidate.share.max(1))
+        }
+        Balance::RoundRobin => (candidate.passed_over, usize::from(passes(turn, candidate.share))),
     });
     best.map(|(at, _)| at)
+}
+
+/// Whether a server with this share passes its turn: the golden ratio spreads its turns evenly.
+fn passes(turn: usize, share: usize) -> bool {
+    turn.wrapping_mul(618) % 1_000 >= share
 }
 
 /// What may be sent again: a tenth of all requests, and ten at once.
@@ -62,7 +74,7 @@ mod tests {
     use super::*;
 
     fn candidate(in_flight: usize) -> Candidate {
-        Candidate { up: true, passed_over: false, in_flight, tried: false }
+        Candidate { up: true, passed_over: false, share: 1_000, in_flight, tried: false }
     }
 
     #[test]
@@ -91,6 +103,24 @@ mod tests {
             let chosen = choose(Balance::LeastConnections, 0, &servers);
             assert_eq!(chosen, expected, "{servers:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_has_just_returned_gets_its_share() {
+        for count in [2, 3, 7] {
+            for share in [50, 500, 900] {
+                let mut servers = vec![candidate(0); count];
+                servers[0].share = share;
+                let turns = 3_000 * count;
+                let chosen = (0..turns).filter_map(|t| choose(Balance::RoundRobin, t, &servers));
+                let got = chosen.filter(|at| *at == 0).count();
+                assert!(got.abs_diff(3 * share) <= 30, "{got} of {turns}, share {share}");
+            }
+        }
+        // Twice as many requests in flight as the one that returns with half a share.
+        let returns = Candidate { share: 500, ..candidate(0) };
+        let chosen = |other| choose(Balance::LeastConnections, 0, &[returns, candidate(other)]);
+        assert_eq!((chosen(0), chosen(1), chosen(2)), (Some(1), Some(0), Some(0)));
     }
 
     #[test]

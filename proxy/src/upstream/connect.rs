@@ -22,7 +22,7 @@ impl Upstream {
     }
 
     async fn open(&self, server: &Server) -> Result<Link, Rejection> {
-        let stream = Stream::connect(&server.configured, self.tls.as_ref());
+        let stream = Stream::connect(&server.configured, self.standing.tls.as_ref());
         let stream = stream.await.map_err(Rejection::UpstreamUnreachable)?;
         Link::open(stream).await.map_err(Rejection::UpstreamInvalid)
     }

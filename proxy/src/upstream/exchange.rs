@@ -34,7 +34,7 @@ impl Upstream {
         outgoing: Outgoing,
     ) -> impl Future<Output = Result<Response<UpstreamBody>, Rejection>> {
         let (request, exchange) = self.exchange(outgoing);
-        let mut attempt = self.attempt();
+        let mut attempt = self.attempt(request.headers());
         let begun = match exchange.slot.as_ref().map(|_| self.choose(&attempt)) {
             None => Begun::Unsent(Box::new(request)),
             Some(Err(rejection)) => Begun::Refused(rejection),
@@ -53,7 +53,9 @@ impl Upstream {
                 Begun::Unsent(request) => *request,
                 Begun::Sent(lease, mut link, sent, copy) => {
                     match self.answer(&exchange, &mut link, sent).await {
-                        Ok(response) => return self.respond(response, lease, link, exchange),
+                        Ok(response) => {
+                            return self.respond(response, &attempt, lease, link, exchange);
+                        }
                         // The server closed the idle link as we took it: that is no failure.
                         Err((_, Some(unsent))) => *unsent,
                         Err((rejection, None)) => {
@@ -110,7 +112,7 @@ impl Upstream {
             let copy = self.copy(&request, true);
             let sent = link.send(request);
             request = match self.answer(&exchange, &mut link, sent).await {
-                Ok(response) => return self.respond(response, lease, link, exchange),
+                Ok(response) => return self.respond(response, &attempt, lease, link, exchange),
                 Err((_, Some(unsent))) if is_idle => *unsent,
                 Err((rejection, unsent)) => {
                     let again = self.again(&mut attempt, &lease.server, &rejection, unsent, copy);
@@ -160,6 +162,7 @@ impl Upstream {
     pub(super) fn respond(
         &self,
         response: Response<Incoming>,
+        attempt: &Attempt,
         mut lease: Lease,
         link: Box<Link>,
         exchange: Exchange,
@@ -168,6 +171,7 @@ impl Upstream {
         if !forward::response(&mut head) {
             return Err(Rejection::UpstreamRefused);
         }
+        self.stick(&mut head.headers, attempt, &lease.server);
         exchange.deadline.disarm();
         lease.server.health.answered();
         lease.link = Some(link);

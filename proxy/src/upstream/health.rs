@@ -3,9 +3,15 @@
 //!
 //! A server that fails is passed over for a second, and for twice as long each time it fails again
 //! before it has answered, up to half a minute. Being passed over is an advice: where there is no
-//! other server, it is tried all the same. What checks say is not.
+//! other server, it is tried all the same. What checks say is not. A server that returns, from
+//! either, may begin with a part of its share (`slow_start`).
+//!
+//! This is the circuit breaker, one per server: open while it is passed over, half open until the
+//! next answer, closed by that. What else keeps a failing upstream from pulling others down are the
+//! bounds on requests in flight and on retries.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// What a request met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +32,10 @@ pub(crate) struct Health {
     ejections: AtomicU32,
     /// Milliseconds since the start of the process until which it is passed over.
     until: AtomicU64,
+    /// When it returned, in milliseconds; 0 if it was never gone.
+    returned: AtomicU64,
+    /// Requests in flight to it, as the workers last said.
+    in_flight: AtomicUsize,
 }
 
 impl Default for Health {
@@ -35,6 +45,8 @@ impl Default for Health {
             failures: AtomicU32::default(),
             ejections: AtomicU32::default(),
             until: AtomicU64::default(),
+            returned: AtomicU64::default(),
+            in_flight: AtomicUsize::default(),
         }
     }
 }
@@ -42,6 +54,7 @@ impl Default for Health {
 impl Health {
     /// Broken answers in a row that are too many.
     const TOLERATED: u32 = 3;
+    const FULL_SHARE: usize = 1_000;
     const FIRST_EJECTION_MS: u64 = 1_000;
     const LONGEST_EJECTION_MS: u64 = 30_000;
 
@@ -63,12 +76,39 @@ impl Health {
             let before = self.ejections.fetch_add(1, Ordering::Relaxed).min(16);
             let length = (Self::FIRST_EJECTION_MS << before).min(Self::LONGEST_EJECTION_MS);
             self.until.store(now_ms + length, Ordering::Relaxed);
+            self.returned.store(now_ms + length, Ordering::Relaxed);
         }
     }
 
     /// A check says how it is; true if that is news.
-    pub(crate) fn checked(&self, healthy: bool) -> bool {
-        self.checked.swap(healthy, Ordering::Relaxed) != healthy
+    pub(crate) fn checked(&self, healthy: bool, now_ms: u64) -> bool {
+        let news = self.checked.swap(healthy, Ordering::Relaxed) != healthy;
+        if news && healthy {
+            self.returned.store(now_ms, Ordering::Relaxed);
+        }
+        news
+    }
+
+    /// The part of its full share of requests that it gets, in thousandths: from a twentieth to
+    /// all, as `slow_start` goes by after its return.
+    pub(crate) fn share(&self, now_ms: u64, slow_start: Duration) -> usize {
+        let returned = self.returned.load(Ordering::Relaxed);
+        if slow_start.is_zero() || returned == 0 {
+            return Self::FULL_SHARE;
+        }
+        let gone = u128::from(now_ms.saturating_sub(returned)) * Self::FULL_SHARE as u128;
+        let share = gone.checked_div(slow_start.as_millis()).unwrap_or(u128::MAX);
+        usize::try_from(share).unwrap_or(usize::MAX).clamp(Self::FULL_SHARE / 20, Self::FULL_SHARE)
+    }
+
+    /// So many more requests are in flight to it, or, wrapped, fewer.
+    pub(crate) fn in_flight(&self, more: usize) {
+        self.in_flight.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Requests in flight to it, a moment ago.
+    pub(crate) fn requests(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// What checks say.
@@ -118,8 +158,24 @@ mod tests {
     #[test]
     fn news_is_told_once() {
         let health = Health::default();
-        assert!(health.is_up() && !health.checked(true));
-        assert!(health.checked(false) && !health.checked(false) && !health.is_up());
-        assert!(health.checked(true));
+        assert!(health.is_up() && !health.checked(true, 1));
+        assert!(health.checked(false, 2) && !health.checked(false, 3) && !health.is_up());
+        assert!(health.checked(true, 4));
+    }
+
+    #[test]
+    fn a_server_that_returns_begins_with_a_part_of_its_share() {
+        let (health, slow) = (Health::default(), Duration::from_secs(10));
+        assert_eq!(health.share(5, slow), 1_000, "it was never gone");
+        health.checked(false, 1_000);
+        health.checked(true, 20_000);
+        let share = |now_ms| health.share(now_ms, slow);
+        assert_eq!(
+            [20_000, 25_000, 29_000, 30_000, 90_000].map(share),
+            [50, 500, 900, 1_000, 1_000]
+        );
+        assert_eq!(health.share(20_000, Duration::ZERO), 1_000);
+        health.failed(Failure::Unreachable, 90_000);
+        assert_eq!([91_000, 96_000, 101_000].map(share), [50, 500, 1_000], "after a failure, too");
     }
 }

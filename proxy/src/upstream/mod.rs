@@ -12,9 +12,12 @@ mod connect;
 mod exchange;
 pub(crate) mod forward;
 pub(crate) mod health;
+pub(crate) mod keep;
 mod link;
 mod pool;
 mod queue;
+mod standing;
+mod sticky;
 mod stream;
 mod switch;
 
@@ -24,7 +27,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use rustls::ClientConfig;
 
 use self::balance::Budget;
 use self::exchange::Exchange;
@@ -42,8 +44,10 @@ use crate::tunnel;
 
 pub(crate) use self::answer::{Cut, UpstreamBody};
 pub(crate) use self::forward::Told;
+pub(crate) use self::keep::Kept;
 pub(crate) use self::link::Replayed;
 pub(crate) use self::queue::Slot;
+pub(crate) use self::standing::Standing;
 pub(crate) use self::stream::{Stream, client_config};
 pub(crate) use self::switch::Switched;
 
@@ -57,17 +61,34 @@ pub(crate) struct Upstream {
     /// This worker's share of the bounds on requests in flight and on those that wait.
     queue: Rc<Queue>,
     deadlines: Rc<Deadlines>,
-    /// For `https://` servers.
-    tls: Option<Arc<ClientConfig>>,
+    standing: Standing,
 }
 
 /// One server of an upstream.
 pub(crate) struct Server {
     configured: config::Server,
     /// Its place in the list.
-    place: u32,
+    place: usize,
     pool: Pool,
     health: Arc<Health>,
+    /// Requests in flight that the other threads know of.
+    published: Cell<usize>,
+}
+
+impl Server {
+    /// Tells the other threads how many requests are in flight.
+    fn publish(&self, in_flight: usize) {
+        let before = self.published.replace(in_flight);
+        if before != in_flight {
+            self.health.in_flight(in_flight.wrapping_sub(before));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.publish(0);
+    }
 }
 
 /// A request as it goes upstream. Only an admitted one becomes one.
@@ -131,15 +152,15 @@ impl Lease {
 impl Upstream {
     pub(crate) fn new(
         upstream: &config::Upstream,
-        health: &[Arc<Health>],
-        tls: Option<Arc<ClientConfig>>,
+        standing: Standing,
         workers: usize,
         deadlines: &Rc<Deadlines>,
     ) -> Self {
-        let servers = upstream.servers.iter().zip(health).zip(0..);
+        let servers = upstream.servers.iter().zip(&standing.health).zip(0..);
         let servers = servers.map(|((server, health), place)| {
             let (configured, health) = (server.clone(), Arc::clone(health));
-            Rc::new(Server { configured, place, pool: Pool::default(), health })
+            let (pool, published) = (Pool::default(), Cell::new(0));
+            Rc::new(Server { configured, place, pool, health, published })
         });
         Self {
             servers: servers.collect(),
@@ -150,7 +171,7 @@ impl Upstream {
                 upstream.max_queued.div_ceil(workers.max(1)),
             ),
             deadlines: Rc::clone(deadlines),
-            tls,
+            standing,
             configured: upstream.clone(),
         }
     }
@@ -160,9 +181,25 @@ impl Upstream {
         self.configured == *configured
     }
 
-    /// Closes links that have rested too long.
+    /// Closes links that have rested too long, or whose group is no longer active.
     pub(crate) fn tick(&self) {
-        self.servers.iter().for_each(|server| server.pool.tick());
+        for server in &self.servers {
+            server.publish(server.pool.in_flight.get());
+            server.pool.tick();
+        }
+        if self.configured.groups.is_some() {
+            let active = self.active();
+            let rest = self.servers.iter();
+            let rest = rest.filter(|server| !active.iter().any(|used| Rc::ptr_eq(used, server)));
+            rest.for_each(|server| server.pool.clear());
+        }
+    }
+
+    /// The servers that new requests go to.
+    fn active(&self) -> &[Rc<Server>] {
+        let Some(groups) = &self.configured.groups else { return &self.servers };
+        let group = groups.groups.get(self.standing.active.get());
+        group.and_then(|group| self.servers.get(group.servers.clone())).unwrap_or_default()
     }
 }
 

@@ -80,6 +80,11 @@ impl Pool {
         }
     }
 
+    /// Closes all idle links.
+    pub(crate) fn clear(&self) {
+        self.idle.take();
+    }
+
     /// Closes links that have rested too long, the oldest of which are at the front. Called every
     /// [`TICK`]; that is the pool's clock.
     pub(crate) fn tick(&self) {

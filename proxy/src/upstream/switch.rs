@@ -20,14 +20,14 @@ impl Upstream {
     /// Asks the upstream to switch to WebSocket, on a link of its own.
     pub(crate) async fn switch(self: Rc<Self>, outgoing: Outgoing) -> Result<Switched, Rejection> {
         let (request, mut exchange) = self.exchange(outgoing);
-        let mut attempt = self.attempt();
+        let mut attempt = self.attempt(request.headers());
         self.enter(&mut exchange).await?;
         let (lease, mut link) = self.connect_any(&mut attempt, &exchange.deadline).await?;
         let sent = link.send(request);
         let answer = self.answer(&exchange, &mut link, sent).await;
         let response = answer.map_err(|(rejection, _)| rejection)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return self.respond(response, lease, link, exchange).map(Switched::Response);
+            return self.respond(response, &attempt, lease, link, exchange).map(Switched::Response);
         }
         let (mut head, _) = response.into_parts();
         if !tunnel::is_websocket(&head.headers) {
@@ -36,6 +36,7 @@ impl Upstream {
         forward::switched(&mut head);
         let stream = link.into_stream().await;
         let (stream, unread) = stream.ok_or(Rejection::UpstreamRefused)?;
+        self.stick(&mut head.headers, &attempt, &lease.server);
         Ok(Switched::Tunnel(head, Far { stream, unread, lease, slot: exchange.slot }))
     }
 }

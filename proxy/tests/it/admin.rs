@@ -7,11 +7,20 @@ use tokio::net::TcpStream;
 
 use crate::harness::{TestProxy, TestUpstream};
 
-/// One request to the admin listener; the answer with its head.
+/// A GET to the admin listener; the answer with its head.
 pub(crate) async fn get(admin: SocketAddr, path: &str, fields: &str) -> String {
+    ask(admin, "GET", path, fields).await
+}
+
+/// A POST without a body.
+pub(crate) async fn post(admin: SocketAddr, path: &str) -> String {
+    ask(admin, "POST", path, "Content-Length: 0\r\n").await
+}
+
+async fn ask(admin: SocketAddr, method: &str, path: &str, fields: &str) -> String {
     let mut stream = TcpStream::connect(admin).await.unwrap();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{fields}\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n");
+    let request = format!("{head}{fields}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

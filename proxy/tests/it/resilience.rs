@@ -128,9 +128,38 @@ async fn checks_take_servers_out_and_bring_them_back() {
     served(200, Some(&one)).await;
     let metrics = crate::admin::get(proxy.admin(), "/metrics", "").await;
     for (upstream, up) in [(&one, 1), (&other, 0)] {
-        let sample = format!("upstream=\"app\",server=\"{}\"}} {up}\n", upstream.address);
+        let labels = format!("{{upstream=\"app\",server=\"{}\"}}", upstream.address);
+        let sample = format!("gatehouse_upstream_server_up{labels} {up}\n");
         assert!(metrics.contains(&sample), "{sample} in {metrics}");
     }
     let records = proxy.finish().await;
     assert!(records.iter().any(|record| record["reason"] == "upstream_down"));
+}
+
+#[tokio::test]
+async fn a_server_that_returns_starts_slowly() {
+    let (one, other) = (TestUpstream::start().await, TestUpstream::start().await);
+    let keys = "balance = \"round_robin\"\nslow_start = \"1h\"\n\
+                health = { path = \"/healthy\", interval = \"100ms\" }";
+    let proxy = proxy(&[one.address, other.address], keys);
+    for (healthy, up) in [(false, 0), (true, 1)] {
+        one.set_healthy(healthy);
+        let labels = format!("{{upstream=\"app\",server=\"{}\"}}", one.address);
+        let sample = format!("gatehouse_upstream_server_up{labels} {up}\n");
+        let noticed = async {
+            while !crate::admin::get(proxy.admin(), "/metrics", "").await.contains(&sample) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), noticed).await.unwrap();
+    }
+    let before = one.seen().len();
+    for mut client in [proxy.client().await, proxy.client_h2().await] {
+        for _ in 0..100 {
+            assert_eq!(client.get("/").await.status, 200);
+        }
+    }
+    let got = one.seen().len() - before;
+    assert!((1..=20).contains(&got), "{got} of 200");
+    proxy.finish().await;
 }

@@ -8,6 +8,7 @@ mod limits;
 mod listen;
 mod pages;
 mod rate_limit;
+mod server;
 mod site;
 mod tls;
 mod upstream;

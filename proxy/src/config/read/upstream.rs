@@ -7,14 +7,15 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::limits::{COUNT, TIMEOUT, count};
+use super::server;
 use crate::config::fault::Findings;
-use crate::config::host::server;
-use crate::config::model::{Balance, HealthCheck, Server, Upstream, UpstreamId};
+use crate::config::host;
+use crate::config::model::{Balance, HealthCheck, Upstream, UpstreamId};
 use crate::config::nearest::suggestion;
 use crate::config::section::{Section, quoted};
 use crate::config::source::Place;
 use crate::config::tree::Value;
-use crate::config::values::{At, List};
+use crate::config::values::At;
 
 /// Every upstream so far, and whether somebody uses it.
 pub(super) struct Upstreams(Vec<Known>);
@@ -70,7 +71,7 @@ impl Upstreams {
     }
 
     fn resolve_url(&mut self, url: &At<&str>, section: &Section<'_>) -> Option<UpstreamId> {
-        let server = match server(url.value) {
+        let server = match host::server(url.value) {
             Ok(server) => server,
             Err(remedy) => {
                 let url_quoted = quoted(url.value);
@@ -89,6 +90,7 @@ impl Upstreams {
         let upstream = Upstream {
             name: url.value.to_owned(),
             servers: vec![server],
+            groups: None,
             connect_timeout: CONNECT_TIMEOUT,
             answer_timeout: ANSWER_TIMEOUT,
             max_in_flight: MAX_IN_FLIGHT,
@@ -96,6 +98,8 @@ impl Upstreams {
             queue_timeout: QUEUE_TIMEOUT,
             balance: Balance::LeastConnections,
             retries: RETRIES,
+            slow_start: Duration::ZERO,
+            sticky: None,
             health: None,
             ca: Vec::new(),
         };
@@ -126,23 +130,20 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRIES: u32 = 1;
 
 fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
-    section.require("servers", "servers = [\"http://127.0.0.1:3000\"]");
-    let servers = section.list("servers", "URL", server);
+    let (servers, groups) = server::read(&mut section);
     let connect_timeout = section.duration("connect_timeout", TIMEOUT);
     let answer_timeout = section.duration("answer_timeout", TIMEOUT);
     let max_in_flight = section.integer("max_in_flight", COUNT);
     let max_queued = section.integer("max_queued", 0..=*COUNT.end());
     let queue_timeout = section.duration("queue_timeout", TIMEOUT);
-    if let Some(list) = &servers {
-        section.note_empty("servers", list, "name at least one server");
-        note_duplicates(&section, &list.items);
-    }
     let balance = section.parsed("balance", "balance", |text| match text {
         "least_connections" => Ok(Balance::LeastConnections),
         "round_robin" => Ok(Balance::RoundRobin),
         other => Err(suggestion(other, ["least_connections", "round_robin"])),
     });
     let retries = section.integer("retries", 0..=10);
+    let slow_start = section.duration("slow_start", SLOW_START).unwrap_or_default();
+    let sticky = server::sticky(&mut section);
     let ca = section.parsed("ca", "file", certificates);
     let checks = section.node("health").is_some_and(|node| matches!(node.value, Value::Table(_)));
     let title = format!("`health` of {}", section.title);
@@ -150,7 +151,8 @@ fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
     section.finish();
     Upstream {
         name: name.to_owned(),
-        servers: servers.map_or_else(Vec::new, List::into_values),
+        servers,
+        groups,
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         answer_timeout: answer_timeout.unwrap_or(ANSWER_TIMEOUT),
         max_in_flight: max_in_flight.map_or(MAX_IN_FLIGHT, |at| count(at.value)),
@@ -158,6 +160,8 @@ fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
         queue_timeout: queue_timeout.unwrap_or(QUEUE_TIMEOUT),
         balance: balance.map_or(Balance::LeastConnections, |at| at.value),
         retries: retries.map_or(RETRIES, |at| small(at.value)),
+        slow_start,
+        sticky,
         health: health.flatten(),
         ca: ca.map_or_else(Vec::new, |at| at.value),
     }
@@ -197,21 +201,13 @@ fn health(mut section: Section<'_>) -> Option<HealthCheck> {
     Some(HealthCheck { path: path?.value, interval, timeout, healthy_after, unhealthy_after })
 }
 
+/// From none to a day.
+const SLOW_START: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
+
 /// Checks are not to be a load of their own.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(86_400);
 
 /// A number that its range keeps small.
 fn small(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
-}
-
-fn note_duplicates(section: &Section<'_>, servers: &[At<Server>]) {
-    for (index, later) in servers.iter().enumerate() {
-        let mut before = servers.iter().take(index);
-        if let Some(first) = before.find(|first| first.value == later.value) {
-            let message = format!("{} names {} twice", section.title, later.value);
-            let (place, other) = (&later.place, &first.place);
-            section.findings.clash(place, message, "remove one", "first named", other);
-        }
-    }
 }

@@ -45,6 +45,11 @@ impl Raw {
         socket.write_all(bytes).await.is_ok()
     }
 
+    /// Says that nothing more comes.
+    pub(crate) async fn close(&mut self) {
+        _ = self.0.shutdown().await;
+    }
+
     /// What comes until the other end closes, or `None` if it does not within ten seconds.
     pub(crate) async fn read_to_end(&mut self) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
