@@ -3,15 +3,17 @@
 //! Only [`finish`] makes a [`FinishedBody`] and hyper is handed nothing else: a response without
 //! the security headers, or without a record, cannot be sent.
 
-use std::pin::Pin;
+mod body;
+
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body as _;
 
+pub(crate) use self::body::FinishedBody;
+use self::body::Source;
 use crate::compression::{Choice, Coded};
 use crate::connection::WaitsFor;
 use crate::nonce::{self, Plain};
@@ -21,8 +23,8 @@ use crate::rejection::{self, Blame, Rejection};
 use crate::site::Route;
 use crate::trailers;
 use crate::tunnel;
+use crate::upstream::UpstreamBody;
 use crate::upstream::forward::X_REQUEST_ID;
-use crate::upstream::{Cut, UpstreamBody};
 
 /// What the pipeline decided to answer.
 pub(crate) enum Answer {
@@ -95,7 +97,7 @@ pub(crate) fn finish(
     record.watch().forget_interim();
     // A closed window keeps even the first piece from it.
     record.watch().waits_for(WaitsFor::Client);
-    response.map(|()| FinishedBody { source, trailers, ended: false, record: Some(record) })
+    response.map(|()| FinishedBody::new(source, trailers, Some(record)))
 }
 
 /// Gives a page its nonce, and sends the body through an encoder, as far as route, client and
@@ -140,7 +142,7 @@ pub(crate) fn switch(
     dress(response.headers_mut(), with, record, fallback);
     tunnel::agree(response.headers_mut(), stream);
     let source = Source::Own(Bytes::new());
-    response.map(|()| FinishedBody { source, trailers: false, ended: false, record: None })
+    response.map(|()| FinishedBody::new(source, false, None))
 }
 
 /// The fields that every response carries.
@@ -197,105 +199,4 @@ fn reject(
         response.headers_mut().insert(header::CONNECTION, close);
     }
     (response, Source::Own(body))
-}
-
-enum Source {
-    Own(Bytes),
-    Upstream(Plain),
-    Coded(Box<Coded>),
-}
-
-impl Source {
-    /// The answer to a HEAD: the length is told, the body is not sent (RFC 9110, 9.3.2). An
-    /// upstream's answer has none already, or should not have had.
-    fn without_body(self, fields: &mut HeaderMap) -> Self {
-        match self {
-            Self::Own(body) => {
-                fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-                Self::Own(Bytes::new())
-            }
-            Self::Upstream(body) if body.is_end_stream() => Self::Upstream(body),
-            Self::Upstream(_) | Self::Coded(_) => Self::Own(Bytes::new()),
-        }
-    }
-}
-
-/// The body of a finished response. It carries the record, which is written when the body is done
-/// with.
-pub(crate) struct FinishedBody {
-    source: Source,
-    /// Trailers are passed on.
-    trailers: bool,
-    /// Its end has been handed over.
-    ended: bool,
-    /// Not of a switch: that record goes with the tunnel.
-    record: Option<Box<Record>>,
-}
-
-impl Body for FinishedBody {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let this = self.get_mut();
-        let mut frame = match &mut this.source {
-            Source::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Source::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
-            Source::Coded(body) => Pin::new(&mut **body).poll_frame(cx),
-        };
-        if let Poll::Ready(Some(Ok(last))) = &mut frame
-            && let Some(fields) = last.trailers_mut()
-        {
-            let fields = std::mem::take(fields);
-            let passing = trailers::passing(fields).filter(|_| this.trailers);
-            this.ended = true; // nobody asks for more
-            frame = Poll::Ready(passing.map(|fields| Ok(Frame::trailers(fields))));
-        }
-        let Some(record) = &mut this.record else { return frame };
-        match &frame {
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                record.watch().hands_over(bytes);
-                record.bytes_out += bytes as u64;
-            }
-            Poll::Ready(Some(Err(cut))) => {
-                record.aborted = true;
-                let request_id = record.id.to_str().unwrap_or_default();
-                tracing::warn!(request_id, %cut, "response cut short");
-            }
-            Poll::Ready(None) => this.ended = true,
-            Poll::Pending => record.watch().waits_for(WaitsFor::Upstream),
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Own(bytes) => bytes.is_empty(),
-            Source::Upstream(body) => body.is_end_stream(),
-            Source::Coded(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Upstream(body) => body.size_hint(),
-            Source::Coded(body) => body.size_hint(),
-        }
-    }
-}
-
-impl Drop for FinishedBody {
-    /// A body that is let go before its end was cut short by the client.
-    fn drop(&mut self) {
-        let cut = !self.ended && !self.is_end_stream();
-        if let Some(record) = &mut self.record {
-            record.aborted |= cut && !matches!(self.source, Source::Own(_));
-        }
-    }
 }
