@@ -4,11 +4,12 @@ mod probe;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, Faults};
+use crate::config::{Config, Faults, WorkerConfig};
 use crate::http::problem::Causes;
 use crate::server::{Server, StartError};
 use crate::store::{Store, backup, migrations};
@@ -27,6 +28,8 @@ Environment (every name marked * also as NAME_FILE, the path of a file that hold
   APP_ENV         development (default) or production, which refuses what is only convenient
   BIND            127.0.0.1:3002 (default), or unix:/path/of/a.sock
   DATABASE_URL *  sqlite://data/nomation.db (default), or postgres://user:password@host/database
+  DATABASE_CONNECTIONS, DATABASE_ACQUIRE_TIMEOUT_MS, DATABASE_STATEMENT_TIMEOUT_MS
+                  bounds of the pool: 20 (SQLite: 8), 3000 and 5000 by default
   JWT_SECRET *    signs access tokens; production needs 32 random bytes: openssl rand -base64 48
   JWT_SECRET_PREVIOUS *  the secret before, which still verifies: replace secrets in two steps
   ARGON2_MEMORY_KIB, ARGON2_ITERATIONS, ARGON2_PARALLELISM
@@ -162,19 +165,20 @@ fn openapi() -> ExitCode {
 }
 
 async fn work() -> ExitCode {
-    let (database, log) = match Config::read_database_alone(&|name| std::env::var_os(name)) {
+    let (config, log) = match Config::read_worker(&|name| std::env::var_os(name)) {
         Ok(read) => read,
         Err(faults) => return unusable(&faults),
     };
+    let WorkerConfig { database, pool, redis: _ } = config;
     telemetry::install(log);
     let stop = match stop_signal() {
         Ok(stop) => stop,
         Err(error) => return failed(FAILURE, &format!("signals cannot be received: {error}")),
     };
-    match Store::open(&database).await {
+    match Store::open(&database, pool).await {
         Ok(store) => {
             tracing::info!(%database, "working");
-            Worker::new(store.clone()).run(stop).await;
+            Worker::new(store.clone(), Arc::default()).run(stop).await;
             store.close().await;
             tracing::info!("stopped");
             ExitCode::SUCCESS

@@ -7,13 +7,14 @@
 
 mod cost;
 mod cors;
+mod database;
 mod environment;
+mod jwt;
 mod secret;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr as _;
 
 use axum::http::HeaderValue;
 use tracing_subscriber::EnvFilter;
@@ -22,11 +23,7 @@ use environment::Environment;
 pub use environment::Faults;
 pub use secret::Secret;
 
-use crate::store::Database;
-
-/// Shortest signing secret in production, in bytes: the output of HMAC-SHA-256, below which
-/// guessing gets cheaper than the algorithm promises (RFC 7518, 3.2).
-const SECRET_MIN: usize = 32;
+use crate::store::{Database, PoolLimits};
 
 /// Where the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +70,8 @@ pub struct Config {
     pub bind: Bind,
     /// `DATABASE_URL`.
     pub database: Database,
+    /// `DATABASE_CONNECTIONS`, `DATABASE_ACQUIRE_TIMEOUT_MS`, `DATABASE_STATEMENT_TIMEOUT_MS`.
+    pub pool: PoolLimits,
     /// `JWT_SECRET`; always there in production.
     pub jwt_secret: Option<Secret>,
     /// `JWT_SECRET_PREVIOUS`: verifies what was signed before the secret was replaced.
@@ -85,6 +84,17 @@ pub struct Config {
     pub redis: Option<redis::Client>,
     /// `WORKER`: whether this process also performs executions.
     pub worker: bool,
+}
+
+/// What `nomation worker` needs to know; each is as in [`Config`].
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// `DATABASE_URL`.
+    pub database: Database,
+    /// The bounds of its pool.
+    pub pool: PoolLimits,
+    /// `REDIS_URL`, parsed.
+    pub redis: Option<redis::Client>,
 }
 
 /// What every command needs to know.
@@ -108,9 +118,10 @@ impl Config {
         let config = Self {
             app_env,
             bind: read_bind(&mut env),
-            database: read_database(&mut env),
-            jwt_secret: read_jwt_secret(&mut env, app_env),
-            jwt_previous: read_jwt_previous(&mut env, app_env),
+            database: database::read(&mut env),
+            pool: database::read_limits(&mut env),
+            jwt_secret: jwt::read_secret(&mut env, app_env),
+            jwt_previous: jwt::read_previous(&mut env, app_env),
             hash_cost: cost::read(&mut env),
             cors_origins: cors::read(&mut env),
             redis: read_redis(&mut env, app_env),
@@ -129,6 +140,22 @@ impl Config {
         env.finish(bind)
     }
 
+    /// Reads what `nomation worker` needs, which knows nothing of tokens.
+    ///
+    /// # Errors
+    /// Every fault of these variables.
+    pub fn read_worker(lookup: Lookup<'_>) -> Result<(WorkerConfig, LogConfig), Faults> {
+        let mut env = Environment::new(lookup);
+        let app_env = read_app_env(&mut env);
+        let log = LogConfig { app_env, filter: read_filter(&mut env) };
+        let config = WorkerConfig {
+            database: database::read(&mut env),
+            pool: database::read_limits(&mut env),
+            redis: read_redis(&mut env, app_env),
+        };
+        env.finish((config, log))
+    }
+
     /// Reads what the commands on the database alone need, so that whoever runs them
     /// is given no other secret.
     ///
@@ -137,7 +164,7 @@ impl Config {
     pub fn read_database_alone(lookup: Lookup<'_>) -> Result<(Database, LogConfig), Faults> {
         let mut env = Environment::new(lookup);
         let log = LogConfig { app_env: read_app_env(&mut env), filter: read_filter(&mut env) };
-        let database = read_database(&mut env);
+        let database = database::read(&mut env);
         env.finish((database, log))
     }
 }
@@ -186,77 +213,6 @@ fn read_bind(env: &mut Environment<'_>) -> Bind {
         },
         Bind::Tcp,
     )
-}
-
-fn read_database(env: &mut Environment<'_>) -> Database {
-    let url = env.secret("DATABASE_URL");
-    let url = url.as_ref().map_or("sqlite://data/nomation.db", Secret::expose);
-    let scheme = url.split(':').next().unwrap_or_default();
-    // The parsers' own messages are not passed on: they may quote the URL, and with it the
-    // password.
-    let (what, remedy) = match scheme {
-        "sqlite" if url.contains(":memory:") || url.contains("mode=memory") => (
-            "is an in-memory database, of which every connection would have its own",
-            "name a file: DATABASE_URL=sqlite://data/nomation.db",
-        ),
-        "sqlite" => match sqlx::sqlite::SqliteConnectOptions::from_str(url) {
-            Ok(options) => return Database::Sqlite(Box::new(options)),
-            Err(_quotes_the_url) => (
-                "is not a SQLite URL",
-                "DATABASE_URL=sqlite://data/nomation.db, or sqlite:///var/lib/nomation/nomation.db",
-            ),
-        },
-        "postgres" | "postgresql" => match sqlx::postgres::PgConnectOptions::from_str(url) {
-            Ok(options) => {
-                return Database::Postgres(Box::new(options.application_name("nomation")));
-            }
-            Err(_quotes_the_url) => (
-                "is not a PostgreSQL URL",
-                "DATABASE_URL=postgres://user:password@host:5432/nomation?sslmode=verify-full; \
-                 percent-encode special characters of the password",
-            ),
-        },
-        _ => {
-            ("names no database that Nomation knows", "begin it with sqlite:// or with postgres://")
-        }
-    };
-    env.fault("DATABASE_URL", what, remedy);
-    Database::Sqlite(Box::default())
-}
-
-fn read_jwt_secret(env: &mut Environment<'_>, app_env: AppEnv) -> Option<Secret> {
-    const REMEDY: &str = "make one with `openssl rand -base64 48`, and set JWT_SECRET to it, \
-                          or JWT_SECRET_FILE to the path of a file that holds it";
-    let secret = env.secret("JWT_SECRET");
-    if app_env == AppEnv::Production {
-        match &secret {
-            _ if env.is_faulty("JWT_SECRET") => {}
-            None => {
-                env.fault("JWT_SECRET", "is not set, and production makes up no secret", REMEDY);
-            }
-            Some(secret) => refuse_weak(env, "JWT_SECRET", secret, REMEDY),
-        }
-    }
-    secret
-}
-
-/// The secret before the present one. It still opens doors, so production wants it as strong.
-fn read_jwt_previous(env: &mut Environment<'_>, app_env: AppEnv) -> Option<Secret> {
-    const NAME: &str = "JWT_SECRET_PREVIOUS";
-    let secret = env.secret(NAME)?;
-    if app_env == AppEnv::Production {
-        refuse_weak(env, NAME, &secret, "leave it out: whoever is logged in refreshes once more");
-    }
-    Some(secret)
-}
-
-fn refuse_weak(env: &mut Environment<'_>, name: &'static str, secret: &Secret, remedy: &str) {
-    let length = secret.expose().len();
-    if length < SECRET_MIN {
-        env.fault(name, format!("has {length} bytes; production needs {SECRET_MIN}"), remedy);
-    } else if secret.is_guessable() {
-        env.fault(name, "is an example or a pattern, not a random secret", remedy);
-    }
 }
 
 fn read_redis(env: &mut Environment<'_>, app_env: AppEnv) -> Option<redis::Client> {

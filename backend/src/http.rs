@@ -14,6 +14,7 @@ mod document;
 mod executions;
 mod health;
 mod members;
+pub mod metrics;
 mod openapi;
 mod page;
 mod precondition;
@@ -33,7 +34,7 @@ use axum::http::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LINK, LOCATION, RETRY_AFTER,
 };
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
@@ -44,6 +45,8 @@ pub use openapi::openapi;
 use crate::domain::password::Hasher;
 use crate::domain::token::Tokens;
 use crate::store::Store;
+use crate::worker::Tally;
+use metrics::Requests;
 use problem::Problem;
 
 /// Largest request body, in bytes.
@@ -65,12 +68,16 @@ pub struct App {
     pub tokens: Tokens,
     /// The queue's server, if there is one.
     pub queue: Option<Queue>,
+    /// How requests went.
+    pub requests: Requests,
+    /// How jobs of the worker inside went.
+    pub tally: Arc<Tally>,
 }
 
 /// The whole API over `app`, callable by pages of `cors_origins`.
 pub fn router(app: Arc<App>, cors_origins: Vec<HeaderValue>) -> Router {
     let mut router = openapi::documented_routes()
-        .with_state(app)
+        .with_state(Arc::clone(&app))
         .layer(map_response(problem::ensure))
         .layer(DefaultBodyLimit::max(BODY_MAX));
     if !cors_origins.is_empty() {
@@ -94,7 +101,7 @@ pub fn router(app: Arc<App>, cors_origins: Vec<HeaderValue>) -> Router {
     router
         .layer(from_fn(deadline))
         .layer(CatchPanicLayer::custom(after_panic))
-        .layer(from_fn(record::record))
+        .layer(from_fn_with_state(app, record::record))
 }
 
 async fn deadline(request: Request, next: Next) -> Response {

@@ -5,6 +5,7 @@
 //! answers until told to stop.
 
 mod listener;
+mod sweep;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,10 +17,11 @@ use tokio::sync::oneshot;
 use crate::config::{AppEnv, Config, Secret};
 use crate::domain::password::{HashError, Hasher};
 use crate::domain::token::Tokens;
+use crate::http::metrics::Requests;
 use crate::http::{App, Queue, router};
 use crate::store::migrations::{self, MigrationError};
 use crate::store::{Database, Store, StoreError};
-use crate::worker::Worker;
+use crate::worker::{Tally, Worker};
 pub use listener::BindError;
 use listener::BoundListener;
 
@@ -77,6 +79,7 @@ impl Server {
             app_env,
             bind,
             database,
+            pool,
             jwt_secret,
             jwt_previous,
             hash_cost,
@@ -86,9 +89,10 @@ impl Server {
         } = config;
         warn_of_sqlite(app_env, &database);
         migrate_or_refuse(app_env, &database).await?;
-        let store = Store::open(&database)
+        let store = Store::open(&database, pool)
             .await
             .map_err(|error| StartError::Store(database.clone(), error))?;
+        let tally = Arc::new(Tally::default());
         let app = App {
             store: store.clone(),
             hasher: Hasher::new(hash_cost)?,
@@ -97,10 +101,12 @@ impl Server {
                 jwt_previous.as_ref().map(|secret| secret.expose().as_bytes()),
             ),
             queue: redis.map(Queue::new).transpose()?,
+            requests: Requests::default(),
+            tally: Arc::clone(&tally),
         };
         let listener = BoundListener::bind(&bind).await?;
         tracing::info!(address = %listener.address(), %database, %app_env, "listening");
-        let worker = worker.then(|| Worker::new(store.clone()));
+        let worker = worker.then(|| Worker::new(store.clone(), tally));
         Ok(Self { listener, router: router(Arc::new(app), cors_origins), store, worker })
     }
 
@@ -129,6 +135,7 @@ impl Server {
         tokio::pin!(serving);
         tokio::select! {
             () = &mut serving => {}
+            () = sweep::run(&store) => {}
             () = stop => {
                 tracing::info!("stopping: no new connections, requests in flight finish");
                 drop(tell);

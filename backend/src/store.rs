@@ -11,43 +11,31 @@
 pub mod backup;
 pub mod error;
 mod executions;
+mod expired;
 mod jobs;
 mod members;
 pub mod migrations;
 mod performed;
+mod pool;
 mod progress;
 mod resources;
 mod sessions;
 mod statements;
 mod users;
 
-use std::time::Duration;
-
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, PgConnection, PgPool, SqliteConnection, SqlitePool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{PgPool, SqlitePool};
 
 pub use error::StoreError;
-pub use executions::{Executed, IdempotencyKey, Started};
-pub use jobs::{Job, Lease, Outcome};
+pub use executions::{Executed, IdempotencyKey, Origin, Started};
+pub use jobs::{Depth, Job, Lease, Outcome};
 pub use performed::Work;
+pub use pool::{PoolLimits, PoolUse};
 pub use progress::{Standing, StepProgress};
 pub use resources::Page;
 pub use statements::Statements;
 pub use users::Credentials;
-
-/// How long a request waits for a connection before it is told to come back.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long SQLite waits for another writer.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long PostgreSQL works on one statement.
-const STATEMENT_TIMEOUT: &str = "5s";
-/// How long the first connection at start may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// SQLite has one writer at a time; more connections only serve readers.
-const SQLITE_CONNECTIONS: u32 = 8;
-/// A fifth of PostgreSQL's default of 100, so that several instances fit beside each other.
-const POSTGRES_CONNECTIONS: u32 = 20;
 
 /// Which database, and how to reach it. Made by [`Config`](crate::config::Config).
 #[derive(Clone)]
@@ -101,33 +89,6 @@ macro_rules! on_pool {
 use on_pool;
 
 impl Store {
-    /// Connects once, so that a wrong address or password is known at start and by its real reason,
-    /// then opens the pool.
-    ///
-    /// # Errors
-    /// When the database cannot be reached within five seconds, or refuses.
-    pub async fn open(database: &Database) -> Result<Self, StoreError> {
-        match database {
-            Database::Sqlite(options) => {
-                let options = sqlite_options(options)?;
-                connect::<SqliteConnection>(&options).await?.close().await?;
-                let pool = SqlitePoolOptions::new()
-                    .max_connections(SQLITE_CONNECTIONS)
-                    .acquire_timeout(ACQUIRE_TIMEOUT);
-                Ok(Self::Sqlite(pool.connect_lazy_with(options)))
-            }
-            Database::Postgres(options) => {
-                let options =
-                    options.as_ref().clone().options([("statement_timeout", STATEMENT_TIMEOUT)]);
-                connect::<PgConnection>(&options).await?.close().await?;
-                let pool = PgPoolOptions::new()
-                    .max_connections(POSTGRES_CONNECTIONS)
-                    .acquire_timeout(ACQUIRE_TIMEOUT);
-                Ok(Self::Postgres(pool.connect_lazy_with(options)))
-            }
-        }
-    }
-
     /// How a transaction begins that will write. SQLite takes the writer's lock at once: a reader
     /// that became a writer later would fail when another was faster.
     const fn begin(&self) -> &'static str {
@@ -150,36 +111,4 @@ impl Store {
     pub async fn close(&self) {
         on_pool!(self, pool => pool.close().await);
     }
-}
-
-/// Creates the folder of the file, readable by nobody else: it holds the hashes.
-fn make_folder(options: &SqliteConnectOptions) -> Result<(), StoreError> {
-    if let Some(folder) = options.get_filename().parent().filter(|f| !f.as_os_str().is_empty()) {
-        let mut builder = std::fs::DirBuilder::new();
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(folder).map_err(sqlx::Error::Io)?;
-    }
-    Ok(())
-}
-
-/// The settings that every SQLite connection has.
-fn sqlite_options(options: &SqliteConnectOptions) -> Result<SqliteConnectOptions, StoreError> {
-    make_folder(options)?;
-    Ok(options
-        .clone()
-        .create_if_missing(true)
-        .foreign_keys(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // With a write-ahead log, NORMAL can lose the last transactions to a power cut but never
-        // corrupts.
-        .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(BUSY_TIMEOUT))
-}
-
-/// Opens one connection.
-async fn connect<C: Connection>(options: &C::Options) -> Result<C, StoreError> {
-    let connection = tokio::time::timeout(CONNECT_TIMEOUT, C::connect_with(options))
-        .await
-        .map_err(|_elapsed| sqlx::Error::PoolTimedOut)??;
-    Ok(connection)
 }

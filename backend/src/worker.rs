@@ -10,6 +10,7 @@
 //! recorded is always of one attempt, from its first step on.
 
 mod job;
+mod tally;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::domain::timestamp::Timestamp;
 use crate::http::problem::Causes;
 use crate::store::{Lease, Store};
+pub use tally::Tally;
 
 /// How long a job is a worker's own without a sign of life.
 const LEASE_SECONDS: i64 = 20;
@@ -43,13 +45,14 @@ pub const STOP_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Worker {
     store: Store,
+    tally: Arc<Tally>,
 }
 
 impl Worker {
-    /// A worker on the jobs of `store`.
+    /// A worker on the jobs of `store`, which counts them in `tally`.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, tally: Arc<Tally>) -> Self {
+        Self { store, tally }
     }
 
     /// Performs jobs until `stop` resolves; then takes no more, finishes what it holds for up to
@@ -90,9 +93,11 @@ impl Worker {
         let (lease, now) = (Lease::unique(), Timestamp::now());
         match self.store.take_job(&lease, now, now.plus_seconds(LEASE_SECONDS)).await {
             Ok(Some(job)) => {
-                let (store, given_up) = (self.store.clone(), given_up.clone());
+                let (worker, given_up) = (self.clone(), given_up.clone());
                 jobs.spawn(async move {
-                    job::perform(&store, &job, &lease, given_up).await;
+                    let in_hand = worker.tally.begin();
+                    let ended = job::perform(&worker.store, &job, &lease, given_up).await;
+                    in_hand.end(ended);
                     drop(browser);
                 });
             }

@@ -1,6 +1,7 @@
 //! Reads variables and collects what is wrong with them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::{Lookup, Secret};
 
@@ -74,6 +75,41 @@ impl<'a> Environment<'a> {
                 None
             }
         }
+    }
+
+    /// The whole number in `name`, which lies in `range`; `default` when it is not set.
+    pub(super) fn number(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u32>,
+        default: u32,
+    ) -> u32 {
+        self.number_or(name, range, &default.to_string()).unwrap_or(default)
+    }
+
+    /// The same, where what is not set is for the reader to decide.
+    pub(super) fn optional_number(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u32>,
+    ) -> Option<u32> {
+        self.number_or(name, range, "as fits the engine")
+    }
+
+    fn number_or(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u32>,
+        default: &str,
+    ) -> Option<u32> {
+        let text = self.text(name)?;
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let (min, max) = (range.start(), range.end());
+            let remedy = format!("a whole number from {min} to {max}; {default} unless set");
+            self.fault(name, format!("is {text:?}"), remedy);
+        }
+        number
     }
 
     /// Notes that something is wrong with `name`.

@@ -122,6 +122,28 @@ fn the_cost_of_a_hash_stays_within_bounds() {
 }
 
 #[test]
+fn the_bounds_of_the_pool_are_read() {
+    let pool = read(&[]).unwrap().pool;
+    assert_eq!((pool.connections, pool.acquire.as_secs(), pool.statement.as_secs()), (None, 3, 5));
+    let pool = read(&[
+        ("DATABASE_CONNECTIONS", "7"),
+        ("DATABASE_ACQUIRE_TIMEOUT_MS", "250"),
+        ("DATABASE_STATEMENT_TIMEOUT_MS", "1000"),
+    ]);
+    let pool = pool.unwrap().pool;
+    assert_eq!((pool.connections, pool.acquire.as_millis()), (Some(7), 250));
+    assert_eq!(pool.statement.as_secs(), 1);
+    for (name, wrong) in [
+        ("DATABASE_CONNECTIONS", "0"),
+        ("DATABASE_CONNECTIONS", "many"),
+        ("DATABASE_ACQUIRE_TIMEOUT_MS", "9"),
+        ("DATABASE_STATEMENT_TIMEOUT_MS", "15001"),
+    ] {
+        assert!(read(&[(name, wrong)]).unwrap_err().contains(name), "{name}={wrong}");
+    }
+}
+
+#[test]
 fn an_origin_is_what_a_browser_sends() {
     for wrong in
         ["https://a.example/", "https://a.example/x", "a.example", "null", "ftp://a", "https://u@a"]

@@ -12,6 +12,7 @@
 use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
@@ -76,6 +77,25 @@ pub struct Hasher {
     places: Arc<Semaphore>,
     /// Those hashing.
     turns: Arc<Semaphore>,
+    bounds: Bounds,
+    refused: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Bounds {
+    places: usize,
+    turns: usize,
+}
+
+/// How busy a [`Hasher`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashLoad {
+    /// Passwords that are being hashed.
+    pub hashing: u64,
+    /// Requests that wait for their turn.
+    pub waiting: u64,
+    /// Requests that were turned away since the start.
+    pub refused: u64,
 }
 
 impl Hasher {
@@ -95,7 +115,22 @@ impl Hasher {
             cost,
             places: Arc::new(Semaphore::new(turns + waiting)),
             turns: Arc::new(Semaphore::new(turns)),
+            bounds: Bounds { places: turns + waiting, turns },
+            refused: AtomicU64::new(0),
         })
+    }
+
+    /// How busy it is.
+    pub fn load(&self) -> HashLoad {
+        let taken = |most: usize, free: &Semaphore| most.saturating_sub(free.available_permits());
+        let hashing = taken(self.bounds.turns, &self.turns);
+        let inside = taken(self.bounds.places, &self.places);
+        let count = |number| u64::try_from(number).unwrap_or(u64::MAX);
+        HashLoad {
+            hashing: count(hashing),
+            waiting: count(inside.saturating_sub(hashing)),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
     }
 
     /// Hashes a new password with a random salt.
@@ -123,11 +158,28 @@ impl Hasher {
         Ok(matches & known)
     }
 
+    /// Whether `stored` was made at another cost than a new hash is.
+    pub fn is_outdated(&self, stored: &PasswordHash) -> bool {
+        let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+        let hash = phc::PasswordHash::new(&stored.0).ok();
+        let made_at = hash.and_then(|hash| Params::try_from(&hash).ok());
+        made_at.is_some_and(|made_at| cost(&made_at) != cost(&self.cost))
+    }
+
+    /// Hashes a password that has just been verified once more, at the present cost.
+    ///
+    /// # Errors
+    /// As [`HashError`] says.
+    pub async fn hash_again(&self, verified: String) -> Result<PasswordHash, HashError> {
+        self.hash(NewPassword(verified)).await
+    }
+
     async fn in_turn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, HashError> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(HashError::Busy);
         };
         // Neither semaphore is ever closed, so the only refusal here is one that cannot happen.
@@ -209,8 +261,20 @@ mod tests {
             let refused = hasher.verify("correct horse".into(), stored).await;
             assert!(matches!(refused, Err(HashError::Busy)));
         }
+        assert_eq!(hasher.load(), HashLoad { hashing: 0, waiting: 1, refused: 2 });
         drop(held);
         assert!(hasher.verify("x".into(), None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_another_cost_is_outdated_until_it_is_made_again() {
+        let dear = Params::new(Params::DEFAULT_M_COST, 3, 1, None).unwrap();
+        let old = hash_now("correct horse", &Params::DEFAULT).unwrap();
+        let hasher = Hasher::with_limits(dear, 1, 8).unwrap();
+        assert!(hasher.is_outdated(&old));
+        let new = hasher.hash_again("correct horse".into()).await.unwrap();
+        assert!(!hasher.is_outdated(&new));
+        assert!(hasher.verify("correct horse".into(), Some(new)).await.unwrap());
     }
 
     #[test]

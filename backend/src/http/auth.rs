@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 
 use super::App;
 use super::body::{Field, JsonObject, Reader};
-use super::problem::Problem;
+use super::problem::{Causes, Problem};
 use super::sessions::{self, Cookie};
-use crate::domain::password::NewPassword;
+use crate::domain::password::{NewPassword, PasswordHash};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::{Email, User, UserId, UserName};
 use crate::store::Credentials;
@@ -108,11 +108,26 @@ pub(super) async fn login(
     };
     let (user, hash) =
         found.map(|Credentials { user, password_hash }| (user, password_hash)).unzip();
-    let verified = app.hasher.verify(password, hash).await?;
-    match user {
-        Some(user) if verified => sessions::open(&app, user).await,
+    let verified = app.hasher.verify(password.clone(), hash.clone()).await?;
+    match user.zip(hash) {
+        Some((user, hash)) if verified => {
+            bring_up_to_cost(&app, user.id, password, &hash).await;
+            sessions::open(&app, user).await
+        }
         _ => Err(Problem::new(StatusCode::UNAUTHORIZED)
             .detail("There is no user with this e-mail address and password.")),
+    }
+}
+
+/// Hashes the password anew where the cost has changed since. Only now is it known; and a login
+/// does not fail for it, there will be another.
+async fn bring_up_to_cost(app: &App, user: UserId, password: String, hash: &PasswordHash) {
+    if !app.hasher.is_outdated(hash) {
+        return;
+    }
+    let Ok(new) = app.hasher.hash_again(password).await else { return };
+    if let Err(error) = app.store.replace_hash(user, hash, &new).await {
+        tracing::warn!(cause = %Causes(&error), "an outdated hash stays for now");
     }
 }
 

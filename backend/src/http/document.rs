@@ -31,6 +31,11 @@ pub(super) fn cancel_path(executed: Executed) -> String {
     format!("{}/cancel", single_path(executed.resource()))
 }
 
+/// The path where an execution is asked for once more.
+pub(super) fn retry_path(executed: Executed) -> String {
+    format!("{}/retry", single_path(executed.resource()))
+}
+
 /// Adds paths and schemas of `resource` to `document`.
 pub(super) fn describe(document: &mut Json, resource: &Resource) {
     let (all, one) = (collection_path(resource), single_path(resource));
@@ -49,7 +54,7 @@ pub(super) fn describe(document: &mut Json, resource: &Resource) {
     document["paths"][one] = single;
 }
 
-/// Adds both operations to `document`.
+/// Adds the operations on executions to `document`.
 pub(super) fn describe_execution(document: &mut Json, executed: Executed) {
     let resource = executed.resource();
     let mut accepted = content("Accepted", &reference(resource.schema));
@@ -63,13 +68,17 @@ pub(super) fn describe_execution(document: &mut Json, executed: Executed) {
                     "pattern": "^[!-~]+$" },
     });
     let parameters = [id_parameter(), key];
-    let start = operation(resource, "start", &parameters, &json!({ "202": accepted }));
+    let accepted = json!({ "202": accepted });
+    let start = operation(resource, "start", &parameters, &accepted);
+    let mut retry = operation(resource, "retry", &parameters, &accepted);
+    retry["description"] = json!("A new execution of what one that is over did: the same steps.");
     let mut cancelled = content("Cancelled", &reference(resource.schema));
     cancelled["headers"] = json!({ "ETag": tag() });
     let parameters = [id_parameter()];
     let cancel = operation(resource, "cancel", &parameters, &json!({ "200": cancelled }));
     document["paths"][collection_path(resource)]["post"] = start;
     document["paths"][cancel_path(executed)]["post"] = cancel;
+    document["paths"][retry_path(executed)]["post"] = retry;
 }
 
 /// Adds what is true of all operations: the token's form, and that every other status is a problem.

@@ -1,4 +1,4 @@
-//! Asking for an execution, and calling it off. Listing and reading are those of every resource.
+//! Asking for an execution, calling it off, and asking for it once more. Listing and reading are those of every resource.
 //!
 //! What is asked for is accepted (202) once the execution and its job are in the database; a worker
 //! does the rest.
@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::resources::{InPath, shown};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::UserId;
-use crate::store::{Executed, IdempotencyKey, Started};
+use crate::store::{Executed, IdempotencyKey, Origin, Started};
 
 /// The header that makes asking twice the same as asking once.
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -33,7 +33,30 @@ pub(super) fn starting(executed: Executed) -> MethodRouter<Arc<App>> {
                     id: InPath,
                     uri: Uri,
                     headers: HeaderMap| {
-            start(executed, &app, (user.0, id.0), uri.path(), &headers).await
+            start(executed, &app, (user.0, Origin::Definition(id.0)), uri.path(), &headers).await
+        },
+    )
+}
+
+/// Asks for what an execution did once more.
+pub(super) fn retrying(executed: Executed) -> MethodRouter<Arc<App>> {
+    post(
+        async move |State(app): State<Arc<App>>,
+                    user: CurrentUser,
+                    id: InPath,
+                    uri: Uri,
+                    headers: HeaderMap| {
+            let origin = Origin::Execution(id.0);
+            let refused = match start(executed, &app, (user.0, origin), uri.path(), &headers).await
+            {
+                Err(problem) if problem.status() == StatusCode::NOT_FOUND => problem,
+                done => return done,
+            };
+            if app.store.owns(executed.resource(), user.0, id.0).await? {
+                return Err(Problem::new(StatusCode::CONFLICT)
+                    .detail("The execution is not over; cancel it first, or wait."));
+            }
+            Err(refused)
         },
     )
 }
@@ -53,13 +76,13 @@ pub(super) fn cancelling(executed: Executed) -> MethodRouter<Arc<App>> {
 async fn start(
     executed: Executed,
     app: &App,
-    (user, id): (UserId, Uuid),
+    (user, origin): (UserId, Origin),
     target: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let key = idempotency_key(headers)?;
     let idempotency = key.map(|key| IdempotencyKey { key, target });
-    match app.store.start(executed, user, id, idempotency, Timestamp::now()).await? {
+    match app.store.start(executed, user, origin, idempotency, Timestamp::now()).await? {
         Started::New(execution) | Started::Before(execution) => {
             let location = format!("{}/{execution}", executed.resource().path);
             let answer = read(executed, app, user, execution, StatusCode::ACCEPTED).await?;

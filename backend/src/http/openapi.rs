@@ -12,7 +12,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::Problem;
-use super::{App, auth, document, executions, health, members, progress, resources, sessions};
+use super::{
+    App, auth, document, executions, health, members, metrics, progress, resources, sessions,
+};
 use crate::domain::RESOURCES;
 use crate::domain::step::Step;
 use crate::store::Executed;
@@ -30,11 +32,12 @@ pub fn openapi() -> Json {
     routes_and_document().1
 }
 
-/// The routes, and the document that describes them at `/api/openapi.json`.
+/// The routes, and the document that describes them at `/api/openapi.json`. `/metrics` is none of
+/// the API's: it is for the operator.
 pub(super) fn documented_routes() -> Router<Arc<App>> {
     let (router, document) = routes_and_document();
     let json: Arc<str> = document.to_string().into();
-    router.route(
+    router.route("/metrics", get(metrics::show)).route(
         "/api/openapi.json",
         get(async move || ([(CONTENT_TYPE, "application/json")], json.to_string())),
     )
@@ -64,7 +67,8 @@ fn routes_and_document() -> (Router<Arc<App>>, Json) {
         let start = document::collection_path(executed.resource());
         router = router
             .route(&start, executions::starting(executed))
-            .route(&document::cancel_path(executed), executions::cancelling(executed));
+            .route(&document::cancel_path(executed), executions::cancelling(executed))
+            .route(&document::retry_path(executed), executions::retrying(executed));
         document::describe_execution(&mut document, executed);
     }
     document::complete(&mut document);

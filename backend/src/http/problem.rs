@@ -83,6 +83,12 @@ impl Problem {
         }
     }
 
+    /// Its status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Adds what happened here.
     #[must_use]
     pub fn detail(self, detail: &'static str) -> Self {

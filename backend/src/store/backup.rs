@@ -15,7 +15,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
 use tokio::process::Command;
 
-use super::{Database, StoreError, connect};
+use super::pool::{connect, make_folder};
+use super::{Database, StoreError};
 
 /// Why there is no backup, or nothing restored.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +87,7 @@ pub async fn restore(database: &Database, file: &Path) -> Result<(), BackupError
             }
             let source = SqliteConnectOptions::new().filename(file).read_only(true);
             check_sqlite(&source).await.map_err(|_told| BackupError::NotABackup(file.into()))?;
-            super::make_folder(options)?;
+            make_folder(options)?;
             // A copy made by SQLite is written like a backup: whole or not at all.
             Box::pin(backup(&Database::Sqlite(Box::new(source)), target)).await
         }

@@ -8,11 +8,13 @@ use super::statements::owned;
 use super::{Store, StoreError, on_pool};
 use crate::domain::execution::{SUITE_EXECUTION, TEST_EXECUTION};
 use crate::domain::resource::Resource;
+use crate::domain::suite::SUITE;
+use crate::domain::test::TEST;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::UserId;
 
 /// How long an idempotency key is remembered, in seconds.
-const KEY_SECONDS: i64 = 24 * 60 * 60;
+pub(super) const KEY_SECONDS: i64 = 24 * 60 * 60;
 
 /// What is executed: one test, or a suite of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,24 +35,30 @@ impl Executed {
         }
     }
 
-    /// Adds the execution `$1` of `$2`, if that is the user's `$3`, at `$4`.
-    fn insert(self) -> String {
-        let owned = |parent: Option<&Resource>| parent.map(|p| owned(p, 3)).unwrap_or_default();
-        let owned = owned(self.resource().parent);
-        match self {
-            Self::Test => format!(
-                "INSERT INTO test_executions (id, test_id, status, steps, timeout_seconds, \
-                 results, version, created_at, updated_at) \
-                 SELECT $1, id, 'queued', steps, timeout_seconds, '{{}}', 1, $4, $4 \
-                 FROM tests WHERE id = $2 AND {owned}"
-            ),
-            Self::Suite => format!(
-                "INSERT INTO test_suite_executions (id, suite_id, status, results, version, \
-                 created_at, updated_at) \
-                 SELECT $1, id, 'queued', '{{}}', 1, $4, $4 \
-                 FROM test_suites WHERE id = $2 AND {owned}"
-            ),
-        }
+    /// Adds, at `$4`, the execution `$1` of what `$2` names, if that is the user's `$3` and, where
+    /// it is an execution, over.
+    fn insert(self, origin: Origin) -> String {
+        let execution = self.resource();
+        let (table, of, owner) = match (self, origin) {
+            (_, Origin::Execution(_)) => (execution.table, execution.parent_column, execution),
+            (Self::Test, Origin::Definition(_)) => (TEST.table, "id", &TEST),
+            (Self::Suite, Origin::Definition(_)) => (SUITE.table, "id", &SUITE),
+        };
+        let (more, over) = (
+            if self == Self::Test { "steps, timeout_seconds, " } else { "" },
+            match origin {
+                Origin::Definition(_) => "",
+                Origin::Execution(_) => " AND status NOT IN ('queued', 'running')",
+            },
+        );
+        format!(
+            "INSERT INTO {} (id, {}, {more}status, results, version, created_at, updated_at) \
+             SELECT $1, {of}, {more}'queued', '{{}}', 1, $4, $4 \
+             FROM {table} WHERE id = $2{over} AND {}",
+            execution.table,
+            execution.parent_column,
+            owned(owner, 3),
+        )
     }
 
     /// Adds the job `$1` of the execution `$2`, to be run from `$3` on.
@@ -107,6 +115,15 @@ const REMEMBER_KEY: &str = "\
 const RECALL_KEY: &str =
     "SELECT target, execution_id FROM idempotency_keys WHERE user_id = $1 AND key = $2";
 
+/// What an execution is made from; each names it by its key.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin {
+    /// The test or suite, as it is now.
+    Definition(Uuid),
+    /// An execution that is over: once more what it did.
+    Execution(Uuid),
+}
+
 /// What came of asking for an execution.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Started {
@@ -114,7 +131,7 @@ pub enum Started {
     New(Uuid),
     /// The same request came before, and made this one.
     Before(Uuid),
-    /// There is no such test or suite of this user.
+    /// There is nothing of this user that it could be made from.
     NotFound,
     /// The same idempotency key came with another request.
     KeyReused,
@@ -130,7 +147,7 @@ pub struct IdempotencyKey<'a> {
 }
 
 impl Store {
-    /// Asks for an execution of `id`, once per idempotency key.
+    /// Asks for an execution, once per idempotency key.
     ///
     /// # Errors
     /// A failure of the database; then nothing has been asked for.
@@ -138,12 +155,13 @@ impl Store {
         &self,
         executed: Executed,
         owner: UserId,
-        id: Uuid,
+        origin: Origin,
         idempotency: Option<IdempotencyKey<'_>>,
         now: Timestamp,
     ) -> Result<Started, StoreError> {
         let (execution, job) = (Uuid::now_v7(), Uuid::now_v7());
-        let insert = executed.insert();
+        let insert = executed.insert(origin);
+        let (Origin::Definition(id) | Origin::Execution(id)) = origin;
         let started = on_pool!(self, pool => {
             let mut transaction = pool.begin_with(self.begin()).await?;
             if let Some(IdempotencyKey { key, target }) = idempotency {

@@ -39,6 +39,15 @@ pub struct Job {
     pub attempts: i32,
 }
 
+/// How long the queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// Jobs that nobody has taken, 10,000 at most.
+    pub queued: i64,
+    /// Jobs that somebody has, 10,000 at most.
+    pub running: i64,
+}
+
 /// How an execution ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -150,6 +159,17 @@ impl Store {
             }
         }
         Ok(None)
+    }
+
+    /// How long the queue is, counted as far as it is cheap.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn depth(&self) -> Result<Depth, StoreError> {
+        const SQL: &str = "SELECT count(*) FROM \
+                           (SELECT 1 FROM jobs WHERE state = $1 LIMIT 10000) AS counted";
+        let count = async |state| on_pool!(self, pool => sqlx::query_scalar(SQL).bind(state).fetch_one(pool).await);
+        Ok(Depth { queued: count("queued").await?, running: count("running").await? })
     }
 
     /// Holds a job until `until`; says whether it is still this worker's.

@@ -6,7 +6,8 @@
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
-use super::{Database, StoreError, connect, sqlite_options};
+use super::pool::{connect, sqlite_options};
+use super::{Database, StoreError};
 
 static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");

@@ -149,6 +149,26 @@ impl Store {
         })?)
     }
 
+    /// Replaces the hash that was verified by another of the same password, unless it has been
+    /// replaced meanwhile.
+    ///
+    /// # Errors
+    /// A failure of the database; then nothing has changed.
+    pub async fn replace_hash(
+        &self,
+        user: UserId,
+        verified: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<(), StoreError> {
+        Ok(on_pool!(self, pool => sqlx::query(CHANGE_PASSWORD)
+            .bind(user)
+            .bind(verified)
+            .bind(new)
+            .execute(pool)
+            .await
+            .map(drop))?)
+    }
+
     /// Replaces the hash that was verified and ends all sessions of the user; says whether that
     /// hash was still theirs.
     ///

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use super::tally::Ended;
 use super::{ATTEMPTS_MAX, HEARTBEAT, LEASE, LEASE_SECONDS};
 use crate::browser::{Browser, BrowserError, StepResult};
 use crate::domain::timestamp::Timestamp;
@@ -18,24 +19,28 @@ pub(super) async fn perform(
     job: &Job,
     lease: &Lease,
     mut given_up: watch::Receiver<bool>,
-) {
+) -> Ended {
     let span = tracing::info_span!("job", id = %job.id, attempt = job.attempts);
+    // A lease that is left ends by itself, and then somebody tries again.
+    let left = |error: StoreError| {
+        tracing::warn!(cause = %Causes(&error), "the job is left to its lease");
+        Ended::Left
+    };
     async {
         tokio::select! {
-            done = work(store, job, lease) => if let Err(error) = done {
-                // The lease ends by itself, and then somebody tries again.
-                tracing::warn!(cause = %Causes(&error), "the job is left to its lease");
-            },
-            () = lost(store, job, lease) => tracing::info!("cancelled, or taken over"),
+            done = work(store, job, lease) => done.unwrap_or_else(left),
+            () = lost(store, job, lease) => {
+                tracing::info!("cancelled, or taken over");
+                Ended::Lost
+            }
             () = told(&mut given_up) => {
-                if let Err(error) = store.release_job(job, lease, Timestamp::now()).await {
-                    tracing::warn!(cause = %Causes(&error), "the job is left to its lease");
-                }
+                let released = store.release_job(job, lease, Timestamp::now()).await;
+                released.map_or_else(left, |()| Ended::Left)
             }
         }
     }
     .instrument(span)
-    .await;
+    .await
 }
 
 /// Resolves when all jobs are to be given back.
@@ -60,7 +65,7 @@ async fn lost(store: &Store, job: &Job, lease: &Lease) {
     }
 }
 
-async fn work(store: &Store, job: &Job, lease: &Lease) -> Result<(), StoreError> {
+async fn work(store: &Store, job: &Job, lease: &Lease) -> Result<Ended, StoreError> {
     let outcome = if job.attempts > ATTEMPTS_MAX {
         Outcome::Failed(format!("{ATTEMPTS_MAX} workers were lost while they performed it"))
     } else if let Some(execution) = job.test_execution_id {
@@ -71,11 +76,14 @@ async fn work(store: &Store, job: &Job, lease: &Lease) -> Result<(), StoreError>
     } else if let Some(suite) = job.suite_execution_id {
         execute_suite(store, job, lease, suite).await?
     } else {
-        return Ok(());
+        return Ok(Ended::Lost);
     };
     store.end_job((job, lease), &outcome, Timestamp::now()).await?;
     tracing::info!(?outcome, "performed");
-    Ok(())
+    Ok(match outcome {
+        Outcome::Passed => Ended::Passed,
+        Outcome::Failed(_) => Ended::Failed,
+    })
 }
 
 /// All tests of a suite in order, also after one that failed. What an earlier attempt finished is

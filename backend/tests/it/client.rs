@@ -80,6 +80,18 @@ impl Client {
         self.send(self.request(Method::GET, path).body(Full::default()).unwrap()).await
     }
 
+    /// The body of an answer that is no JSON.
+    pub(crate) async fn get_text(&self, path: &str) -> String {
+        let stream = TcpStream::connect(&self.address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = self.request(Method::GET, path).body(Full::<Bytes>::default()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path).body(Full::default()).unwrap()).await
     }

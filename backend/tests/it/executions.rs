@@ -12,6 +12,7 @@ on_both_engines![
     requests_with_one_key_at_the_same_time_make_one_execution,
     nobody_executes_what_another_owns,
     a_test_takes_its_executions_along,
+    an_execution_that_is_over_is_done_once_more,
 ];
 
 /// A test and a suite of a new project.
@@ -126,5 +127,38 @@ async fn a_test_takes_its_executions_along(server: TestServer) {
         assert_eq!(ada.delete(&thing).await.status, 204);
         assert_eq!(ada.get(started.header("location")).await.status, 404);
         assert_eq!(start(&ada, &thing, &thing).await.status, 404, "its key names nothing any more");
+    }
+}
+
+async fn an_execution_that_is_over_is_done_once_more(server: TestServer) {
+    let ada = server.client.registered("ada@example.com").await;
+    let bob = server.client.registered("bob@example.com").await;
+    for thing in things(&ada).await {
+        let steps = json!([{ "action": "screenshot" }]);
+        let is_test = thing.starts_with("/api/tests/");
+        if is_test {
+            assert_eq!(ada.patch(&thing, &json!({ "steps": steps })).await.status, 200);
+        }
+        let first = start(&ada, &thing, &thing).await;
+        let retry = format!("{}/retry", first.header("location"));
+        assert_eq!(ada.post(&retry, &Value::Null).await.status, 409, "it is not over");
+        let cancel = format!("{}/cancel", first.header("location"));
+        assert_eq!(ada.post(&cancel, &Value::Null).await.status, 200);
+        if is_test {
+            assert_eq!(ada.patch(&thing, &json!({ "steps": [] })).await.status, 200);
+        }
+
+        let key = ("idempotency-key", retry.as_str());
+        let again = ada.send_with((Method::POST, &retry), key, &Value::Null).await;
+        assert_eq!((again.status.as_u16(), again.text("/status").as_str()), (202, "queued"));
+        assert_ne!(again.header("location"), first.header("location"));
+        if is_test {
+            assert_eq!(again.body["steps"], steps, "what it did, not what the test says now");
+        }
+        let twice = ada.send_with((Method::POST, &retry), key, &Value::Null).await;
+        assert_eq!(twice.body, again.body);
+        assert_eq!(bob.post(&retry, &Value::Null).await.status, 404);
+        let all = ada.get(&format!("{thing}/executions")).await;
+        assert_eq!(all.body.as_array().unwrap().len(), 2);
     }
 }

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use nomation::config::Config;
-use nomation::domain::timestamp::Timestamp;
-use nomation::store::Store;
 use serde_json::{Value, json};
-use sqlx::types::Json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -15,89 +11,7 @@ use crate::browser::pages;
 use crate::client::Client;
 use crate::harness::{Engine, JWT_SECRET, TestDatabase, TestServer};
 use crate::program::Program;
-
-/// Runs an expression on the pool that is there.
-macro_rules! on_pool {
-    ($store:expr, $pool:ident => $run:expr) => {
-        match $store {
-            Store::Sqlite($pool) => $run.await.unwrap(),
-            Store::Postgres($pool) => $run.await.unwrap(),
-        }
-    };
-}
-
-/// The tables behind a server, written to as the API does.
-struct Tables(Store);
-
-impl Tables {
-    async fn of(database: &TestDatabase) -> Self {
-        let url = database.url.clone();
-        let lookup = |name: &str| (name == "DATABASE_URL").then(|| url.clone().into());
-        let (database, _log) = Config::read_database_alone(&lookup).unwrap();
-        Self(Store::open(&database).await.unwrap())
-    }
-
-    /// Writes one row; `$1` is its key.
-    async fn insert(&self, sql: &'static str, parent: Uuid, steps: &Value) -> Uuid {
-        let id = Uuid::now_v7();
-        on_pool!(&self.0, pool => async {
-            let query = sqlx::query(sql).bind(id).bind(parent).bind(Timestamp::now());
-            query.bind(Json(steps)).execute(pool).await.map(drop)
-        });
-        id
-    }
-
-    async fn test(&self, project: Uuid, steps: &Value) -> Uuid {
-        const SQL: &str = "INSERT INTO tests (id, project_id, name, description, steps, \
-                           timeout_seconds, version, created_at, updated_at) \
-                           VALUES ($1, $2, 't', '', $4, 60, 1, $3, $3)";
-        self.insert(SQL, project, steps).await
-    }
-
-    /// An execution of a test, and its job.
-    async fn execution(&self, project: Uuid, steps: &Value) -> Uuid {
-        const EXECUTION: &str = "INSERT INTO test_executions (id, test_id, status, steps, \
-                                 timeout_seconds, results, version, created_at, updated_at) \
-                                 VALUES ($1, $2, 'queued', $4, 60, '{}', 1, $3, $3)";
-        const JOB: &str = "INSERT INTO jobs (id, kind, test_execution_id, payload, state, \
-                           attempts, run_at, created_at) \
-                           SELECT $1, 'test', $2, '{}', 'queued', 0, $3, $3 \
-                           WHERE CAST($4 AS text) IS NOT NULL";
-        let test = self.test(project, steps).await;
-        let execution = self.insert(EXECUTION, test, steps).await;
-        self.insert(JOB, execution, steps).await;
-        execution
-    }
-
-    async fn text(&self, sql: &'static str, id: Uuid) -> Option<String> {
-        on_pool!(&self.0, pool => sqlx::query_scalar(sql).bind(id).fetch_one(pool))
-    }
-
-    async fn count(&self, sql: &'static str, id: Uuid) -> i64 {
-        on_pool!(&self.0, pool => sqlx::query_scalar(sql).bind(id).fetch_one(pool))
-    }
-
-    /// Waits until an execution has a status; generous, since it only passes when a test fails.
-    async fn until(&self, status: &str, id: Uuid) {
-        const STATUS: &str = "SELECT status FROM test_executions WHERE id = $1";
-        let changed = async {
-            while self.text(STATUS, id).await.unwrap() != status {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let waited = tokio::time::timeout(Duration::from_secs(120), changed).await;
-        let now = self.text(STATUS, id).await;
-        waited.unwrap_or_else(|_| panic!("never {status}, but {now:?}"));
-    }
-
-    async fn failure(&self, id: Uuid) -> Option<String> {
-        self.text("SELECT failure FROM test_executions WHERE id = $1", id).await
-    }
-
-    async fn steps(&self, id: Uuid) -> i64 {
-        self.count("SELECT count(*) FROM execution_steps WHERE execution_id = $1", id).await
-    }
-}
+use crate::tables::{Tables, on_pool};
 
 /// Reads a stream of events to its end.
 async fn events(client: &Client, execution: Uuid, last_event_id: &str) -> String {
@@ -280,5 +194,25 @@ async fn a_missing_browser_fails_the_execution_and_nothing_else() {
     let why = tables.failure(execution).await.unwrap();
     assert!(why.contains("Chromium is not installed"), "{why}");
     assert_eq!(ada.get("/api/projects").await.status, 200);
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_ends_with_its_time() {
+    let origin = pages().await;
+    let database = TestDatabase::create(Engine::Sqlite).await;
+    let server = TestServer::start(&database.url, &[]).await;
+    let ada = server.client.registered("ada@example.com").await;
+    let project = ada.made("/api/projects", &json!({ "name": "Shop" })).await;
+    let test = json!({ "name": "t", "timeoutSeconds": 1, "steps": [
+        { "action": "navigate", "url": origin },
+        { "action": "waitFor", "selector": "#never", "timeoutMs": 60000 },
+    ] });
+    let test = ada.made(&format!("{project}/tests"), &test).await;
+    let started = ada.post(&format!("{test}/executions"), &Value::Null).await;
+    let tables = Tables::of(&database).await;
+    let execution = started.text("/id").parse().unwrap();
+    tables.until("failed", execution).await;
+    assert_eq!(tables.failure(execution).await.as_deref(), Some("not finished after 1s"));
     database.remove().await;
 }

@@ -20,6 +20,7 @@ mod harness;
 mod client;
 mod program;
 mod relay;
+mod tables;
 
 mod accounts;
 mod backups;
@@ -30,6 +31,7 @@ mod flood;
 mod http_errors;
 mod jobs;
 mod migrations;
+mod operations;
 mod outages;
 mod projects;
 mod resources;

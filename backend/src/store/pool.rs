@@ -1,0 +1,119 @@
+//! The pool of connections: opened, bounded, and how it stands.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use super::{Database, Store, StoreError, on_pool};
+
+/// How long the first connection at start may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// SQLite has one writer at a time; more connections only serve readers.
+const SQLITE_CONNECTIONS: u32 = 8;
+/// A fifth of PostgreSQL's default of 100, so that several instances fit beside each other.
+const POSTGRES_CONNECTIONS: u32 = 20;
+
+/// How many connections there may be, and how long each thing may take.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolLimits {
+    /// Most connections; `None` is 8 on SQLite and 20 on PostgreSQL.
+    pub connections: Option<u32>,
+    /// How long a request waits for a connection before it is told to come back.
+    pub acquire: Duration,
+    /// How long PostgreSQL works on one statement (its `statement_timeout`). SQLite has no such
+    /// bound of its own; there it is how long a writer waits for another.
+    pub statement: Duration,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        let (acquire, statement) = (Duration::from_secs(3), Duration::from_secs(5));
+        Self { connections: None, acquire, statement }
+    }
+}
+
+/// How the pool stands.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolUse {
+    /// Connections that are open.
+    pub open: u32,
+    /// Of these, how many nobody uses.
+    pub idle: u32,
+    /// How many there may be.
+    pub most: u32,
+}
+
+impl Store {
+    /// Connects once, so that a wrong address or password is known at start and by its real reason,
+    /// then opens the pool.
+    ///
+    /// # Errors
+    /// When the database cannot be reached within five seconds, or refuses.
+    pub async fn open(database: &Database, limits: PoolLimits) -> Result<Self, StoreError> {
+        match database {
+            Database::Sqlite(options) => {
+                let options = sqlite_options(options)?.busy_timeout(limits.statement);
+                connect::<SqliteConnection>(&options).await?.close().await?;
+                let pool = SqlitePoolOptions::new()
+                    .max_connections(limits.connections.unwrap_or(SQLITE_CONNECTIONS))
+                    .acquire_timeout(limits.acquire);
+                Ok(Self::Sqlite(pool.connect_lazy_with(options)))
+            }
+            Database::Postgres(options) => {
+                let timeout = format!("{}ms", limits.statement.as_millis());
+                let options = options.as_ref().clone().options([("statement_timeout", timeout)]);
+                connect::<PgConnection>(&options).await?.close().await?;
+                let pool = PgPoolOptions::new()
+                    .max_connections(limits.connections.unwrap_or(POSTGRES_CONNECTIONS))
+                    .acquire_timeout(limits.acquire);
+                Ok(Self::Postgres(pool.connect_lazy_with(options)))
+            }
+        }
+    }
+
+    /// How the pool stands now.
+    #[must_use]
+    pub fn pool_use(&self) -> PoolUse {
+        on_pool!(self, pool => PoolUse {
+            open: pool.size(),
+            idle: u32::try_from(pool.num_idle()).unwrap_or(u32::MAX),
+            most: pool.options().get_max_connections(),
+        })
+    }
+}
+
+/// Creates the folder of the file, readable by nobody else: it holds the hashes.
+pub(super) fn make_folder(options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    if let Some(folder) = options.get_filename().parent().filter(|f| !f.as_os_str().is_empty()) {
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(folder).map_err(sqlx::Error::Io)?;
+    }
+    Ok(())
+}
+
+/// The settings that every SQLite connection has.
+pub(super) fn sqlite_options(
+    options: &SqliteConnectOptions,
+) -> Result<SqliteConnectOptions, StoreError> {
+    make_folder(options)?;
+    Ok(options
+        .clone()
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // With a write-ahead log, NORMAL can lose the last transactions to a power cut but never
+        // corrupts.
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(PoolLimits::default().statement))
+}
+
+/// Opens one connection.
+pub(super) async fn connect<C: Connection>(options: &C::Options) -> Result<C, StoreError> {
+    let connection = tokio::time::timeout(CONNECT_TIMEOUT, C::connect_with(options))
+        .await
+        .map_err(|_elapsed| sqlx::Error::PoolTimedOut)??;
+    Ok(connection)
+}

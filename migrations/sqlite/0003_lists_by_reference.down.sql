@@ -1,0 +1,12 @@
+DROP INDEX idempotency_keys_created_at_idx;
+DROP INDEX test_executions_test_id_status_idx;
+DROP INDEX browser_sessions_auth_flow_id_idx;
+DROP INDEX page_states_auth_flow_id_idx;
+DROP INDEX project_elements_source_url_id_idx;
+DROP INDEX project_elements_page_state_id_idx;
+DROP INDEX project_elements_auth_flow_id_idx;
+CREATE INDEX project_elements_auth_flow_id_idx ON project_elements (auth_flow_id);
+CREATE INDEX project_elements_page_state_id_idx ON project_elements (page_state_id);
+CREATE INDEX project_elements_source_url_id_idx ON project_elements (source_url_id);
+CREATE INDEX page_states_auth_flow_id_idx ON page_states (auth_flow_id);
+CREATE INDEX browser_sessions_auth_flow_id_idx ON browser_sessions (auth_flow_id);
