@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Faults, WorkerConfig};
 use crate::http::problem::Causes;
+use crate::queue::Queue;
 use crate::server::{Server, StartError};
 use crate::store::{Store, backup, migrations};
 use crate::telemetry;
@@ -35,7 +36,7 @@ Environment (every name marked * also as NAME_FILE, the path of a file that hold
   ARGON2_MEMORY_KIB, ARGON2_ITERATIONS, ARGON2_PARALLELISM
                   what a new password hash costs: 19456, 2 and 1 by default
   CORS_ORIGIN     origins whose pages may call the API, separated by commas; none by default
-  REDIS_URL *     redis://:password@host:6379; /health/ready then asks it, too
+  REDIS_URL *     redis://:password@host:6379, whose stream tells workers of jobs; none by default
   WORKER          inside (default): `serve` also performs executions; apart: only `worker` does
   RUST_LOG        how much to log: info (default), or nomation=debug,info
 
@@ -67,8 +68,9 @@ enum Command {
     Openapi,
     /// Perform executions in Chromium until INT or TERM, then finish those in hand.
     ///
-    /// Needs DATABASE_URL, chromium and chromedriver. `serve` has such a worker inside unless
-    /// WORKER=apart; as many more as wanted may run beside it, on other machines too.
+    /// Needs DATABASE_URL, REDIS_URL where the server has it, chromium and chromedriver. `serve` has
+    /// such a worker inside unless WORKER=apart; as many more as wanted may run beside it, on other
+    /// machines too.
     Worker,
     /// Write the whole database to a new file, while it is in use.
     ///
@@ -169,16 +171,20 @@ async fn work() -> ExitCode {
         Ok(read) => read,
         Err(faults) => return unusable(&faults),
     };
-    let WorkerConfig { database, pool, redis: _ } = config;
+    let WorkerConfig { database, pool, redis } = config;
     telemetry::install(log);
     let stop = match stop_signal() {
         Ok(stop) => stop,
         Err(error) => return failed(FAILURE, &format!("signals cannot be received: {error}")),
     };
+    let queue = match redis.map(Queue::new).transpose() {
+        Ok(queue) => queue,
+        Err(error) => return failed(FAILURE, &format!("the queue's client cannot start: {error}")),
+    };
     match Store::open(&database, pool).await {
         Ok(store) => {
-            tracing::info!(%database, "working");
-            Worker::new(store.clone(), Arc::default()).run(stop).await;
+            tracing::info!(%database, redis = queue.is_some(), "working");
+            Worker::new(store.clone(), queue, Arc::default()).run(stop).await;
             store.close().await;
             tracing::info!("stopped");
             ExitCode::SUCCESS

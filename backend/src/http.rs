@@ -39,11 +39,11 @@ use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 
-pub use health::Queue;
 pub use openapi::openapi;
 
 use crate::domain::password::Hasher;
 use crate::domain::token::Tokens;
+use crate::queue::Queue;
 use crate::store::Store;
 use crate::worker::Tally;
 use metrics::Requests;

@@ -10,6 +10,7 @@
 //! - [`http`] has routes, extractors, problem documents, the access record
 //! - [`store`] keeps all of it in SQLite or PostgreSQL, one text per statement, and the
 //!   schema's migrations
+//! - [`queue`] tells workers of jobs over Redis, where there is one
 //! - [`worker`] takes jobs from the queue, and [`browser`] performs the steps of a test in a real
 //!   Chromium
 //! - [`domain`] says what a user, a resource, a password and a token are, and the rules they keep
@@ -30,6 +31,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod queue;
 pub mod server;
 pub mod store;
 pub mod telemetry;

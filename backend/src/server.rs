@@ -18,7 +18,8 @@ use crate::config::{AppEnv, Config, Secret};
 use crate::domain::password::{HashError, Hasher};
 use crate::domain::token::Tokens;
 use crate::http::metrics::Requests;
-use crate::http::{App, Queue, router};
+use crate::http::{App, router};
+use crate::queue::Queue;
 use crate::store::migrations::{self, MigrationError};
 use crate::store::{Database, Store, StoreError};
 use crate::worker::{Tally, Worker};
@@ -92,7 +93,7 @@ impl Server {
         let store = Store::open(&database, pool)
             .await
             .map_err(|error| StartError::Store(database.clone(), error))?;
-        let tally = Arc::new(Tally::default());
+        let (queue, tally) = (redis.map(Queue::new).transpose()?, Arc::new(Tally::default()));
         let app = App {
             store: store.clone(),
             hasher: Hasher::new(hash_cost)?,
@@ -100,13 +101,13 @@ impl Server {
                 signing_secret(jwt_secret)?.expose().as_bytes(),
                 jwt_previous.as_ref().map(|secret| secret.expose().as_bytes()),
             ),
-            queue: redis.map(Queue::new).transpose()?,
+            queue: queue.clone(),
             requests: Requests::default(),
             tally: Arc::clone(&tally),
         };
         let listener = BoundListener::bind(&bind).await?;
         tracing::info!(address = %listener.address(), %database, %app_env, "listening");
-        let worker = worker.then(|| Worker::new(store.clone(), tally));
+        let worker = worker.then(|| Worker::new(store.clone(), queue, tally));
         Ok(Self { listener, router: router(Arc::new(app), cors_origins), store, worker })
     }
 

@@ -29,7 +29,7 @@ use sqlx::{PgPool, SqlitePool};
 
 pub use error::StoreError;
 pub use executions::{Executed, IdempotencyKey, Origin, Started};
-pub use jobs::{Depth, Job, Lease, Outcome};
+pub use jobs::{Depth, Job, Lease, Outcome, Taking};
 pub use performed::Work;
 pub use pool::{PoolLimits, PoolUse};
 pub use progress::{Standing, StepProgress};

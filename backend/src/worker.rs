@@ -10,6 +10,7 @@
 //! recorded is always of one attempt, from its first step on.
 
 mod job;
+mod source;
 mod tally;
 
 use std::future::Future;
@@ -19,9 +20,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::domain::timestamp::Timestamp;
-use crate::http::problem::Causes;
-use crate::store::{Lease, Store};
+use crate::queue::Queue;
+use crate::store::Store;
+use source::{Source, Taken};
+use tally::Ended;
 pub use tally::Tally;
 
 /// How long a job is a worker's own without a sign of life.
@@ -34,10 +36,6 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 pub const ATTEMPTS_MAX: i32 = 3;
 /// Browsers at once. Each takes a core while a page loads, and some 300 MB.
 const BROWSERS: usize = 2;
-/// How often the queue is asked.
-const POLL: Duration = Duration::from_millis(250);
-/// How long to leave a database alone that did not answer.
-const AWAY: Duration = Duration::from_secs(2);
 /// How long jobs may take to finish after a stop, before they are given back.
 pub const STOP_MAX: Duration = Duration::from_secs(30);
 
@@ -45,14 +43,15 @@ pub const STOP_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Worker {
     store: Store,
+    queue: Option<Queue>,
     tally: Arc<Tally>,
 }
 
 impl Worker {
-    /// A worker on the jobs of `store`, which counts them in `tally`.
+    /// A worker on the jobs of `store`, of which `queue` tells, which counts them in `tally`.
     #[must_use]
-    pub fn new(store: Store, tally: Arc<Tally>) -> Self {
-        Self { store, tally }
+    pub fn new(store: Store, queue: Option<Queue>, tally: Arc<Tally>) -> Self {
+        Self { store, queue, tally }
     }
 
     /// Performs jobs until `stop` resolves; then takes no more, finishes what it holds for up to
@@ -61,12 +60,13 @@ impl Worker {
         let (give_up, given_up) = watch::channel(false);
         let browsers = Arc::new(Semaphore::new(BROWSERS));
         let mut jobs = JoinSet::new();
+        let mut source = Source::new(self.store.clone(), self.queue.clone());
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                () = self.take(&browsers, &mut jobs, &given_up) => {}
+                () = self.take(&mut source, &browsers, &mut jobs, &given_up) => {}
             }
             while jobs.try_join_next().is_some() {}
         }
@@ -82,30 +82,27 @@ impl Worker {
         }
     }
 
-    /// Takes one job and begins it, or waits a little. Dropping it loses nothing but a lease.
+    /// Begins a job, if there is one.
     async fn take(
         &self,
+        source: &mut Source,
         browsers: &Arc<Semaphore>,
         jobs: &mut JoinSet<()>,
         given_up: &watch::Receiver<bool>,
     ) {
         let Ok(browser) = Arc::clone(browsers).acquire_owned().await else { return };
-        let (lease, now) = (Lease::unique(), Timestamp::now());
-        match self.store.take_job(&lease, now, now.plus_seconds(LEASE_SECONDS)).await {
-            Ok(Some(job)) => {
-                let (worker, given_up) = (self.clone(), given_up.clone());
-                jobs.spawn(async move {
-                    let in_hand = worker.tally.begin();
-                    let ended = job::perform(&worker.store, &job, &lease, given_up).await;
-                    in_hand.end(ended);
-                    drop(browser);
-                });
+        let Some(Taken { job, lease, message }) = source.next().await else { return };
+        let (worker, given_up) = (self.clone(), given_up.clone());
+        jobs.spawn(async move {
+            let in_hand = worker.tally.begin();
+            let ended = job::perform(&worker.store, &job, &lease, given_up).await;
+            if let (Some(queue), Some(message)) = (&worker.queue, &message)
+                && ended != Ended::Left
+            {
+                queue.done(message).await;
             }
-            Ok(None) => tokio::time::sleep(POLL).await,
-            Err(error) => {
-                tracing::warn!(cause = %Causes(&error), "the queue cannot be asked");
-                tokio::time::sleep(AWAY).await;
-            }
-        }
+            in_hand.end(ended);
+            drop(browser);
+        });
     }
 }

@@ -1,4 +1,5 @@
-//! Asking for an execution, calling it off, and asking for it once more. Listing and reading are those of every resource.
+//! Asking for an execution, calling it off, and asking for it once more. Listing and reading are
+//! those of every resource.
 //!
 //! What is asked for is accepted (202) once the execution and its job are in the database; a worker
 //! does the rest.
@@ -82,16 +83,24 @@ async fn start(
 ) -> Result<Response, Problem> {
     let key = idempotency_key(headers)?;
     let idempotency = key.map(|key| IdempotencyKey { key, target });
-    match app.store.start(executed, user, origin, idempotency, Timestamp::now()).await? {
-        Started::New(execution) | Started::Before(execution) => {
-            let location = format!("{}/{execution}", executed.resource().path);
-            let answer = read(executed, app, user, execution, StatusCode::ACCEPTED).await?;
-            Ok(([(LOCATION, location)], answer).into_response())
+    let started = app.store.start(executed, user, origin, idempotency, Timestamp::now()).await?;
+    let execution = match started {
+        Started::New { execution, job } => {
+            if let Some(queue) = &app.queue {
+                queue.announce(job).await;
+            }
+            execution
         }
-        Started::NotFound => Err(Problem::not_found()),
-        Started::KeyReused => Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
-            .detail("This Idempotency-Key was sent with another request.")),
-    }
+        Started::Before(execution) => execution,
+        Started::NotFound => return Err(Problem::not_found()),
+        Started::KeyReused => {
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
+                .detail("This Idempotency-Key was sent with another request."));
+        }
+    };
+    let location = format!("{}/{execution}", executed.resource().path);
+    let answer = read(executed, app, user, execution, StatusCode::ACCEPTED).await?;
+    Ok(([(LOCATION, location)], answer).into_response())
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

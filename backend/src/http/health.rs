@@ -1,12 +1,10 @@
 //! Whether the program is alive, and whether it is of use.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -25,40 +23,6 @@ pub(super) struct Health {
     /// `alive` or `ready`.
     #[schema(value_type = String)]
     status: &'static str,
-}
-
-/// The Redis server that the queue of executions lives on.
-///
-/// One connection is kept and repaired in the background, so that asking often costs the server
-/// nothing.
-#[derive(Clone)]
-pub struct Queue(ConnectionManager);
-
-impl fmt::Debug for Queue {
-    /// Shows nothing of the address, which may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Queue")
-    }
-}
-
-impl Queue {
-    /// A queue on `client`'s server, which need not be there yet. Must be called within a tokio
-    /// runtime.
-    ///
-    /// # Errors
-    /// When the client's settings contradict each other.
-    pub fn new(client: redis::Client) -> Result<Self, redis::RedisError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(ANSWER_MAX / 2))
-            .set_response_timeout(Some(ANSWER_MAX / 2))
-            .set_number_of_retries(1)
-            .set_max_delay(ANSWER_MAX / 4);
-        ConnectionManager::new_lazy_with_config(client, config).map(Self)
-    }
-
-    async fn ping(&self) -> Result<(), redis::RedisError> {
-        redis::cmd("PING").exec_async(&mut self.0.clone()).await
-    }
 }
 
 /// Says that the program runs; asks nothing else of it.

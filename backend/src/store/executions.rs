@@ -127,8 +127,13 @@ pub enum Origin {
 /// What came of asking for an execution.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Started {
-    /// A new execution has this key.
-    New(Uuid),
+    /// There is a new execution, and a job for it.
+    New {
+        /// The key of the execution.
+        execution: Uuid,
+        /// The key of the job.
+        job: Uuid,
+    },
     /// The same request came before, and made this one.
     Before(Uuid),
     /// There is nothing of this user that it could be made from.
@@ -207,7 +212,7 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
             transaction.commit().await?;
-            Started::New(execution)
+            Started::New { execution, job }
         });
         Ok(started)
     }

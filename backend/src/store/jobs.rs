@@ -39,6 +39,17 @@ pub struct Job {
     pub attempts: i32,
 }
 
+/// What came of reaching for a certain job.
+#[derive(Clone, Debug)]
+pub enum Taking {
+    /// It is taken.
+    Taken(Job),
+    /// Somebody else has it.
+    Held,
+    /// It is over, or not there.
+    Over,
+}
+
 /// How long the queue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
@@ -161,6 +172,32 @@ impl Store {
         Ok(None)
     }
 
+    /// Takes this one job until `until`, if nobody holds it.
+    ///
+    /// # Errors
+    /// A failure of the database.
+    pub async fn take_this_job(
+        &self,
+        id: Uuid,
+        lease: &Lease,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Taking, StoreError> {
+        const TAKE: &str = "UPDATE jobs SET state = 'running', attempts = attempts + 1, \
+                            run_at = $3, locked_until = $3, locked_by = $4 WHERE id = $1 \
+                            AND (state = 'queued' OR (state = 'running' AND run_at <= $2)) \
+                            RETURNING id, test_execution_id, suite_execution_id, attempts";
+        const HELD: &str = "SELECT 1 FROM jobs WHERE id = $1 AND state IN ('queued', 'running')";
+        let taken = on_pool!(self, pool => sqlx::query_as(TAKE)
+            .bind(id).bind(now).bind(until).bind(&lease.0).fetch_optional(pool).await)?;
+        if let Some(job) = taken {
+            return Ok(Taking::Taken(job));
+        }
+        let held = on_pool!(self, pool => sqlx::query(HELD)
+            .bind(id).fetch_optional(pool).await.map(|row| row.is_some()))?;
+        Ok(if held { Taking::Held } else { Taking::Over })
+    }
+
     /// How long the queue is, counted as far as it is cheap.
     ///
     /// # Errors
@@ -168,7 +205,10 @@ impl Store {
     pub async fn depth(&self) -> Result<Depth, StoreError> {
         const SQL: &str = "SELECT count(*) FROM \
                            (SELECT 1 FROM jobs WHERE state = $1 LIMIT 10000) AS counted";
-        let count = async |state| on_pool!(self, pool => sqlx::query_scalar(SQL).bind(state).fetch_one(pool).await);
+        let count = async |state| {
+            on_pool!(self, pool => sqlx::query_scalar(SQL)
+            .bind(state).fetch_one(pool).await)
+        };
         Ok(Depth { queued: count("queued").await?, running: count("running").await? })
     }
 

@@ -20,6 +20,7 @@ mod harness;
 mod client;
 mod program;
 mod relay;
+mod servers;
 mod tables;
 
 mod accounts;
@@ -30,6 +31,7 @@ mod executions;
 mod flood;
 mod http_errors;
 mod jobs;
+mod kills;
 mod migrations;
 mod operations;
 mod outages;

@@ -27,8 +27,11 @@ pub(crate) struct Tables(pub(crate) Store);
 
 impl Tables {
     pub(crate) async fn of(database: &TestDatabase) -> Self {
-        let url = database.url.clone();
-        let lookup = |name: &str| (name == "DATABASE_URL").then(|| url.clone().into());
+        Self::at(&database.url).await
+    }
+
+    pub(crate) async fn at(url: &str) -> Self {
+        let lookup = |name: &str| (name == "DATABASE_URL").then(|| url.into());
         let (database, _log) = Config::read_database_alone(&lookup).unwrap();
         Self(Store::open(&database, PoolLimits::default()).await.unwrap())
     }
@@ -103,10 +106,19 @@ impl Tables {
 
     /// Waits until a count is `wanted`.
     pub(crate) async fn until_count(&self, wanted: i64, sql: &'static str) {
+        self.until_counted(sql, &format!("{wanted}"), |count| count == wanted).await;
+    }
+
+    /// Waits until a count has come to `wanted`.
+    pub(crate) async fn until_at_least(&self, wanted: i64, sql: &'static str) {
+        self.until_counted(sql, &format!("{wanted} or more"), |count| count >= wanted).await;
+    }
+
+    async fn until_counted(&self, sql: &'static str, wanted: &str, is_it: impl Fn(i64) -> bool) {
         let count =
             async || -> i64 { on_pool!(&self.0, pool => sqlx::query_scalar(sql).fetch_one(pool)) };
         let reached = async {
-            while count().await != wanted {
+            while !is_it(count().await) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -1,0 +1,99 @@
+//! Where jobs come from: the stream in Redis, where there is one, and the table, which has them
+//! all.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{LEASE, LEASE_SECONDS};
+use crate::domain::timestamp::Timestamp;
+use crate::http::problem::Causes;
+use crate::queue::{Message, Queue};
+use crate::store::{Job, Lease, Store, StoreError, Taking};
+
+/// How often the table is asked where nobody tells of jobs.
+const POLL: Duration = Duration::from_millis(250);
+/// How often it is asked although the stream tells: for jobs that were never announced, or whose
+/// announcement was lost. Also how long a Redis that does not answer is left alone.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long to leave a database alone that did not answer.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// A job that is this worker's.
+pub(super) struct Taken {
+    pub(super) job: Job,
+    pub(super) lease: Lease,
+    /// The announcement that led to it.
+    pub(super) message: Option<Message>,
+}
+
+/// Takes jobs.
+pub(super) struct Source {
+    store: Store,
+    queue: Option<Queue>,
+    /// When the table is asked again, whatever the stream tells.
+    look_at: Instant,
+    /// Until when the stream is not asked.
+    silent_until: Instant,
+}
+
+impl Source {
+    pub(super) fn new(store: Store, queue: Option<Queue>) -> Self {
+        let now = Instant::now();
+        Self { store, queue, look_at: now, silent_until: now }
+    }
+
+    /// Takes a job, or waits a little. Dropping it loses nothing but a lease.
+    pub(super) async fn next(&mut self) -> Option<Taken> {
+        let taken = match self.queue.clone() {
+            Some(queue) if Instant::now() < self.look_at && Instant::now() >= self.silent_until => {
+                self.from_stream(&queue).await
+            }
+            _ => self.from_table().await,
+        };
+        match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::warn!(cause = %Causes(&error), "the queue cannot be asked");
+                tokio::time::sleep(AWAY).await;
+                None
+            }
+        }
+    }
+
+    async fn from_stream(&mut self, queue: &Queue) -> Result<Option<Taken>, StoreError> {
+        let message = match queue.next(LEASE).await {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(cause = %Causes(&error), "Redis is away; the table is asked");
+                self.silent_until = Instant::now() + LOOK;
+                None
+            }
+        };
+        let Some(message) = message else { return Ok(None) };
+        let (lease, now) = (Lease::unique(), Timestamp::now());
+        let until = now.plus_seconds(LEASE_SECONDS);
+        match self.store.take_this_job(message.job, &lease, now, until).await? {
+            Taking::Taken(job) => Ok(Some(Taken { job, lease, message: Some(message) })),
+            // It comes again after a lease; if the other worker was killed, it is free then.
+            Taking::Held => Ok(None),
+            Taking::Over => {
+                queue.done(&message).await;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn from_table(&mut self) -> Result<Option<Taken>, StoreError> {
+        let (lease, now) = (Lease::unique(), Timestamp::now());
+        let taken = self.store.take_job(&lease, now, now.plus_seconds(LEASE_SECONDS)).await?;
+        if taken.is_none() {
+            self.look_at = Instant::now() + LOOK;
+            let stream_tells = self.queue.is_some() && Instant::now() >= self.silent_until;
+            if !stream_tells {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        Ok(taken.map(|job| Taken { job, lease, message: None }))
+    }
+}
