@@ -1,12 +1,13 @@
 //! The command line: which command, with which environment, ending in which exit code.
 
 mod probe;
+mod seed;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Faults, WorkerConfig};
@@ -23,6 +24,9 @@ const UNHEALTHY: u8 = 1;
 const UNUSABLE: u8 = 2;
 /// A failure of our own, or of what we depend on (sysexits.h: `EX_SOFTWARE`).
 const FAILURE: u8 = 70;
+
+/// Most rows of a seed: with them, a large disk is full.
+const ROWS_MAX: i64 = 10_000_000;
 
 const ENVIRONMENT: &str = "\
 Environment (every name marked * also as NAME_FILE, the path of a file that holds the value):
@@ -62,6 +66,15 @@ enum Command {
     /// Needs DATABASE_URL only. Safe to run twice; on PostgreSQL also from several machines at
     /// once.
     Migrate,
+    /// Fill the database with as much as a year of use leaves behind, the same every time.
+    ///
+    /// Needs DATABASE_URL; migrates it first. Not for production: everybody knows the password of
+    /// these users. Repeat it after an interruption, and it goes on.
+    Seed {
+        /// How many elements there shall be, and how many executions; of all else in proportion.
+        #[arg(long, default_value_t = 1000, value_parser = value_parser!(u32).range(1..=ROWS_MAX))]
+        rows: u32,
+    },
     /// Print the OpenAPI 3.1 document of the API, which /api/openapi.json serves too.
     ///
     /// Needs no environment and no database.
@@ -105,6 +118,7 @@ pub fn run() -> ExitCode {
         match command {
             Command::Serve => serve().await,
             Command::Migrate => migrate().await,
+            Command::Seed { rows } => seed::run(rows).await,
             Command::Openapi => openapi(),
             Command::Worker => work().await,
             Command::Backup { file } => copy(Direction::Out, &file).await,

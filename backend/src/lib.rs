@@ -13,6 +13,7 @@
 //! - [`queue`] tells workers of jobs over Redis, where there is one
 //! - [`worker`] takes jobs from the queue, and [`browser`] performs the steps of a test in a real
 //!   Chromium
+//! - [`seed`] fills a database of any size, to look at or to measure
 //! - [`domain`] says what a user, a resource, a password and a token are, and the rules they keep
 //!
 //! Calls go one way: `http` to `store` to `domain`. Nothing in `domain` knows a request, nothing in
@@ -32,6 +33,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod queue;
+pub mod seed;
 pub mod server;
 pub mod store;
 pub mod telemetry;

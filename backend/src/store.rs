@@ -16,8 +16,9 @@ mod jobs;
 mod members;
 pub mod migrations;
 mod performed;
-mod pool;
+pub(crate) mod pool;
 mod progress;
+pub mod registry;
 mod resources;
 mod sessions;
 mod statements;
@@ -76,6 +77,17 @@ pub enum Store {
     /// A server, shared by instances.
     Postgres(PgPool),
 }
+
+/// Declares the statements of a module. A test lets both databases explain each of them, and sees
+/// that no SQL stands elsewhere.
+macro_rules! sql {
+    ($($(#[$about:meta])* $sight:vis const $name:ident: &str = $text:expr;)+) => {
+        $($(#[$about])* $sight const $name: &str = $text;)+
+        /// All of this module.
+        pub(super) const STATEMENTS: &[&str] = &[$($name),+];
+    };
+}
+use sql;
 
 /// Runs an expression with the pool that is there. Both arms are the same text but different types.
 macro_rules! on_pool {

@@ -4,12 +4,9 @@
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
-use super::statements::owned;
-use super::{Store, StoreError, on_pool};
+use super::{Store, StoreError, on_pool, sql};
 use crate::domain::execution::{SUITE_EXECUTION, TEST_EXECUTION};
 use crate::domain::resource::Resource;
-use crate::domain::suite::SUITE;
-use crate::domain::test::TEST;
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::UserId;
 
@@ -35,85 +32,49 @@ impl Executed {
         }
     }
 
-    /// Adds, at `$4`, the execution `$1` of what `$2` names, if that is the user's `$3` and, where
-    /// it is an execution, over.
-    fn insert(self, origin: Origin) -> String {
-        let execution = self.resource();
-        let (table, of, owner) = match (self, origin) {
-            (_, Origin::Execution(_)) => (execution.table, execution.parent_column, execution),
-            (Self::Test, Origin::Definition(_)) => (TEST.table, "id", &TEST),
-            (Self::Suite, Origin::Definition(_)) => (SUITE.table, "id", &SUITE),
-        };
-        let (more, over) = (
-            if self == Self::Test { "steps, timeout_seconds, " } else { "" },
-            match origin {
-                Origin::Definition(_) => "",
-                Origin::Execution(_) => " AND status NOT IN ('queued', 'running')",
-            },
-        );
-        format!(
-            "INSERT INTO {} (id, {}, {more}status, results, version, created_at, updated_at) \
-             SELECT $1, {of}, {more}'queued', '{{}}', 1, $4, $4 \
-             FROM {table} WHERE id = $2{over} AND {}",
-            execution.table,
-            execution.parent_column,
-            owned(owner, 3),
-        )
-    }
-
     /// Adds the job `$1` of the execution `$2`, to be run from `$3` on.
     const fn enqueue(self) -> &'static str {
         match self {
-            Self::Test => {
-                "INSERT INTO jobs (id, kind, test_execution_id, payload, state, attempts, run_at, \
-                 created_at) VALUES ($1, 'test', $2, '{}', 'queued', 0, $3, $3)"
-            }
-            Self::Suite => {
-                "INSERT INTO jobs (id, kind, suite_execution_id, payload, state, attempts, run_at, \
-                 created_at) VALUES ($1, 'suite', $2, '{}', 'queued', 0, $3, $3)"
-            }
+            Self::Test => ENQUEUE_TEST,
+            Self::Suite => ENQUEUE_SUITE,
         }
-    }
-
-    /// Ends, at `$3`, the execution `$1` of the user `$2` that is not over.
-    fn cancel(self) -> String {
-        format!(
-            "UPDATE {table} SET status = 'cancelled', version = version + 1, \
-             updated_at = CASE WHEN $3 > updated_at THEN $3 ELSE updated_at END, \
-             finished_at = CASE WHEN started_at > $3 THEN started_at ELSE $3 END \
-             WHERE id = $1 AND status IN ('queued', 'running') AND {owned}",
-            table = self.resource().table,
-            owned = owned(self.resource(), 2),
-        )
     }
 
     /// Ends, at `$2`, the job of the execution `$1`.
     const fn cancel_job(self) -> &'static str {
         match self {
-            Self::Test => {
-                "UPDATE jobs SET state = 'cancelled', finished_at = $2 \
-                 WHERE test_execution_id = $1 AND state IN ('queued', 'running')"
-            }
-            Self::Suite => {
-                "UPDATE jobs SET state = 'cancelled', finished_at = $2 \
-                 WHERE suite_execution_id = $1 AND state IN ('queued', 'running')"
-            }
+            Self::Test => CANCEL_TEST_JOB,
+            Self::Suite => CANCEL_SUITE_JOB,
         }
     }
 }
 
-/// Ends, at `$2`, the executions of the tests of the suite execution `$1`.
-const CANCEL_MEMBERS: &str = "\
-    UPDATE test_executions SET status = 'cancelled', version = version + 1, \
-    updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END, \
-    finished_at = CASE WHEN started_at > $2 THEN started_at ELSE $2 END \
-    WHERE suite_execution_id = $1 AND status IN ('queued', 'running')";
-const FORGET_KEYS: &str = "DELETE FROM idempotency_keys WHERE user_id = $1 AND created_at < $2";
-const REMEMBER_KEY: &str = "\
-    INSERT INTO idempotency_keys (user_id, key, target, execution_id, created_at) \
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id, key) DO NOTHING";
-const RECALL_KEY: &str =
-    "SELECT target, execution_id FROM idempotency_keys WHERE user_id = $1 AND key = $2";
+sql! {
+    const ENQUEUE_TEST: &str = "\
+        INSERT INTO jobs (id, kind, test_execution_id, payload, state, attempts, run_at, \
+        created_at) VALUES ($1, 'test', $2, '{}', 'queued', 0, $3, $3)";
+    const ENQUEUE_SUITE: &str = "\
+        INSERT INTO jobs (id, kind, suite_execution_id, payload, state, attempts, run_at, \
+        created_at) VALUES ($1, 'suite', $2, '{}', 'queued', 0, $3, $3)";
+    const CANCEL_TEST_JOB: &str = "\
+        UPDATE jobs SET state = 'cancelled', finished_at = $2 \
+        WHERE test_execution_id = $1 AND state IN ('queued', 'running')";
+    const CANCEL_SUITE_JOB: &str = "\
+        UPDATE jobs SET state = 'cancelled', finished_at = $2 \
+        WHERE suite_execution_id = $1 AND state IN ('queued', 'running')";
+    /// Ends, at `$2`, the executions of the tests of the suite execution `$1`.
+    const CANCEL_MEMBERS: &str = "\
+        UPDATE test_executions SET status = 'cancelled', version = version + 1, \
+        updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END, \
+        finished_at = CASE WHEN started_at > $2 THEN started_at ELSE $2 END \
+        WHERE suite_execution_id = $1 AND status IN ('queued', 'running')";
+    const FORGET_KEYS: &str = "DELETE FROM idempotency_keys WHERE user_id = $1 AND created_at < $2";
+    const REMEMBER_KEY: &str = "\
+        INSERT INTO idempotency_keys (user_id, key, target, execution_id, created_at) \
+        VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id, key) DO NOTHING";
+    const RECALL_KEY: &str =
+        "SELECT target, execution_id FROM idempotency_keys WHERE user_id = $1 AND key = $2";
+}
 
 /// What an execution is made from; each names it by its key.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 //! a long one; who calls repeats it until there is nothing left.
 
 use super::executions::KEY_SECONDS;
-use super::{Store, StoreError, on_pool};
+use super::{Store, StoreError, on_pool, sql};
 use crate::domain::timestamp::Timestamp;
 
 /// Most rows of one kind that one pass forgets; the statements repeat it, because a planner that
@@ -15,19 +15,21 @@ const BATCH: u64 = 500;
 /// execution, which is the user's, stays.
 const JOB_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// Sessions that ended by `$1`; their refresh tokens go with them.
-const SESSIONS: &str = "\
-    DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
-    WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)";
-const KEYS: &str = "\
-    DELETE FROM idempotency_keys WHERE (user_id, key) IN (SELECT user_id, key \
-    FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT 500)";
-const FINISHED_JOBS: &str = "\
-    DELETE FROM jobs WHERE id IN (SELECT id FROM jobs \
-    WHERE state = 'finished' AND run_at <= $1 ORDER BY run_at LIMIT 500)";
-const CANCELLED_JOBS: &str = "\
-    DELETE FROM jobs WHERE id IN (SELECT id FROM jobs \
-    WHERE state = 'cancelled' AND run_at <= $1 ORDER BY run_at LIMIT 500)";
+sql! {
+    /// Sessions that ended by `$1`; their refresh tokens go with them.
+    const SESSIONS: &str = "\
+        DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
+        WHERE expires_at <= $1 ORDER BY expires_at LIMIT 500)";
+    const KEYS: &str = "\
+        DELETE FROM idempotency_keys WHERE (user_id, key) IN (SELECT user_id, key \
+        FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT 500)";
+    const FINISHED_JOBS: &str = "\
+        DELETE FROM jobs WHERE id IN (SELECT id FROM jobs \
+        WHERE state = 'finished' AND run_at <= $1 ORDER BY run_at LIMIT 500)";
+    const CANCELLED_JOBS: &str = "\
+        DELETE FROM jobs WHERE id IN (SELECT id FROM jobs \
+        WHERE state = 'cancelled' AND run_at <= $1 ORDER BY run_at LIMIT 500)";
+}
 
 impl Store {
     /// Forgets one batch of everything that had its time before `now`; says whether there is more.

@@ -11,7 +11,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Store, StoreError, on_pool};
+use super::{Store, StoreError, on_pool, sql};
 use crate::domain::timestamp::Timestamp;
 
 /// One taking of a job, by one worker. Never the same twice.
@@ -106,21 +106,6 @@ macro_rules! end_of {
     };
 }
 
-pub(super) const END_TEST: &str = end_of!("test_executions");
-const END_SUITE: &str = end_of!("test_suite_executions");
-
-/// What a suite did not come to, once it is over.
-const CANCEL_REST: &str = "UPDATE test_executions SET status = 'cancelled', \
-                           version = version + 1, \
-                           finished_at = CASE WHEN $2 > started_at THEN $2 \
-                           ELSE COALESCE(started_at, updated_at) END, \
-                           updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END \
-                           WHERE suite_execution_id = $1 AND status IN ('queued', 'running')";
-
-/// True while job `$1` is held under lease `$2`. The row stays locked for the transaction.
-pub(super) const HOLD: &str = "UPDATE jobs SET locked_by = $2 \
-                    WHERE id = $1 AND locked_by = $2 AND state = 'running'";
-
 macro_rules! take {
     ($lock:literal) => {
         concat!(
@@ -131,6 +116,48 @@ macro_rules! take {
             ") RETURNING id, test_execution_id, suite_execution_id, attempts"
         )
     };
+}
+
+sql! {
+    pub(super) const END_TEST: &str = end_of!("test_executions");
+    const END_SUITE: &str = end_of!("test_suite_executions");
+    /// What a suite did not come to, once it is over.
+    const CANCEL_REST: &str = "\
+        UPDATE test_executions SET status = 'cancelled', \
+        version = version + 1, \
+        finished_at = CASE WHEN $2 > started_at THEN $2 \
+        ELSE COALESCE(started_at, updated_at) END, \
+        updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END \
+        WHERE suite_execution_id = $1 AND status IN ('queued', 'running')";
+    /// True while job `$1` is held under lease `$2`. The row stays locked for the transaction.
+    pub(super) const HOLD: &str = "\
+        UPDATE jobs SET locked_by = $2 \
+        WHERE id = $1 AND locked_by = $2 AND state = 'running'";
+    const TAKE: &str = take!("");
+    /// As above; PostgreSQL passes over what another worker is taking at this moment.
+    const TAKE_UNLOCKED: &str = take!(" FOR UPDATE SKIP LOCKED");
+    const DUE: &str =
+        "SELECT id FROM jobs WHERE state = $1 AND run_at <= $2 ORDER BY run_at, id LIMIT 1";
+    const TAKE_THIS: &str = "\
+        UPDATE jobs SET state = 'running', attempts = attempts + 1, \
+        run_at = $3, locked_until = $3, locked_by = $4 WHERE id = $1 \
+        AND (state = 'queued' OR (state = 'running' AND run_at <= $2)) \
+        RETURNING id, test_execution_id, suite_execution_id, attempts";
+    const HELD: &str = "SELECT 1 FROM jobs WHERE id = $1 AND state IN ('queued', 'running')";
+    const COUNT: &str = "\
+        SELECT count(*) FROM \
+        (SELECT 1 FROM jobs WHERE state = $1 LIMIT 10000) AS counted";
+    const EXTEND: &str = "\
+        UPDATE jobs SET run_at = $3, locked_until = $3 \
+        WHERE id = $1 AND locked_by = $2 AND state = 'running'";
+    const RELEASE: &str = "\
+        UPDATE jobs SET state = 'queued', attempts = attempts - 1, \
+        run_at = $3, locked_until = NULL, locked_by = NULL \
+        WHERE id = $1 AND locked_by = $2 AND state = 'running'";
+    const END: &str = "\
+        UPDATE jobs SET state = 'finished', failure = $3, finished_at = $4, \
+        locked_until = NULL, locked_by = NULL \
+        WHERE id = $1 AND locked_by = $2 AND state = 'running'";
 }
 
 impl Store {
@@ -145,8 +172,6 @@ impl Store {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Option<Job>, StoreError> {
-        const DUE: &str =
-            "SELECT id FROM jobs WHERE state = $1 AND run_at <= $2 ORDER BY run_at, id LIMIT 1";
         for state in ["running", "queued"] {
             // Looking first costs no write lock, of which SQLite has one.
             let due = on_pool!(self, pool => sqlx::query_scalar::<_, Uuid>(DUE)
@@ -156,12 +181,11 @@ impl Store {
             }
             let taken: Option<Job> = match self {
                 Self::Sqlite(pool) => {
-                    let take = sqlx::query_as(take!("")).bind(state).bind(now).bind(until);
+                    let take = sqlx::query_as(TAKE).bind(state).bind(now).bind(until);
                     take.bind(&lease.0).fetch_optional(pool).await?
                 }
                 Self::Postgres(pool) => {
-                    const TAKE: &str = take!(" FOR UPDATE SKIP LOCKED");
-                    let take = sqlx::query_as(TAKE).bind(state).bind(now).bind(until);
+                    let take = sqlx::query_as(TAKE_UNLOCKED).bind(state).bind(now).bind(until);
                     take.bind(&lease.0).fetch_optional(pool).await?
                 }
             };
@@ -183,12 +207,7 @@ impl Store {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Taking, StoreError> {
-        const TAKE: &str = "UPDATE jobs SET state = 'running', attempts = attempts + 1, \
-                            run_at = $3, locked_until = $3, locked_by = $4 WHERE id = $1 \
-                            AND (state = 'queued' OR (state = 'running' AND run_at <= $2)) \
-                            RETURNING id, test_execution_id, suite_execution_id, attempts";
-        const HELD: &str = "SELECT 1 FROM jobs WHERE id = $1 AND state IN ('queued', 'running')";
-        let taken = on_pool!(self, pool => sqlx::query_as(TAKE)
+        let taken = on_pool!(self, pool => sqlx::query_as(TAKE_THIS)
             .bind(id).bind(now).bind(until).bind(&lease.0).fetch_optional(pool).await)?;
         if let Some(job) = taken {
             return Ok(Taking::Taken(job));
@@ -203,10 +222,8 @@ impl Store {
     /// # Errors
     /// A failure of the database.
     pub async fn depth(&self) -> Result<Depth, StoreError> {
-        const SQL: &str = "SELECT count(*) FROM \
-                           (SELECT 1 FROM jobs WHERE state = $1 LIMIT 10000) AS counted";
         let count = async |state| {
-            on_pool!(self, pool => sqlx::query_scalar(SQL)
+            on_pool!(self, pool => sqlx::query_scalar(COUNT)
             .bind(state).fetch_one(pool).await)
         };
         Ok(Depth { queued: count("queued").await?, running: count("running").await? })
@@ -222,9 +239,7 @@ impl Store {
         lease: &Lease,
         until: Timestamp,
     ) -> Result<bool, StoreError> {
-        const SQL: &str = "UPDATE jobs SET run_at = $3, locked_until = $3 \
-                           WHERE id = $1 AND locked_by = $2 AND state = 'running'";
-        let held = on_pool!(self, pool => sqlx::query(SQL)
+        let held = on_pool!(self, pool => sqlx::query(EXTEND)
             .bind(job.id).bind(&lease.0).bind(until)
             .execute(pool).await.map(|done| done.rows_affected()))?;
         Ok(held > 0)
@@ -240,10 +255,7 @@ impl Store {
         lease: &Lease,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        const SQL: &str = "UPDATE jobs SET state = 'queued', attempts = attempts - 1, \
-                           run_at = $3, locked_until = NULL, locked_by = NULL \
-                           WHERE id = $1 AND locked_by = $2 AND state = 'running'";
-        Ok(on_pool!(self, pool => sqlx::query(SQL)
+        Ok(on_pool!(self, pool => sqlx::query(RELEASE)
             .bind(job.id).bind(&lease.0).bind(now).execute(pool).await.map(drop))?)
     }
 
@@ -257,9 +269,6 @@ impl Store {
         outcome: &Outcome,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        const END: &str = "UPDATE jobs SET state = 'finished', failure = $3, finished_at = $4, \
-                           locked_until = NULL, locked_by = NULL \
-                           WHERE id = $1 AND locked_by = $2 AND state = 'running'";
         let Some((table, id)) = job.execution() else { return Ok(()) };
         let (status, failure) = outcome.columns();
         let results = self.results(table, id).await?;

@@ -3,16 +3,18 @@
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Store, StoreError, on_pool};
+use super::{Store, StoreError, on_pool, sql};
 
-const LIST: &str = "SELECT test_id FROM test_suite_tests WHERE suite_id = $1 ORDER BY position";
-const CLEAR: &str = "DELETE FROM test_suite_tests WHERE suite_id = $1";
-/// A test counts only where it is of the suite's project.
-const ADD: &str = "\
-    INSERT INTO test_suite_tests (suite_id, test_id, position) \
-    SELECT test_suites.id, tests.id, $3 FROM test_suites \
-    JOIN tests ON tests.project_id = test_suites.project_id \
-    WHERE test_suites.id = $1 AND tests.id = $2";
+sql! {
+    const LIST: &str = "SELECT test_id FROM test_suite_tests WHERE suite_id = $1 ORDER BY position";
+    const CLEAR: &str = "DELETE FROM test_suite_tests WHERE suite_id = $1";
+    /// A test counts only where it is of the suite's project.
+    const ADD: &str = "\
+        INSERT INTO test_suite_tests (suite_id, test_id, position) \
+        SELECT test_suites.id, tests.id, $3 FROM test_suites \
+        JOIN tests ON tests.project_id = test_suites.project_id \
+        WHERE test_suites.id = $1 AND tests.id = $2";
+}
 
 impl Store {
     /// The tests of a suite, in order. The caller has asked for its owner.

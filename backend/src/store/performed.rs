@@ -4,7 +4,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::jobs::{END_TEST, HOLD, Table};
-use super::{Job, Lease, Outcome, Store, StoreError, on_pool};
+use super::{Job, Lease, Outcome, Store, StoreError, on_pool, sql};
 use crate::browser::StepResult;
 use crate::domain::step::{Step, Steps};
 use crate::domain::timestamp::Timestamp;
@@ -21,6 +21,46 @@ pub struct Work {
     pub timeout_seconds: i32,
 }
 
+sql! {
+    const BEGIN_SUITE: &str = "\
+        UPDATE test_suite_executions SET status = 'running', \
+        version = version + 1, started_at = COALESCE(started_at, $2), \
+        updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END \
+        WHERE id = $1 AND status IN ('queued', 'running') \
+        RETURNING suite_id";
+    const MEMBERS: &str = "\
+        SELECT test_id FROM test_suite_tests WHERE suite_id = $1 \
+        ORDER BY position";
+    /// Keys of version 7 sort as they were made: in the suite's order.
+    const BEGUN: &str = "\
+        SELECT id FROM test_executions WHERE suite_execution_id = $1 \
+        ORDER BY id LIMIT $2";
+    const ADD: &str = "\
+        INSERT INTO test_executions (id, test_id, suite_execution_id, status, \
+        steps, timeout_seconds, results, version, created_at, updated_at) \
+        SELECT $1, id, $3, 'queued', steps, timeout_seconds, '{}', 1, $4, $4 \
+        FROM tests WHERE id = $2";
+    const BEGIN: &str = "\
+        UPDATE test_executions SET status = 'running', \
+        version = version + 1, started_at = COALESCE(started_at, $2), \
+        updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END \
+        WHERE id = $1 AND status IN ('queued', 'running') \
+        RETURNING steps, timeout_seconds";
+    const CLEAR: &str = "DELETE FROM execution_steps WHERE execution_id = $1";
+    const RECORD: &str = "\
+        INSERT INTO execution_steps (execution_id, position, action, status, \
+        started_at, duration_ms, message, screenshot) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    const UNPASSED: &str = "\
+        SELECT count(*) FROM test_executions \
+        WHERE suite_execution_id = $1 AND status <> 'passed'";
+    const OF_TEST: &str =
+        "SELECT status, count(*) FROM execution_steps WHERE execution_id = $1 GROUP BY status";
+    const OF_SUITE: &str = "\
+        SELECT status, count(*) FROM test_executions \
+        WHERE suite_execution_id = $1 GROUP BY status";
+}
+
 impl Store {
     /// The suite of a job begins, with an execution for each of its tests; they come back in the
     /// suite's order. An attempt after the first finds those that are there already.
@@ -33,24 +73,10 @@ impl Store {
         id: Uuid,
         now: Timestamp,
     ) -> Result<Vec<Uuid>, StoreError> {
-        const BEGIN: &str = "UPDATE test_suite_executions SET status = 'running', \
-                             version = version + 1, started_at = COALESCE(started_at, $2), \
-                             updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END \
-                             WHERE id = $1 AND status IN ('queued', 'running') \
-                             RETURNING suite_id";
-        const MEMBERS: &str = "SELECT test_id FROM test_suite_tests WHERE suite_id = $1 \
-                               ORDER BY position";
-        // Keys of version 7 sort as they were made: in the suite's order.
-        const BEGUN: &str = "SELECT id FROM test_executions WHERE suite_execution_id = $1 \
-                             ORDER BY id LIMIT $2";
-        const ADD: &str = "INSERT INTO test_executions (id, test_id, suite_execution_id, status, \
-                           steps, timeout_seconds, results, version, created_at, updated_at) \
-                           SELECT $1, id, $3, 'queued', steps, timeout_seconds, '{}', 1, $4, $4 \
-                           FROM tests WHERE id = $2";
         on_pool!(self, pool => {
             let mut all = pool.begin().await?;
             let held = sqlx::query(HOLD).bind(job.id).bind(&lease.0).execute(&mut *all).await?;
-            let begun = sqlx::query_scalar(BEGIN).bind(id).bind(now);
+            let begun = sqlx::query_scalar(BEGIN_SUITE).bind(id).bind(now);
             let suite: Option<Uuid> = begun.fetch_optional(&mut *all).await?;
             let Some(suite) = suite.filter(|_| held.rows_affected() > 0) else {
                 return Ok(Vec::new());
@@ -84,12 +110,6 @@ impl Store {
         id: Uuid,
         now: Timestamp,
     ) -> Result<Option<Work>, StoreError> {
-        const BEGIN: &str = "UPDATE test_executions SET status = 'running', \
-                             version = version + 1, started_at = COALESCE(started_at, $2), \
-                             updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END \
-                             WHERE id = $1 AND status IN ('queued', 'running') \
-                             RETURNING steps, timeout_seconds";
-        const CLEAR: &str = "DELETE FROM execution_steps WHERE execution_id = $1";
         let begun: Option<(Json<Steps>, i32)> = on_pool!(self, pool => {
             let mut all = pool.begin().await?;
             let held = sqlx::query(HOLD).bind(job.id).bind(&lease.0).execute(&mut *all).await?;
@@ -116,9 +136,6 @@ impl Store {
         step: &Step,
         result: &StepResult,
     ) -> Result<bool, StoreError> {
-        const SQL: &str = "INSERT INTO execution_steps (execution_id, position, action, status, \
-                           started_at, duration_ms, message, screenshot) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         let position = i32::try_from(result.index).unwrap_or(i32::MAX);
         let duration = i64::try_from(result.duration.as_millis()).unwrap_or(i64::MAX);
         let status = if result.failure.is_some() { "failed" } else { "passed" };
@@ -128,7 +145,7 @@ impl Store {
             if held.rows_affected() == 0 {
                 return Ok(false);
             }
-            sqlx::query(SQL)
+            sqlx::query(RECORD)
                 .bind(execution).bind(position).bind(step.action()).bind(status)
                 .bind(result.started_at).bind(duration)
                 .bind(&result.failure).bind(&result.picture)
@@ -170,9 +187,7 @@ impl Store {
     /// # Errors
     /// A failure of the database.
     pub async fn unpassed(&self, suite: Uuid) -> Result<i64, StoreError> {
-        const SQL: &str = "SELECT count(*) FROM test_executions \
-                           WHERE suite_execution_id = $1 AND status <> 'passed'";
-        Ok(on_pool!(self, pool => sqlx::query_scalar(SQL).bind(suite).fetch_one(pool).await)?)
+        Ok(on_pool!(self, pool => sqlx::query_scalar(UNPASSED).bind(suite).fetch_one(pool).await)?)
     }
 
     /// How many parts of an execution passed and failed.
@@ -181,10 +196,6 @@ impl Store {
         table: Table,
         id: Uuid,
     ) -> Result<Json<serde_json::Value>, StoreError> {
-        const OF_TEST: &str =
-            "SELECT status, count(*) FROM execution_steps WHERE execution_id = $1 GROUP BY status";
-        const OF_SUITE: &str = "SELECT status, count(*) FROM test_executions \
-                                WHERE suite_execution_id = $1 GROUP BY status";
         let sql = match table {
             Table::Test => OF_TEST,
             Table::Suite => OF_SUITE,

@@ -95,7 +95,7 @@ pub(super) fn make_folder(options: &SqliteConnectOptions) -> Result<(), StoreErr
 }
 
 /// The settings that every SQLite connection has.
-pub(super) fn sqlite_options(
+pub(crate) fn sqlite_options(
     options: &SqliteConnectOptions,
 ) -> Result<SqliteConnectOptions, StoreError> {
     make_folder(options)?;
@@ -111,7 +111,7 @@ pub(super) fn sqlite_options(
 }
 
 /// Opens one connection.
-pub(super) async fn connect<C: Connection>(options: &C::Options) -> Result<C, StoreError> {
+pub(crate) async fn connect<C: Connection>(options: &C::Options) -> Result<C, StoreError> {
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, C::connect_with(options))
         .await
         .map_err(|_elapsed| sqlx::Error::PoolTimedOut)??;

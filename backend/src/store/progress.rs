@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Store, StoreError, on_pool};
+use super::{Store, StoreError, on_pool, sql};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::UserId;
 
@@ -56,6 +56,18 @@ macro_rules! owned {
     };
 }
 
+sql! {
+    const STANDING: &str = owned!("SELECT e.status, e.failure");
+    const STEPS_AFTER: &str = "\
+        SELECT position, action, status, started_at, duration_ms, message, \
+        screenshot IS NOT NULL AS has_screenshot FROM execution_steps \
+        WHERE execution_id = $1 AND position > $2 ORDER BY position LIMIT 100";
+    const SCREENSHOT: &str = owned!(
+            "SELECT (SELECT s.screenshot FROM execution_steps AS s \
+        WHERE s.execution_id = e.id AND s.position = $3)"
+        );
+}
+
 impl Store {
     /// How an execution of `owner` stands.
     ///
@@ -66,8 +78,7 @@ impl Store {
         owner: UserId,
         execution: Uuid,
     ) -> Result<Option<Standing>, StoreError> {
-        const SQL: &str = owned!("SELECT e.status, e.failure");
-        Ok(on_pool!(self, pool => sqlx::query_as(SQL)
+        Ok(on_pool!(self, pool => sqlx::query_as(STANDING)
             .bind(execution).bind(owner).fetch_optional(pool).await)?)
     }
 
@@ -81,10 +92,7 @@ impl Store {
         execution: Uuid,
         position: i32,
     ) -> Result<Vec<StepProgress>, StoreError> {
-        const SQL: &str = "SELECT position, action, status, started_at, duration_ms, message, \
-                           screenshot IS NOT NULL AS has_screenshot FROM execution_steps \
-                           WHERE execution_id = $1 AND position > $2 ORDER BY position LIMIT 100";
-        Ok(on_pool!(self, pool => sqlx::query_as(SQL)
+        Ok(on_pool!(self, pool => sqlx::query_as(STEPS_AFTER)
             .bind(execution).bind(position).fetch_all(pool).await)?)
     }
 
@@ -98,11 +106,7 @@ impl Store {
         execution: Uuid,
         position: i32,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        const SQL: &str = owned!(
-            "SELECT (SELECT s.screenshot FROM execution_steps AS s \
-             WHERE s.execution_id = e.id AND s.position = $3)"
-        );
-        let found: Option<Option<Vec<u8>>> = on_pool!(self, pool => sqlx::query_scalar(SQL)
+        let found: Option<Option<Vec<u8>>> = on_pool!(self, pool => sqlx::query_scalar(SCREENSHOT)
             .bind(execution).bind(owner).bind(position).fetch_optional(pool).await)?;
         Ok(found.flatten())
     }

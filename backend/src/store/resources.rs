@@ -8,7 +8,7 @@ use sqlx::error::ErrorKind;
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
-use super::statements::Statements;
+use super::statements::{Statements, of_project};
 use super::{Store, StoreError, on_pool};
 use crate::domain::resource::{Field, Record, Resource};
 use crate::domain::timestamp::Timestamp;
@@ -109,7 +109,7 @@ impl Store {
         project: Uuid,
         id: Uuid,
     ) -> Result<bool, StoreError> {
-        let sql = format!("SELECT 1 FROM {table} WHERE id = $1 AND project_id = $2");
+        let sql = of_project(table);
         let found = on_pool!(self, pool => sqlx::query(AssertSqlSafe(sql))
             .bind(id)
             .bind(project)

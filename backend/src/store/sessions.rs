@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Credentials, Store, StoreError, on_pool};
+use super::{Credentials, Store, StoreError, on_pool, sql};
 use crate::domain::password::PasswordHash;
 use crate::domain::session::{RefreshHash, end};
 use crate::domain::timestamp::Timestamp;
@@ -12,31 +12,33 @@ use crate::domain::user::{User, UserId};
 /// Sessions that a user may have; opening one more ends the oldest.
 const SESSIONS_MAX: i64 = 20;
 
-const CLEAR_EXPIRED: &str = "DELETE FROM sessions WHERE user_id = $1 AND expires_at <= $2";
-const CLEAR_OLDEST: &str = "\
-    DELETE FROM sessions WHERE user_id = $1 AND id IN (SELECT id FROM sessions \
-    WHERE user_id = $1 ORDER BY id DESC LIMIT 1000 OFFSET $2)";
-const OPEN: &str =
-    "INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)";
-const ADD_TOKEN: &str =
-    "INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES ($1, $2, $3)";
-const USE_TOKEN: &str = "\
-    UPDATE refresh_tokens SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL \
-    AND EXISTS (SELECT 1 FROM sessions WHERE sessions.id = refresh_tokens.session_id \
-    AND sessions.revoked_at IS NULL AND sessions.expires_at > $2) RETURNING session_id";
-const USER_OF_SESSION: &str = "\
-    SELECT users.id, users.email, users.name, users.created_at FROM sessions \
-    JOIN users ON users.id = sessions.user_id WHERE sessions.id = $1";
-const REVOKE: &str = "\
-    UPDATE sessions SET revoked_at = $2 WHERE revoked_at IS NULL \
-    AND id = (SELECT session_id FROM refresh_tokens WHERE token_hash = $1)";
-const REVOKE_ALL: &str =
-    "UPDATE sessions SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
-const CREDENTIALS: &str =
-    "SELECT id, email, name, created_at, password_hash FROM users WHERE id = $1";
-/// Only over the hash that was verified: of two changes at once, one wins.
-const CHANGE_PASSWORD: &str =
-    "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
+sql! {
+    const CLEAR_EXPIRED: &str = "DELETE FROM sessions WHERE user_id = $1 AND expires_at <= $2";
+    const CLEAR_OLDEST: &str = "\
+        DELETE FROM sessions WHERE user_id = $1 AND id IN (SELECT id FROM sessions \
+        WHERE user_id = $1 ORDER BY id DESC LIMIT 1000 OFFSET $2)";
+    const OPEN: &str =
+        "INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)";
+    const ADD_TOKEN: &str =
+        "INSERT INTO refresh_tokens (token_hash, session_id, created_at) VALUES ($1, $2, $3)";
+    const USE_TOKEN: &str = "\
+        UPDATE refresh_tokens SET used_at = $2 WHERE token_hash = $1 AND used_at IS NULL \
+        AND EXISTS (SELECT 1 FROM sessions WHERE sessions.id = refresh_tokens.session_id \
+        AND sessions.revoked_at IS NULL AND sessions.expires_at > $2) RETURNING session_id";
+    const USER_OF_SESSION: &str = "\
+        SELECT users.id, users.email, users.name, users.created_at FROM sessions \
+        JOIN users ON users.id = sessions.user_id WHERE sessions.id = $1";
+    const REVOKE: &str = "\
+        UPDATE sessions SET revoked_at = $2 WHERE revoked_at IS NULL \
+        AND id = (SELECT session_id FROM refresh_tokens WHERE token_hash = $1)";
+    const REVOKE_ALL: &str =
+        "UPDATE sessions SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
+    const CREDENTIALS: &str =
+        "SELECT id, email, name, created_at, password_hash FROM users WHERE id = $1";
+    /// Only over the hash that was verified: of two changes at once, one wins.
+    const CHANGE_PASSWORD: &str =
+        "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
+}
 
 impl Store {
     /// Opens a session of `user` whose first token has this hash.

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use super::resources::Page;
+use super::{Executed, Origin};
 use crate::domain::resource::Resource;
+use crate::domain::suite::SUITE;
+use crate::domain::test::TEST;
 
 /// The statements on one resource.
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl Statements {
     #[must_use]
     pub fn delete(&self) -> String {
         format!(
-            "DELETE FROM {} WHERE id = $1 AND ($3 IS NULL OR version = $3) AND {}",
+            "DELETE FROM {} WHERE id = $1 AND (version = $3 OR $3 IS NULL) AND {}",
             self.0.table,
             owned(self.0, 2)
         )
@@ -106,6 +109,51 @@ impl Statements {
         }
         sql
     }
+}
+
+impl Executed {
+    /// Adds, at `$4`, the execution `$1` of what `$2` names, if that is the user's `$3` and, where
+    /// it is an execution, over.
+    pub(super) fn insert(self, origin: Origin) -> String {
+        let execution = self.resource();
+        let (table, of, owner) = match (self, origin) {
+            (_, Origin::Execution(_)) => (execution.table, execution.parent_column, execution),
+            (Self::Test, Origin::Definition(_)) => (TEST.table, "id", &TEST),
+            (Self::Suite, Origin::Definition(_)) => (SUITE.table, "id", &SUITE),
+        };
+        let (more, over) = (
+            if self == Self::Test { "steps, timeout_seconds, " } else { "" },
+            match origin {
+                Origin::Definition(_) => "",
+                Origin::Execution(_) => " AND status NOT IN ('queued', 'running')",
+            },
+        );
+        format!(
+            "INSERT INTO {} (id, {}, {more}status, results, version, created_at, updated_at) \
+             SELECT $1, {of}, {more}'queued', '{{}}', 1, $4, $4 \
+             FROM {table} WHERE id = $2{over} AND {}",
+            execution.table,
+            execution.parent_column,
+            owned(owner, 3),
+        )
+    }
+
+    /// Ends, at `$3`, the execution `$1` of the user `$2` that is not over.
+    pub(super) fn cancel(self) -> String {
+        format!(
+            "UPDATE {table} SET status = 'cancelled', version = version + 1, \
+             updated_at = CASE WHEN $3 > updated_at THEN $3 ELSE updated_at END, \
+             finished_at = CASE WHEN started_at > $3 THEN started_at ELSE $3 END \
+             WHERE id = $1 AND status IN ('queued', 'running') AND {owned}",
+            table = self.resource().table,
+            owned = owned(self.resource(), 2),
+        )
+    }
+}
+
+/// Whether the row `$1` of `table` belongs to the project `$2`.
+pub(super) fn of_project(table: &str) -> String {
+    format!("SELECT 1 FROM {table} WHERE id = $1 AND project_id = $2")
 }
 
 /// True of a row of `resource` that belongs, through its parents, to the user at `place`.

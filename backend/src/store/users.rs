@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use sqlx::error::ErrorKind;
 
-use super::{Store, StoreError, on_pool};
+use super::{Store, StoreError, on_pool, sql};
 use crate::domain::password::PasswordHash;
 use crate::domain::user::{Email, User};
 
@@ -17,15 +17,21 @@ pub struct Credentials {
     pub password_hash: PasswordHash,
 }
 
+sql! {
+    const INSERT: &str = "\
+        INSERT INTO users (id, email, name, password_hash, created_at) \
+        VALUES ($1, $2, $3, $4, $5)";
+    const CREDENTIALS: &str =
+        "SELECT id, email, name, created_at, password_hash FROM users WHERE email = $1";
+}
+
 impl Store {
     /// Adds a user.
     ///
     /// # Errors
     /// [`StoreError::EmailTaken`] when another user has the address, or a failure of the database.
     pub async fn insert_user(&self, user: &User, hash: &PasswordHash) -> Result<(), StoreError> {
-        const SQL: &str = "INSERT INTO users (id, email, name, password_hash, created_at) \
-                           VALUES ($1, $2, $3, $4, $5)";
-        on_pool!(self, pool => sqlx::query(SQL)
+        on_pool!(self, pool => sqlx::query(INSERT)
             .bind(user.id)
             .bind(&user.email)
             .bind(&user.name)
@@ -44,8 +50,7 @@ impl Store {
     /// # Errors
     /// A failure of the database.
     pub async fn credentials(&self, email: &Email) -> Result<Option<Credentials>, StoreError> {
-        const SQL: &str =
-            "SELECT id, email, name, created_at, password_hash FROM users WHERE email = $1";
-        Ok(on_pool!(self, pool => sqlx::query_as(SQL).bind(email).fetch_optional(pool).await)?)
+        Ok(on_pool!(self, pool => sqlx::query_as(CREDENTIALS)
+            .bind(email).fetch_optional(pool).await)?)
     }
 }
