@@ -2,8 +2,8 @@
 //!
 //! Rows are made inside the database by numbering them ([`rows`]): the key, the parent and every
 //! value of row `i` follow from `i`, so that nothing is sent and nothing is random. Running it
-//! again adds only what an interrupted run left out; a database that was seeded with another size is
-//! refused, since parents follow from the size.
+//! again adds only what an interrupted run left out; a database that was seeded with another size
+//! is refused, since parents follow from the size.
 //!
 //! # Shape
 //! For N rows there are N elements and as many executions; a hundredth of that in projects, and

@@ -46,6 +46,9 @@ The project's own commands.
         Measure Gatehouse beside Debian's nginx and HAProxy on one pinned core.
         `cargo xtask bench --help` lists the scenarios.
 
+  cargo xtask bench db [--rows 1000,100000,1000000] [--engines sqlite,postgres]
+        Time the application's queries on both databases, with and without their indexes.
+
   cargo xtask compose-test [--tag TAG]
         Build the images, bring the stack of docker-compose.yml up by the commands of DEPLOYMENT.md,
         and look at it from all sides. Needs root where Docker has to be installed or started.
@@ -102,7 +105,17 @@ fn command(args: &[&str]) -> anyhow::Result<ExitCode> {
             Ok(options) => bench::run(&options),
             Err(fault) => Ok(wrong_usage(&fault.to_string())),
         },
-        ["bench", ..] => Ok(wrong_usage("`bench` takes one subject: `cargo xtask bench proxy`")),
+        ["bench", "db", "-h" | "--help"] => {
+            print!("{}", bench::db::HELP);
+            Ok(ExitCode::SUCCESS)
+        }
+        ["bench", "db", options @ ..] => match bench::db::Options::parse(options) {
+            Ok(options) => bench::db::run(&options),
+            Err(fault) => Ok(wrong_usage(&fault.to_string())),
+        },
+        ["bench", ..] => {
+            Ok(wrong_usage("`bench` takes one subject: `cargo xtask bench proxy`, or `bench db`"))
+        }
         [unknown, ..] => Ok(wrong_usage(&format!("no such command or option: {unknown}"))),
     }
 }

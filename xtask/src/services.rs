@@ -59,6 +59,16 @@ pub(crate) fn start() -> anyhow::Result<Services> {
     Ok(Services { _running: vec![postgres, redis], _scratch: scratch, environment })
 }
 
+/// Starts PostgreSQL alone.
+pub(crate) fn start_postgres_alone() -> anyhow::Result<Services> {
+    let scratch = tempfile::Builder::new().prefix("gatehouse-bench-").tempdir()?;
+    let [port] = port::free()?;
+    let running = vec![start_postgres(scratch.path(), port)?];
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+    let environment = vec![("TEST_DATABASE_URL", url)];
+    Ok(Services { _running: running, _scratch: scratch, environment })
+}
+
 fn start_postgres(scratch: &Path, port: u16) -> anyhow::Result<Running> {
     let user = postgres_user()?;
     if let Some((uid, gid)) = user {

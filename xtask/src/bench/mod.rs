@@ -5,6 +5,7 @@
 //! does so for all of them. What counts is the CPU time of the proxy's process tree: on a small
 //! machine wall-clock time measures the load generator.
 
+pub(crate) mod db;
 mod lab;
 mod load;
 mod proxy;
