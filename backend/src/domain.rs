@@ -24,6 +24,7 @@ pub mod test;
 pub mod text;
 pub mod timestamp;
 pub mod token;
+pub mod url;
 pub mod user;
 pub mod value;
 

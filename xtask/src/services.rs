@@ -18,9 +18,11 @@ use crate::apt::{self, Tool};
 use crate::port;
 use crate::process::{self, Running};
 
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 10] = [
     Tool { program: "initdb", package: "postgresql", service: Some("postgresql") },
     Tool { program: "postgres", package: "postgresql", service: Some("postgresql") },
+    Tool { program: "redis-cli", package: "redis-tools", service: None },
+    Tool { program: "curl", package: "curl", service: None },
     Tool { program: "redis-server", package: "redis-server", service: Some("redis-server") },
     // Started by the tests themselves, one for each execution.
     Tool { program: "chromium", package: "chromium", service: None },

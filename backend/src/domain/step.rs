@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::url;
+
 /// Most steps of one test.
 pub const STEPS_MAX: usize = 100;
 /// Longest `url`, in bytes.
@@ -39,7 +41,7 @@ pub enum Step {
     /// Opens a page and waits until it has loaded.
     Navigate {
         /// Where to, `http` or `https`.
-        #[schema(max_length = 2048, pattern = "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#\\s]")]
+        #[schema(max_length = 2048)]
         url: String,
     },
     /// Clicks an element, as soon as it can be clicked.
@@ -220,9 +222,8 @@ impl Steps {
 fn url_fault(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
     let known = ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    let has_host = !rest.is_empty() && !rest.starts_with(['/', '?', '#']);
     let is_one_word = !url.contains(|c: char| c.is_whitespace() || c.is_control());
-    if known && has_host && is_one_word && url.len() <= URL_MAX {
+    if known && url::has_host(rest) && is_one_word && url.len() <= URL_MAX {
         return None;
     }
     Some(format!(

@@ -4,8 +4,8 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::step::{StepFault, Steps};
-use super::text;
 use super::timestamp::Timestamp;
+use super::{text, url};
 
 /// Longest URL, in bytes; it fits an index entry of PostgreSQL.
 pub const URL_MAX: usize = 2048;
@@ -159,13 +159,15 @@ const fn some_text(text: String) -> Value {
 
 fn read_url(raw: &str) -> Result<String, String> {
     let rest = raw.strip_prefix("https://").or_else(|| raw.strip_prefix("http://"));
-    let has_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['/', '?', '#']));
-    if has_host && raw.len() <= URL_MAX && raw.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if rest.is_some_and(url::has_host)
+        && raw.len() <= URL_MAX
+        && raw.bytes().all(|byte| byte.is_ascii_graphic())
+    {
         Ok(raw.to_owned())
     } else {
         Err(format!(
-            "must be a URL that begins with http:// or https://, in ASCII, of at most {URL_MAX} \
-             bytes"
+            "must be a URL such as https://shop.example/cart, http or https, in ASCII, of at most \
+             {URL_MAX} bytes"
         ))
     }
 }

@@ -10,6 +10,7 @@ use super::page::{LIMIT_DEFAULT, LIMIT_MAX, sorts};
 use super::problem::MEDIA_TYPE;
 use crate::domain::resource::{Field, Presence, Resource};
 use crate::domain::step::STEPS_MAX;
+use crate::domain::url;
 use crate::domain::value::{Kind, URL_MAX};
 use crate::store::Executed;
 
@@ -81,10 +82,17 @@ pub(super) fn describe_execution(document: &mut Json, executed: Executed) {
     document["paths"][retry_path(executed)]["post"] = retry;
 }
 
-/// Adds what is true of all operations: the token's form, and that every other status is a problem.
+/// Adds what is true of all operations: the token's form, and that every other status is a problem;
+/// and what utoipa's attributes cannot say.
 pub(super) fn complete(document: &mut Json) {
     document["components"]["securitySchemes"]["token"] =
         json!({ "type": "http", "scheme": "bearer", "bearerFormat": "JWT" });
+    let schemas = &mut document["components"]["schemas"];
+    schemas["ReplaceMembers"]["properties"]["testIds"]["uniqueItems"] = json!(true);
+    let steps = schemas["Step"]["oneOf"].as_array_mut().into_iter().flatten();
+    for url in steps.filter_map(|step| step.pointer_mut("/properties/url")) {
+        url["pattern"] = json!(url::PATTERN);
+    }
     let problem = json!({
         "description": "What went wrong",
         "content": { MEDIA_TYPE: { "schema": { "$ref": "#/components/schemas/Problem" } } },
@@ -246,9 +254,14 @@ fn property(field: &Field, nullable: bool) -> Json {
 
 fn schema(kind: Kind) -> Json {
     match kind {
+        // Blanks at the ends do not count.
+        Kind::Line(0, max) => json!({
+            "type": "string", "maxLength": max, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+        }),
         Kind::Line(min, max) => json!({
             "type": "string", "minLength": min, "maxLength": max,
-            "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
+            "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f]\
+                        [^\\u0000-\\u001f\\u007f-\\u009f]*$",
         }),
         Kind::Prose(max) => json!({
             "type": "string", "maxLength": max,
@@ -256,7 +269,7 @@ fn schema(kind: Kind) -> Json {
         }),
         Kind::Url => json!({
             "type": "string", "maxLength": URL_MAX,
-            "pattern": "^https?://[!\"$-.0-9:->@-~][!-~]*$",
+            "pattern": url::ASCII_PATTERN,
         }),
         Kind::Choice(words) => json!({ "type": "string", "enum": words }),
         Kind::Flag => json!({ "type": "boolean" }),

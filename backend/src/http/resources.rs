@@ -182,9 +182,10 @@ async fn update(
 ) -> Result<Response, Problem> {
     for _attempt in 0..ATTEMPTS_MAX {
         let found = app.store.read(resource, user, id).await?.ok_or_else(Problem::not_found)?;
-        precondition.check(found.version)?;
         let values = resource.read(body, Some(&found.values)).map_err(invalid)?;
         check_references(resource, app, found.parent, &values).await?;
+        // Last, since it is ignored where the answer would be an error anyway (RFC 9110, 13.2.1).
+        precondition.check(found.version)?;
         let at = (id, found.version);
         let updated = app.store.update(resource, user, at, values, Timestamp::now()).await?;
         if let Some(record) = updated {

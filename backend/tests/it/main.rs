@@ -42,3 +42,4 @@ mod schema;
 mod seed;
 mod serving;
 mod sessions;
+mod through_proxy;
