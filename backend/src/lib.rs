@@ -26,6 +26,16 @@
 //!    ([`domain::password::Hasher::verify`]).
 //! 4. No bytes of a client end in a 500, and no cause of a failure in an answer.
 //! 5. Secrets never appear in a log, an error or `Debug` ([`config::Secret`]).
+//! 6. An accepted job is not lost, whatever is killed: the row that was committed with its
+//!    execution is the queue, and Redis only tells of it ([`queue`]).
+//! 7. No statement reads a growing table from end to end ([`store::registry`]).
+//!
+//! # What runs beside the requests
+//! The worker, unless `WORKER=apart` ([`worker`]), and the sweep, which forgets expired sessions,
+//! idempotency keys and jobs every ten minutes ([`server`]). Every wait has a bound: for a
+//! connection and for a statement ([`store::PoolLimits`]), for a request
+//! ([`http`]), for a turn to hash a password ([`domain::password`]). `/metrics` shows how full each
+//! of them is ([`http::metrics`]).
 
 pub mod browser;
 pub mod cli;

@@ -24,7 +24,6 @@ pub(crate) fn ensure(tools: &[Tool]) -> anyhow::Result<()> {
     }
     let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
     packages.dedup();
-    let is_root = rustix::process::geteuid().is_root();
     if find("apt-get").is_none() {
         let programs: Vec<&str> = missing.iter().map(|tool| tool.program).collect();
         bail!(
@@ -33,19 +32,24 @@ pub(crate) fn ensure(tools: &[Tool]) -> anyhow::Result<()> {
             packages.join(", ")
         );
     }
-    if !is_root {
-        bail!("run this and start again:\n    {}", install_line("sudo ", &packages));
-    }
-    println!("installing {}", packages.join(", "));
-    apt_get(&["update", "--quiet"])?;
-    let options = ["install", "--quiet", "--yes", "--no-install-recommends"];
-    apt_get(&[options.as_slice(), &packages].concat())?;
+    install(&packages)?;
     // The package's own instance is not wanted, and ran on this machine for no one before.
     missing.iter().filter_map(|tool| tool.service).for_each(stop_service);
     match missing.iter().find(|tool| find(tool.program).is_none()) {
         Some(tool) => bail!("{} is not in the package {}", tool.program, tool.package),
         None => Ok(()),
     }
+}
+
+/// Installs packages, or says which command does.
+pub(crate) fn install(packages: &[&str]) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("run this and start again:\n    {}", install_line("sudo ", packages));
+    }
+    println!("installing {}", packages.join(", "));
+    apt_get(&["update", "--quiet"])?;
+    let options = ["install", "--quiet", "--yes", "--no-install-recommends"];
+    apt_get(&[options.as_slice(), packages].concat())
 }
 
 fn install_line(sudo: &str, packages: &[&str]) -> String {

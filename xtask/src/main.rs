@@ -7,6 +7,7 @@
 //! The arguments are read by hand: `cargo xtask` is the first thing a newcomer compiles, so it
 //! has to be there within seconds.
 
+mod api;
 mod apt;
 mod bench;
 mod compose_test;
@@ -39,8 +40,9 @@ The project's own commands.
 
   cargo xtask test [--only STEP]... [-- FILTER...]
         Every check and every test, with a PostgreSQL and a Redis of its own. Steps: tidy, format,
-        clippy, doc, test. All of them run, also after a failure. What stands after `--` goes to
-        the test binaries, and only the step `test` runs.
+        clippy, doc, test, api (schemathesis over the OpenAPI document). All of them run, also
+        after a failure. What stands after `--` goes to the test binaries, and only the step
+        `test` runs.
 
   cargo xtask bench proxy [--reps 3] [--secs 4] [--scenarios A,B] [--proxies A,B] [--json FILE]
         Measure Gatehouse beside Debian's nginx and HAProxy on one pinned core.

@@ -11,7 +11,7 @@ use anyhow::bail;
 use crate::interrupt::Interrupted;
 use crate::process::Running;
 use crate::terminal::{Style, paint};
-use crate::{cargo, services, tidy};
+use crate::{api, cargo, services, tidy};
 
 /// Longer than any step may take: a hanging test must end the run, not the patience of CI.
 const STEP_BOUND: Duration = Duration::from_secs(50 * 60);
@@ -26,11 +26,13 @@ enum Step {
     Clippy,
     Doc,
     Test,
+    Api,
 }
 
 impl Step {
     /// In the order in which they run: the quick ones first.
-    const ALL: [Self; 5] = [Self::Tidy, Self::Format, Self::Clippy, Self::Doc, Self::Test];
+    const ALL: [Self; 6] =
+        [Self::Tidy, Self::Format, Self::Clippy, Self::Doc, Self::Test, Self::Api];
 
     fn name(self) -> &'static str {
         match self {
@@ -39,6 +41,7 @@ impl Step {
             Self::Clippy => "clippy",
             Self::Doc => "doc",
             Self::Test => "test",
+            Self::Api => "api",
         }
     }
 }
@@ -161,6 +164,10 @@ fn perform(step: Step, filter: &[String]) -> anyhow::Result<Tally> {
                 .env("RUSTDOCFLAGS", "-D warnings"),
         )?,
         Step::Test => return run_tests(filter),
+        Step::Api => {
+            api::check(&EVERYTHING)?;
+            return Ok(Tally { passed: 1, failed: 0 });
+        }
     }
     Ok(Tally::default())
 }
@@ -245,7 +252,7 @@ mod tests {
     #[test]
     fn a_wrong_option_names_what_there_is() {
         let fault = Options::parse(&["--only", "lint"]).unwrap_err().to_string();
-        assert!(fault.contains("tidy, format, clippy, doc, test"), "{fault}");
+        assert!(fault.contains("tidy, format, clippy, doc, test, api"), "{fault}");
         assert!(Options::parse(&["--fast"]).is_err());
     }
 }

@@ -107,10 +107,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).into_iter();
     let Some(first) = keys.next() else { return Ok(None) };
     let key = first.to_str().ok().map(str::trim);
-    match key.filter(|key| (1..=KEY_MAX).contains(&key.len()) && keys.next().is_none()) {
+    let is_sound = |key: &&str| {
+        (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match key.filter(is_sound).filter(|_| keys.next().is_none()) {
         Some(key) => Ok(Some(key)),
         None => Err(Problem::new(StatusCode::BAD_REQUEST)
-            .detail("Idempotency-Key must be one line of 1 to 255 visible ASCII characters.")),
+            .detail("Idempotency-Key must come once, with 1 to 255 visible ASCII characters.")),
     }
 }
 

@@ -74,7 +74,7 @@ async fn the_same_key_is_the_same_execution(server: TestServer) {
     assert_eq!(start(&ada, &suite, "key-1").await.status, 422, "another request, the same key");
     let [of_bob, _] = things(&bob).await;
     assert_eq!(start(&bob, &of_bob, "key-1").await.status, 202, "another user's key is another");
-    for wrong in ["", " ", &"x".repeat(256)] {
+    for wrong in ["", " ", "a b", &"x".repeat(256)] {
         assert_eq!(start(&ada, &test, wrong).await.status, 400, "{wrong:?}");
     }
     let all = ada.get(&format!("{test}/executions")).await;
