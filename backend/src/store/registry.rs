@@ -55,10 +55,14 @@ fn of_resource(resource: &'static Resource) -> Vec<String> {
         statements.update(),
         statements.delete(),
     ];
-    all.extend(resource.fields.iter().filter_map(|field| match field.kind {
-        Kind::Key(table) if table != "test_suite_executions" => Some(of_project(table)),
-        _ => None,
-    }));
+    for field in resource.fields {
+        // Clients name no suite execution: it is the program that sets it.
+        if let Kind::Key(table) = field.kind
+            && resource.writable
+        {
+            all.push(of_project(table));
+        }
+    }
     all.extend(pages(resource).iter().map(|page| statements.list(page)));
     all
 }

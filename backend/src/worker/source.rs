@@ -47,9 +47,9 @@ impl Source {
     pub(super) async fn next(&mut self) -> Option<Taken> {
         let taken = match self.queue.clone() {
             Some(queue) if Instant::now() < self.look_at && Instant::now() >= self.silent_until => {
-                self.from_stream(&queue).await
+                self.take_told(&queue).await
             }
-            _ => self.from_table().await,
+            _ => self.take_due().await,
         };
         match taken {
             Ok(taken) => taken,
@@ -61,7 +61,7 @@ impl Source {
         }
     }
 
-    async fn from_stream(&mut self, queue: &Queue) -> Result<Option<Taken>, StoreError> {
+    async fn take_told(&mut self, queue: &Queue) -> Result<Option<Taken>, StoreError> {
         let message = match queue.next(LEASE).await {
             Ok(message) => message,
             Err(error) => {
@@ -84,7 +84,7 @@ impl Source {
         }
     }
 
-    async fn from_table(&mut self) -> Result<Option<Taken>, StoreError> {
+    async fn take_due(&mut self) -> Result<Option<Taken>, StoreError> {
         let (lease, now) = (Lease::unique(), Timestamp::now());
         let taken = self.store.take_job(&lease, now, now.plus_seconds(LEASE_SECONDS)).await?;
         if taken.is_none() {
