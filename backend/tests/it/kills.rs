@@ -170,10 +170,10 @@ async fn command(redis: &Server, words: &[&str]) -> String {
         command.arg(*word);
     }
     let answer: redis::Value = command.query_async(&mut connection).await.unwrap();
-    match answer {
-        redis::Value::Int(number) => number.to_string(),
-        other => format!("{other:?}"),
+    if let redis::Value::Int(number) = answer {
+        return number.to_string();
     }
+    format!("{answer:?}")
 }
 
 /// Waits until what is over has left the stream: soon after the job's end, or, where two workers
