@@ -1,4 +1,5 @@
 DROP INDEX idempotency_keys_created_at_idx;
+DROP STATISTICS project_elements_references;
 DROP INDEX test_executions_test_id_status_idx;
 DROP INDEX browser_sessions_auth_flow_id_idx;
 DROP INDEX page_states_auth_flow_id_idx;

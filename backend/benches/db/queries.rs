@@ -128,8 +128,8 @@ pub(crate) static QUERIES: [Query; 22] = [
     query!("elements by confidence", |s, of, turn| {
         list((s, &element::ELEMENT), one(&of.projects, turn), "-confidence", None, None)
     }),
-    query!("elements that are stale", |s, of, turn| {
-        let filter = Some(("discoveryState", text("stale")));
+    query!("elements just discovered", |s, of, turn| {
+        let filter = Some(("discoveryState", text("discovered")));
         list((s, &element::ELEMENT), one(&of.projects, turn), "", filter, None)
     }),
     query!("elements of a page", |s, of, turn| {
