@@ -13,20 +13,21 @@ use crate::harness::{Pebble, TestClient, TestProxy, TestUpstream};
 
 const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-/// A way to be refused: method, path, a field, bytes of body, and the status of the answer.
-type Refused = (Method, &'static str, (&'static str, &'static str), usize, u16);
+/// A way to be refused: method, path, a field, bytes of body; the status and the reason of it.
+type Refused = (Method, &'static str, (&'static str, &'static str), usize, u16, &'static str);
 
-const REFUSED: [Refused; 10] = [
-    (Method::GET, "/a%2fb", ("x", "y"), 0, 400),
-    (Method::GET, "/", ("x-forwarded-for", "203.0.113.7"), 0, 403),
-    (Method::TRACE, "/", ("x", "y"), 0, 405),
-    (Method::POST, "/", ("x", "y"), 2_000, 413),
-    (Method::POST, "/", ("expect", "miracles"), 1, 417),
-    (Method::GET, "/limited", ("x", "y"), 0, 429),
-    (Method::GET, "/", ("x-large", LARGE), 0, 431),
-    (Method::GET, "/down", ("x", "y"), 0, 502),
-    (Method::GET, "/ill", ("x", "y"), 0, 503),
-    (Method::GET, "/mute", ("x", "y"), 0, 504),
+const REFUSED: [Refused; 11] = [
+    (Method::GET, "/a%2fb", ("x", "y"), 0, 400, "path_ambiguous"),
+    (Method::GET, "/", ("x-forwarded-for", "203.0.113.7"), 0, 403, "client_denied"),
+    (Method::TRACE, "/", ("x", "y"), 0, 405, "method_refused"),
+    (Method::POST, "/", ("x", "y"), 2_000, 413, "body_too_large"),
+    (Method::POST, "/", ("expect", "miracles"), 1, 417, "expectation_unknown"),
+    (Method::GET, "/limited", ("x", "y"), 0, 429, "rate_limited"),
+    (Method::GET, "/", ("x-large", LARGE), 0, 431, "head_too_large"),
+    (Method::GET, "/down", ("x", "y"), 0, 502, "upstream_unreachable"),
+    (Method::GET, "/garbage", ("x", "y"), 0, 502, "upstream_invalid"),
+    (Method::GET, "/ill", ("x", "y"), 0, 503, "upstream_down"),
+    (Method::GET, "/mute", ("x", "y"), 0, 504, "upstream_timeout"),
 ];
 
 /// As large as a head may be.
@@ -41,6 +42,7 @@ const LARGE: &str = {
 /// A Gatehouse that refuses all of [`REFUSED`], and upstreams that help it.
 async fn refusing(upstream: &TestUpstream, more: &str) -> TestProxy {
     let mute = TestUpstream::mute().await;
+    let garbage = TestUpstream::raw(b"garbage\r\n\r\n").await;
     let first = format!(
         "[client]\ntrusted_proxies = [\"127.0.0.1\"]\ndeny = [\"203.0.113.0/24\"]\n\
          [limits]\nbody_bytes = \"1KiB\"\nheader_bytes = \"8KiB\"\n\
@@ -54,8 +56,10 @@ async fn refusing(upstream: &TestUpstream, more: &str) -> TestProxy {
          [[site.route]]\npath = \"/down\"\nupstream = \"http://127.0.0.1:1\"\n\
          [[site.route]]\npath = \"/ill\"\nupstream = \"ill\"\n\
          [[site.route]]\npath = \"/mute\"\nupstream = \"mute\"\n\
+         [[site.route]]\npath = \"/garbage\"\nupstream = \"http://{}\"\n\
          [[rate_limit]]\nname = \"none\"\nlimit = 1\nwindow = \"1h\"\nkey = \"global\"\n\
-         match = {{ path = \"/limited\" }}"
+         match = {{ path = \"/limited\" }}",
+        garbage.address
     );
     let proxy = TestProxy::start_with(upstream, &first, &more);
     upstream.set_healthy(false);
@@ -72,7 +76,7 @@ async fn clients(proxy: &TestProxy) -> [TestClient; 2] {
 
 fn request(
     client: &TestClient,
-    (method, path, (name, value), body, _): &Refused,
+    (method, path, (name, value), body, ..): &Refused,
     accept: &str,
 ) -> Request<Full<bytes::Bytes>> {
     let request = client.request(method.clone(), path).header("accept", accept);
@@ -121,7 +125,13 @@ async fn errors_are_pages_for_browsers_and_problems_for_programs() {
             assert_eq!(reply.problem()["status"], refused.4);
         }
     }
-    proxy.finish().await;
+    let records = proxy.finish().await;
+    for (.., reason) in &REFUSED {
+        for protocol in ["HTTP/1.1", "HTTP/2"] {
+            let mut of = records.iter().filter(|record| record["reason"] == *reason);
+            assert!(of.any(|record| record["protocol"] == protocol), "{reason} over {protocol}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -151,10 +161,10 @@ async fn a_site_has_pages_of_its_own() {
     }
     // The answer to a HEAD has the page's length; the application's errors are its own.
     for mut client in clients(&proxy).await {
-        let head = (Method::HEAD, "/down", ("x", "y"), 0, 502);
+        let head = (Method::HEAD, "/down", ("x", "y"), 0, 502, "");
         let reply = client.send(request(&client, &head, HTML)).await;
         assert_eq!((reply.body.len(), reply.header("content-length")), (0, "8"));
-        let own = (Method::GET, "/status/503", ("x", "y"), 0, 503);
+        let own = (Method::GET, "/status/503", ("x", "y"), 0, 503, "");
         let reply = client.send(request(&client, &own, HTML)).await;
         assert_eq!((reply.status.as_u16(), reply.body.len()), (503, 0));
     }
@@ -162,7 +172,7 @@ async fn a_site_has_pages_of_its_own() {
     std::fs::write(page(&folder, "5xx"), "another page").unwrap();
     proxy.reload().await.unwrap();
     for mut client in clients(&proxy).await {
-        let down = (Method::GET, "/down", ("x", "y"), 0, 502);
+        let down = (Method::GET, "/down", ("x", "y"), 0, 502, "");
         assert_eq!(client.send(request(&client, &down, HTML)).await.body, "another page");
     }
     std::fs::remove_file(page(&folder, "5xx")).unwrap();

@@ -117,6 +117,27 @@ async fn messages_pass_both_ways_as_they_come() {
 }
 
 #[tokio::test]
+async fn a_client_that_falls_silent_in_its_body_is_told() {
+    let upstreams = [TestUpstream::start().await, TestUpstream::http2(100).await];
+    for (scheme, upstream) in ["http", "h2c"].into_iter().zip(upstreams) {
+        let first = format!(
+            "[limits]\nbody_min_rate = \"1KiB\"\nheader_timeout = \"300ms\"\n\
+             [upstream.app]\nservers = [\"{scheme}://{}\"]",
+            upstream.address
+        );
+        let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"";
+        let proxy = TestProxy::start_with(&upstream, &first, route);
+        let mut sender = connect(&proxy).await;
+        let post = Request::post("https://localhost/").body(()).unwrap();
+        let (response, mut body) = sender.send_request(post, false).unwrap();
+        body.send_data("half of it".into(), false).unwrap();
+        assert_eq!(response.await.unwrap().status(), 408, "{scheme}");
+        let records = proxy.finish().await;
+        assert_eq!(records[0]["reason"], "body_timeout");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_is_an_answer_of_http() {
     let upstream =
         TestUpstream::raw(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
@@ -261,6 +282,12 @@ async fn what_a_leaving_server_has_not_seen_is_sent_again() {
 async fn a_connection_that_has_ended_costs_no_error() {
     all_answered(|_, _| Act::AnswerAndClose).await;
     all_answered(|_, _| Act::AnswerAndLeave).await;
+}
+
+#[tokio::test]
+async fn interim_responses_over_http2_never_confuse_the_response() {
+    let upstream = all_answered(|_, _| Act::Hint).await;
+    assert!(upstream.connections() <= 2, "one for each worker");
 }
 
 #[tokio::test]

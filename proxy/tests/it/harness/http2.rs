@@ -27,6 +27,8 @@ type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Act {
     Answer,
+    /// Answered, with a 103 before.
+    Hint,
     /// Answered, and then the connection ends.
     AnswerAndClose,
     /// Answered, with a GOAWAY that names it as the last.
@@ -132,6 +134,10 @@ fn reply(act: Act, stream: u32) -> (Vec<u8>, bool) {
     let leave = |last: u32| frame(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat());
     match act {
         Act::Answer => (answer, false),
+        Act::Hint => {
+            let hint = frame(HEADERS, END_HEADERS, stream, b"\x08\x03103"); // :status 103
+            ([hint.clone(), hint, answer].concat(), false)
+        }
         Act::AnswerAndClose => (answer, true),
         Act::AnswerAndLeave => ([leave(stream), answer].concat(), true),
         Act::Refuse => (frame(RST_STREAM, 0, stream, &7_u32.to_be_bytes()), false),
