@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Version, header};
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -190,6 +190,9 @@ fn decide(
     }
     let target = head.uri.path_and_query().cloned();
     let raw = target.as_ref().map_or("/", PathAndQuery::path);
+    if raw == "*" && head.method != Method::OPTIONS {
+        return Err(Rejection::PathAmbiguous); // RFC 9112, 3.2.4
+    }
     let path = site::path::clean(raw, site.ambiguous_paths)?;
     let route = Rc::clone(site.route(&path));
     record.route = Some(Rc::clone(&route));
@@ -231,6 +234,16 @@ fn challenge(origin: &Origin, snapshot: &Snapshot, host: &str, head: &Parts) -> 
     }
 }
 
+/// What the library does not look at (RFC 9113, 8.2.1 and 8.3.1): HTTP/2 comes over TLS only, and a
+/// value that begins or ends with a space is none.
+fn is_well_formed(head: &Parts) -> bool {
+    let padded = |value: &HeaderValue| {
+        let (first, last) = (value.as_bytes().first(), value.as_bytes().last());
+        [first, last].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
+    };
+    head.uri.scheme() == Some(&Scheme::HTTPS) && !head.headers.values().any(padded)
+}
+
 /// What no backend may see. The framing itself is hyper's to parse; what it accepts and should not,
 /// or no longer shows, is refused here.
 fn integrity(
@@ -248,6 +261,9 @@ fn integrity(
         Version::HTTP_2 => Some(Hidden::default()),
         _ => origin.watch.head.take(&head.method, head.headers.len(), has_body),
     };
+    if head.version == Version::HTTP_2 && !is_well_formed(head) {
+        return Err(Rejection::Malformed);
+    }
     let bytes: usize = head.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
     if bytes > limits.header_bytes || head.headers.len() > limits.header_count {
         return Err(Rejection::HeadTooLarge);

@@ -32,6 +32,8 @@ pub(crate) enum Rejection {
     MethodRefused,
     #[error("the message's framing is ambiguous")]
     FramingInvalid,
+    #[error("the message is malformed, as HTTP/2 defines it")]
+    Malformed,
     #[error("an expectation that is not 100-continue")]
     ExpectationUnknown,
     #[error("the host belongs to another site than the certificate that was asked for")]
@@ -81,9 +83,11 @@ pub(crate) enum Blame {
 impl Rejection {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::HostInvalid | Self::PathAmbiguous | Self::FramingInvalid | Self::BodyAborted => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::HostInvalid
+            | Self::PathAmbiguous
+            | Self::FramingInvalid
+            | Self::Malformed
+            | Self::BodyAborted => StatusCode::BAD_REQUEST,
             Self::HostUnknown | Self::HostMisdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::ClientDenied => StatusCode::FORBIDDEN,
             Self::ExpectationUnknown => StatusCode::EXPECTATION_FAILED,
@@ -111,6 +115,7 @@ impl Rejection {
             Self::PathAmbiguous => "path_ambiguous",
             Self::MethodRefused => "method_refused",
             Self::FramingInvalid => "framing_invalid",
+            Self::Malformed => "malformed",
             Self::ExpectationUnknown => "expectation_unknown",
             Self::HostMisdirected => "host_misdirected",
             Self::ClientDenied => "client_denied",
@@ -137,6 +142,7 @@ impl Rejection {
             | Self::PathAmbiguous
             | Self::MethodRefused
             | Self::FramingInvalid
+            | Self::Malformed
             | Self::ExpectationUnknown
             | Self::HostMisdirected
             | Self::ClientDenied
@@ -174,6 +180,7 @@ impl Rejection {
             Self::FramingInvalid => {
                 "The length of the request body is not stated in one clear way."
             }
+            Self::Malformed => "The request is malformed.",
             Self::ExpectationUnknown => "The only expectation served here is 100-continue.",
             Self::HostMisdirected => {
                 "This connection was made to another site than the request names."
@@ -227,6 +234,7 @@ impl Rejection {
             | Self::HostUnknown
             | Self::PathAmbiguous
             | Self::FramingInvalid
+            | Self::Malformed
             | Self::ExpectationUnknown
             | Self::HostMisdirected
             | Self::ClientDenied

@@ -26,11 +26,20 @@ pub(super) struct Frames {
     until: u64,
     resets: u32,
     controls: u32,
+    /// The last that the client has opened.
+    stream: u32,
 }
 
 impl Frames {
     pub(super) fn new() -> Self {
-        Self { skip: PREFACE, header: [0; HEADER], have: 0, until: 0, resets: 0, controls: 0 }
+        let header = [0; HEADER];
+        Self { skip: PREFACE, header, have: 0, until: 0, resets: 0, controls: 0, stream: 0 }
+    }
+
+    /// The GOAWAY with which a flood ends: ENHANCE_YOUR_CALM (RFC 9113, 6.8 and 7).
+    pub(super) fn goaway(&self) -> [u8; 17] {
+        let [a, b, c, d] = self.stream.to_be_bytes();
+        [0, 0, 8, 7, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 11]
     }
 
     /// Takes note of bytes that have arrived. False when the client has gone too far.
@@ -57,12 +66,13 @@ impl Frames {
     /// Counts the frame whose header is complete.
     fn frame(&mut self) {
         const END_STREAM: u8 = 1;
-        let [high, middle, low, kind, flags, ..] = self.header;
+        let [high, middle, low, kind, flags, a, b, c, d] = self.header;
         self.have = 0;
         self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
         match kind {
-            // HEADERS are requests, WINDOW_UPDATE comes with every response that is large.
-            1 | 8 => {}
+            1 => self.stream = self.stream.max(u32::from_be_bytes([a & 0x7f, b, c, d])),
+            // A window's update comes with every response that is large.
+            8 => {}
             0 if self.skip > 0 || flags & END_STREAM != 0 => {}
             3 => self.resets = self.resets.saturating_add(1),
             _ => self.controls = self.controls.saturating_add(1),

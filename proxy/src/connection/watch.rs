@@ -184,7 +184,7 @@ impl<T> Watched<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> Watched<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> Watched<T> {
     /// Reads what may be a head, or frames: by way of the worker's buffer, where it can be looked
     /// at.
     fn poll_read_and_look(
@@ -205,8 +205,14 @@ impl<T: AsyncRead + Unpin> Watched<T> {
                 true
             }
         };
-        if !fits {
+        if let Some(frames) = self.frames.as_ref().filter(|_| !fits) {
             worker.counters.http2_floods.add(1);
+            // It tells the client why, unless another frame is half written, or nobody reads.
+            if !watch.stalled.is_armed() {
+                let mut stream = Pin::new(self.stream.inner_mut());
+                _ = stream.as_mut().poll_write(cx, &frames.goaway());
+                _ = stream.poll_flush(cx);
+            }
             return Poll::Ready(Err(io::Error::other("a flood of HTTP/2 frames")));
         }
         buffer.put_slice(read.filled());
@@ -214,7 +220,7 @@ impl<T: AsyncRead + Unpin> Watched<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> Read for Watched<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> Read for Watched<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -26,6 +26,7 @@ mod headers;
 mod hosts;
 mod http2_floods;
 mod init;
+mod http2_framing;
 mod interim;
 mod limits;
 mod nonces;

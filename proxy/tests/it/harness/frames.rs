@@ -40,10 +40,23 @@ pub(crate) fn request(method: &str, path: &str) -> Vec<u8> {
     block
 }
 
-/// A field of a field section, without compression.
+/// A field line as it is, in a field section without compression (RFC 7541, 6.2.2).
 pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-    [vec![0], text(name), text(value)].concat()
+    let length = |text: &str| u8::try_from(text.len()).ok().filter(|n| *n < 0x7f).unwrap();
+    let mut line = vec![0, length(name)];
+    line.extend_from_slice(name.as_bytes());
+    line.push(length(value));
+    line.extend_from_slice(value.as_bytes());
+    line
+}
+
+/// What a client gets for a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Status(u16),
+    Reset,
+    /// With the error code of a GOAWAY, if there was one.
+    Ended(Option<u32>),
 }
 
 /// An HTTP/2 connection without a library.
@@ -77,8 +90,44 @@ impl Frames {
         tokio::time::timeout(Duration::from_secs(20), read).await.unwrap()
     }
 
-    /// Reads until there is no more.
-    pub(crate) async fn ends(&mut self) {
-        while self.next().await.is_some() {}
+    /// The error code of the GOAWAY before the end of the connection, if there is one.
+    pub(crate) async fn ends(&mut self) -> Option<u32> {
+        let mut code = None;
+        while let Some((kind, _, payload)) = self.next().await {
+            if kind == GOAWAY {
+                code = Some(error_code(&payload));
+            }
+        }
+        code
     }
+
+    /// What becomes of the request on stream 1.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        let mut code = None;
+        loop {
+            match self.next().await {
+                Some((HEADERS, 1, block)) => return Answer::Status(status(&block)),
+                Some((RST_STREAM, 1, _)) => return Answer::Reset,
+                Some((GOAWAY, _, payload)) => code = Some(error_code(&payload)),
+                Some(_) => {}
+                None => return Answer::Ended(code),
+            }
+        }
+    }
+}
+
+/// The status of a response, from the beginning of its field section: one of the static table (RFC
+/// 7541, appendix A), or a literal, whose digits the library compresses: 0 then.
+fn status(block: &[u8]) -> u16 {
+    match block.first() {
+        Some(indexed @ 0x88..=0x8e) => {
+            [200, 204, 206, 304, 400, 404, 500][usize::from(*indexed - 0x88)]
+        }
+        _ => 0,
+    }
+}
+
+/// Of a GOAWAY (RFC 9113, 6.8).
+fn error_code(payload: &[u8]) -> u32 {
+    u32::from_be_bytes([payload[4], payload[5], payload[6], payload[7]])
 }
