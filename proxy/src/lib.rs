@@ -22,6 +22,7 @@
 //! - [`tunnel`]: WebSocket, once the application has agreed
 //! - [`nonce`]: pages whose scripts are told from injected ones
 //! - [`compression`]: responses made smaller
+//! - [`negotiation`]: what the client would rather have
 //! - [`rejection`]: from a cause to an answer
 //! - [`error_page`]: a site's own pages for those
 //! - [`response`]: the headers that every response carries
@@ -67,6 +68,7 @@ mod upstream;
 mod tunnel;
 mod nonce;
 pub mod compression;
+mod negotiation;
 mod rejection;
 mod error_page;
 mod response;
@@ -77,8 +79,10 @@ mod admin;
 pub mod application;
 mod audit;
 pub mod cli;
+mod clock;
 pub mod config;
 mod deadline;
+pub mod explain;
 pub mod reload;
 pub mod server;
 mod telemetry;

@@ -4,8 +4,6 @@
 //! A client gets the status and one fixed sentence, as RFC 9457 problem+json or as a small HTML
 //! page; whatever led to it goes to the log only.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -43,8 +41,8 @@ pub(crate) enum Rejection {
     /// With the seconds after which to come back.
     #[error("the site is closed for maintenance")]
     Maintenance(u64),
-    #[error("rate limit `{}`", .0.name)]
-    RateLimited(Arc<rate_limit::Rule>, u64),
+    #[error("rate limit `{}`", .0.rule.name)]
+    RateLimited(rate_limit::Refusal),
     #[error("the request body is larger than this route takes")]
     BodyTooLarge,
     #[error("the request body came too slowly")]
@@ -208,16 +206,22 @@ impl Rejection {
     }
 
     /// Sets the fields that belong to this answer and returns its body.
-    pub(crate) fn answer(&self, wants_html: bool, headers: &mut HeaderMap) -> Bytes {
+    pub(crate) fn answer(
+        &self,
+        wants_html: bool,
+        request_id: &str,
+        headers: &mut HeaderMap,
+    ) -> Bytes {
         let content_type =
             if wants_html { "text/html; charset=utf-8" } else { "application/problem+json" };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let status = self.status();
         match self {
-            Self::RateLimited(rule, retry_after) => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
-                return if wants_html { rule.page.html.clone() } else { rule.page.json.clone() };
+            Self::RateLimited(refusal) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(refusal.retry_after));
+                let page = &refusal.rule.page;
+                return if wants_html { page.html(request_id) } else { page.json(request_id) };
             }
             Self::Maintenance(retry_after) => {
                 _ = headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
@@ -261,70 +265,14 @@ impl Rejection {
     }
 }
 
-/// Whether the client would rather have a page than problem+json (RFC 9110, 12.5.1): `text/html` is
-/// named, and with no less weight than JSON. A wildcard alone is what programs send.
-pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
-    let (mut html, mut json) = (0, 0);
-    for field in headers.get_all(header::ACCEPT) {
-        for item in field.to_str().unwrap_or_default().split(',') {
-            let mut parts = item.split(';');
-            let media = parts.next().unwrap_or_default().trim();
-            let best = if media.eq_ignore_ascii_case("text/html") {
-                &mut html
-            } else if media.eq_ignore_ascii_case("application/json")
-                || media.eq_ignore_ascii_case("application/problem+json")
-            {
-                &mut json
-            } else {
-                continue;
-            };
-            let weight =
-                parts.find_map(|part| part.trim().strip_prefix("q=")).map_or(1_000, weight);
-            *best = weight.max(*best);
-        }
-    }
-    html > 0 && html >= json
-}
-
-/// A weight in thousandths; a malformed one counts as none.
-pub(crate) fn weight(text: &str) -> u16 {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
-    match whole {
-        "1" => 1_000,
-        "0" if digits(fraction) => format!("{fraction:0<3}").parse().unwrap_or(0),
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn accept(value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn a_browser_gets_a_page_and_a_program_gets_json() {
-        for (value, page) in [
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
-            ("*/*", false),
-            ("application/json", false),
-            ("application/json, text/html;q=0.9", false),
-            ("application/json;q=0.5, TEXT/HTML;q=0.501", true),
-            ("text/html;q=0", false),
-            ("text/html;q=nonsense", false),
-        ] {
-            assert_eq!(wants_html(&accept(value)), page, "{value}");
-        }
-        assert!(!wants_html(&HeaderMap::new()));
-    }
-
     #[test]
     fn a_problem_is_json_with_the_status() {
         let mut headers = HeaderMap::new();
-        let body = Rejection::HostUnknown.answer(false, &mut headers);
+        let body = Rejection::HostUnknown.answer(false, "", &mut headers);
         let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(problem.get("status").unwrap(), 421);
         assert_eq!(headers.get("content-type").unwrap(), "application/problem+json");

@@ -16,11 +16,11 @@ use dashmap::DashMap;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Instant;
 
 use crate::acme::Issuance;
 use crate::admin::{self, AdminSocket, Command, Control};
 use crate::application::{Application, Supervised};
+use crate::clock::Clock;
 use crate::config::{AdminAddress, Config, Issuer};
 use crate::listener::{ListenError, Sockets};
 use crate::policy::rate_limit::Limiter;
@@ -126,8 +126,8 @@ impl Server {
         let (records, writer) =
             RecordSink::open(&config.log.access, Arc::clone(&dropped)).map_err(StartError::Log)?;
         let shared = Arc::new(Shared {
-            limiter: Limiter::new(Limiter::CAPACITY, secret()),
-            started: Instant::now(),
+            limiter: Limiter::new(config.rate_limits.memory, secret()),
+            clock: Clock::new(),
             connections: AtomicUsize::new(0),
             peers: DashMap::new(),
         });

@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use crate::acme::challenge::Challenges;
 use crate::config::{self, Config, UpstreamId};
 use crate::deadline::Deadlines;
-use crate::policy::rate_limit::Rules;
+use crate::policy::rate_limit::{Limiter, Rules};
 use crate::site::Sites;
 use crate::upstream::{Standing, Upstream};
 
@@ -46,7 +46,12 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Upstreams that are configured as they were `before` stay what they are, with their links and
     /// the requests in flight on them.
-    pub(crate) fn new(plan: Arc<Plan>, before: Option<&Self>, deadlines: &Rc<Deadlines>) -> Self {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        before: Option<&Self>,
+        limiter: &Limiter,
+        deadlines: &Rc<Deadlines>,
+    ) -> Self {
         let config = &plan.config;
         let upstreams = plan.upstreams().map(|(configured, standing)| {
             let mut known = before.iter().flat_map(|before| &before.upstreams);
@@ -62,7 +67,7 @@ impl Snapshot {
         });
         Self {
             sites: Sites::new(config),
-            rules: Rules::new(&config.rules),
+            rules: Rules::new(config, limiter, before.map(|before| &before.rules)),
             upstreams: upstreams.collect(),
             plan,
         }

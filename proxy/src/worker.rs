@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::body::Bounds;
+use crate::clock::Clock;
 use crate::compression;
 use crate::config::{AccessLog, Limits, RouteLimits};
 use crate::connection;
@@ -36,8 +37,8 @@ use crate::telemetry::Counters;
 /// What all workers share.
 pub(crate) struct Shared {
     pub(crate) limiter: Limiter,
-    /// Time zero of the limiter.
-    pub(crate) started: Instant,
+    /// What the limiter goes by.
+    pub(crate) clock: Clock,
     pub(crate) connections: AtomicUsize,
     pub(crate) peers: DashMap<IpAddr, usize>,
 }
@@ -70,10 +71,10 @@ impl Worker {
         sink: RecordSink,
         plan: Arc<Plan>,
     ) -> Self {
-        let deadlines = Deadlines::new(shared.started);
+        let deadlines = Deadlines::new(shared.clock.started());
         let limits = Cell::new(plan.config.limits);
         let records = RecordBuffer::new(sink, plan.config.log.access != AccessLog::Off);
-        let snapshot = Snapshot::new(plan, None, &deadlines);
+        let snapshot = Snapshot::new(plan, None, &shared.limiter, &deadlines);
         Self {
             snapshot: RefCell::new(Rc::new(snapshot)),
             limits,
@@ -98,7 +99,8 @@ impl Worker {
     fn swap(&self, plan: Arc<Plan>) {
         self.limits.set(plan.config.limits);
         self.records.enable(plan.config.log.access != AccessLog::Off);
-        let next = Snapshot::new(plan, Some(&self.snapshot()), &self.deadlines);
+        let (before, limiter) = (self.snapshot(), &self.shared.limiter);
+        let next = Snapshot::new(plan, Some(&before), limiter, &self.deadlines);
         self.snapshot.replace(Rc::new(next));
     }
 
@@ -113,10 +115,9 @@ impl Worker {
         Bounds { bytes: route.body_bytes, min_rate: route.body_min_rate, grace }
     }
 
-    /// Nanoseconds since the limiter's time zero.
-    #[expect(clippy::cast_possible_truncation, reason = "584 years of nanoseconds")]
+    /// A moment by the limiter's clock.
     pub(crate) fn now(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.shared.started).as_nanos() as u64
+        self.shared.clock.at(at)
     }
 
     /// The wall clock at a recent moment, for records: one clock is read per request, not two. A

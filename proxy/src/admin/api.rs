@@ -7,24 +7,26 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Command, Control, access, activate, dashboard, metrics};
+use super::{Command, Control, access, activate, dashboard, limits, metrics};
 use crate::reload::Refused;
 use crate::server::Phase;
 
 /// A whole answer.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Every path, and the method that it is asked with; whoever may GET may also HEAD. Upstreams are
+/// Every path, and the methods that it is asked with; whoever may GET may also HEAD. Upstreams are
 /// activated with POST, see [`activate`].
-const ENDPOINTS: [(&str, Method); 8] = [
-    ("/healthz", Method::GET),
-    ("/readyz", Method::GET),
-    ("/metrics", Method::GET),
-    ("/api/status", Method::GET),
-    ("/api/reload", Method::POST),
-    ("/api/drain", Method::POST),
-    ("/api/certificates", Method::GET),
-    ("/api/certificates/renew", Method::POST),
+const ENDPOINTS: [(&str, &[Method]); 10] = [
+    ("/healthz", &[Method::GET]),
+    ("/readyz", &[Method::GET]),
+    ("/metrics", &[Method::GET]),
+    ("/api/status", &[Method::GET]),
+    ("/api/reload", &[Method::POST]),
+    ("/api/drain", &[Method::POST]),
+    ("/api/certificates", &[Method::GET]),
+    ("/api/certificates/renew", &[Method::POST]),
+    ("/api/rate-limits", &[Method::GET, Method::DELETE]),
+    ("/api/rejections", &[Method::GET]),
 ];
 
 /// Answers one request. The empty page of the dashboard, `/healthz` and `/readyz`, which say
@@ -40,19 +42,16 @@ pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> An
         return text(refused.status(), format!("{refused}\n"));
     }
     let upstream = activate::upstream(path);
-    let known = ENDPOINTS.iter().find(|(endpoint, _)| *endpoint == path).map(|(_, method)| method);
-    let Some(method) = known.or_else(|| upstream.as_ref().map(|_| &Method::POST)) else {
+    let known = ENDPOINTS.iter().find(|(endpoint, _)| *endpoint == path);
+    let known = known.map(|(_, methods)| *methods);
+    let Some(methods) = known.or_else(|| upstream.as_ref().map(|_| &[Method::POST][..])) else {
         return text(StatusCode::NOT_FOUND, "no such page\n".to_owned());
     };
-    let head_of_get = request.method() == Method::HEAD && method == Method::GET;
-    if request.method() != method && !head_of_get {
-        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("{method} only\n"));
-        let allow =
-            HeaderValue::from_static(if method == Method::GET { "GET, HEAD" } else { "POST" });
-        answer.headers_mut().insert(header::ALLOW, allow);
-        return answer;
+    let (method, query) = (request.method(), request.uri().query());
+    let head_of_get = method == Method::HEAD && methods.contains(&Method::GET);
+    if !methods.contains(method) && !head_of_get {
+        return not_allowed(methods);
     }
-    let query = request.uri().query();
     if let Some(upstream) = upstream {
         return activate::answer(control, &upstream, query.unwrap_or_default()).await;
     }
@@ -73,8 +72,23 @@ pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> An
             document(StatusCode::OK, &json!({ "certificates": certificates }))
         }
         "/api/certificates/renew" => renew(control, query),
+        "/api/rate-limits" if method == Method::DELETE => limits::reset(control, query).await,
+        "/api/rate-limits" => limits::list(control).await,
+        "/api/rejections" => limits::rejection(control, query),
         _ => text(StatusCode::NOT_FOUND, "no such page\n".to_owned()),
     }
+}
+
+/// 405 and the methods that are.
+fn not_allowed(methods: &[Method]) -> Answer {
+    let methods: Vec<_> = methods.iter().map(Method::as_str).collect();
+    let mut answer =
+        text(StatusCode::METHOD_NOT_ALLOWED, format!("{} only\n", methods.join(" or ")));
+    let allow = methods.join(", ").replace("GET", "GET, HEAD");
+    if let Ok(allow) = HeaderValue::try_from(allow) {
+        answer.headers_mut().insert(header::ALLOW, allow);
+    }
+    answer
 }
 
 /// 200 and what changed, or 422 and every fault.

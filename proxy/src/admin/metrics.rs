@@ -85,17 +85,26 @@ const COUNTED: [Counted; 14] = [
 
 /// Families of one sample each.
 fn totals(control: &Control) -> Vec<Family> {
-    let limiter = &control.shared.limiter;
     let one = |name, kind, help, value| (name, kind, help, vec![(String::new(), value)]);
     let counted = COUNTED.iter().map(|(name, help, counter)| {
         one(*name, "counter", *help, sum(control, |counters| counter(counters).get()))
     });
-    let (open, keys) = (sum(control, Counters::open), limiter.keys() as u64);
-    let (untracked, shadowed) = (limiter.untracked(), limiter.shadowed());
+    let open = sum(control, Counters::open);
+    let limiter = &control.shared.limiter;
+    let (keys, bytes) = (limiter.keys() as u64, limiter.bytes() as u64);
+    let (evicted, untracked) = (limiter.evicted(), limiter.untracked());
+    let shadowed = limiter.shadowed();
     let dropped = control.dropped.load(Ordering::Relaxed);
     let shared = [
         one("connections_open", "gauge", "Open client connections.", open),
         one("rate_limit_keys", "gauge", "Live rate-limit keys.", keys),
+        one("rate_limit_key_bytes", "gauge", "Bytes that they take.", bytes),
+        one(
+            "rate_limit_evicted_total",
+            "counter",
+            "Rate-limit keys given up because the memory was used up.",
+            evicted,
+        ),
         one(
             "rate_limit_untracked_total",
             "counter",
@@ -183,7 +192,7 @@ pub(super) fn status(control: &Control) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "generation": plan.generation,
-        "uptime_seconds": shared.started.elapsed().as_secs(),
+        "uptime_seconds": shared.clock.started().elapsed().as_secs(),
         "workers": config.listen.workers,
         "sites": config.sites.iter().map(|site| site.hosts.clone()).collect::<Vec<_>>(),
         "upstreams": plan.upstreams().map(upstream).collect::<serde_json::Map<_, _>>(),

@@ -7,6 +7,7 @@ mod activate;
 mod api;
 mod checks;
 mod dashboard;
+mod limits;
 mod metrics;
 mod socket;
 
@@ -68,6 +69,11 @@ impl Control {
         Arc::clone(&self.plan.borrow())
     }
 
+    /// The moment by the limiter's clock.
+    fn now(&self) -> u64 {
+        self.shared.clock.at(Instant::now())
+    }
+
     fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Serving
     }
@@ -88,7 +94,7 @@ pub(crate) fn run(
         let control = Rc::new(control);
         tokio::task::spawn_local(listen(Rc::clone(&control), socket.accepting()?));
         let mut phase = control.phase.subscribe();
-        let started = control.shared.started;
+        let started = control.shared.clock.started();
         let mut checks = Checks::start(&control.plan(), started);
         let mut ticks = interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -118,13 +124,16 @@ pub(crate) fn run(
 /// renewals that are due.
 fn chores(control: &Rc<Control>, turn: usize) {
     let shared = &control.shared;
-    let now = Instant::now().saturating_duration_since(shared.started);
-    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+    shared.clock.tick();
+    let now = control.now();
     let share = Limiter::turns() / 16;
     (0..share)
         .for_each(|part| shared.limiter.sweep(turn.wrapping_mul(share).wrapping_add(part), now));
     if turn.is_multiple_of(4) {
         control.issuance.follow(&control.plan().config, worker::wall_clock());
+    }
+    if turn.is_multiple_of(240) {
+        shared.limiter.warn_of_shortage();
     }
     acme::tick(control, worker::wall_clock());
 }

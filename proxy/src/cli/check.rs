@@ -1,12 +1,14 @@
 //! `gatehouse check`.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
 
 use super::{coloured, complain, print};
-use crate::config::{self, Config, Faults};
+use crate::config::{self, Config, Faults, format_size};
+use crate::policy::rate_limit::Footprint;
 
 /// The configuration has faults.
 const FAULTY: u8 = 1;
@@ -30,6 +32,14 @@ struct Summary<'a> {
     sites: usize,
     upstreams: usize,
     rate_limits: usize,
+    rate_limit_memory: Memory<'a>,
+}
+
+/// What the keys of rate limits may take, and what one of each rule does.
+#[derive(Serialize)]
+struct Memory<'a> {
+    bytes: u64,
+    keys: Vec<(&'a str, Footprint)>,
 }
 
 /// Reads the configuration at `path` and says what is wrong with it.
@@ -67,6 +77,10 @@ impl<'a> Summary<'a> {
             sites: config.sites.len(),
             upstreams: config.upstreams.len(),
             rate_limits: config.rules.len(),
+            rate_limit_memory: Memory {
+                bytes: config.rate_limits.memory,
+                keys: config.rules.iter().map(|r| (r.name.as_str(), Footprint::of(r))).collect(),
+            },
         }
     }
 
@@ -80,6 +94,27 @@ impl<'a> Summary<'a> {
         };
         let (sites, upstreams) = (count(self.sites, "site"), count(self.upstreams, "upstream"));
         let rate_limits = count(self.rate_limits, "rate limit");
-        format!("{files}: ok: {sites}, {upstreams}, {rate_limits}")
+        format!(
+            "{files}: ok: {sites}, {upstreams}, {rate_limits}{}",
+            self.rate_limit_memory.render()
+        )
+    }
+}
+
+impl Memory<'_> {
+    /// One line for all, and one for each rule: how many of its keys there can be at the least.
+    fn render(&self) -> String {
+        if self.keys.is_empty() {
+            return String::new();
+        }
+        let mut text = format!("\nrate limits take up to {} of memory:", format_size(self.bytes));
+        for (name, Footprint { least, most }) in &self.keys {
+            let [fewest, most_keys] = [most, least].map(|bytes| self.bytes / *bytes as u64);
+            _ = write!(
+                text,
+                "\n  {name}: {least} to {most} bytes a key, so {fewest} to {most_keys} keys"
+            );
+        }
+        text
     }
 }

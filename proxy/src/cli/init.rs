@@ -11,7 +11,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{UNUSABLE, VARIABLE, coloured, complain, print};
+use super::place::VARIABLE;
+use super::{UNUSABLE, coloured, complain, print};
 use crate::config;
 
 /// Where `gatehouse run` looks first.

@@ -5,15 +5,17 @@
 
 mod audit;
 mod check;
+mod explain;
 mod import;
 mod init;
+mod place;
 mod remote;
 mod run;
 
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -22,6 +24,7 @@ use crate::application::Application;
 use crate::config::AdminAddress;
 
 use self::init::Init;
+use self::place::Place;
 use self::remote::Request;
 
 /// Wrong usage, or a configuration that cannot be used.
@@ -29,12 +32,6 @@ const UNUSABLE: u8 = 2;
 
 /// A failure that is not the operator's.
 const OWN_FAILURE: u8 = 70;
-
-/// The variable that names the configuration.
-const VARIABLE: &str = "GATEHOUSE_CONFIG";
-
-/// Where the configuration is looked for if nobody names it.
-const PLACES: [&str; 2] = ["config/gatehouse.toml", "/etc/gatehouse/gatehouse.toml"];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +45,8 @@ Examples:
   gatehouse activate backend green         send new requests to other servers
   gatehouse audit app.example.com          grade what it shows to the world
   gatehouse certs list                     see when certificates end, and what failed
+  gatehouse explain POST https://app.example.com/login
+                                           see which limits a request falls under, and why
   gatehouse certs import fullchain.pem --key privkey.pem
 
 The smallest configuration:
@@ -136,6 +135,24 @@ enum Command {
     /// See and renew the certificates of the running instance
     #[command(subcommand)]
     Certs(Certs),
+    /// See what the rate limits of the running instance have counted, and take it back
+    #[command(subcommand)]
+    Limits(Limits),
+    /// Say what would happen to a request, and why
+    ///
+    /// By the configuration: who the client is, which site and route it takes, every rate limit and
+    /// what it is counted by, and the headers of the response. Nothing is sent. With --id instead,
+    /// a running instance says why it rejected the request that got this id (`instance` in the body
+    /// of a 429, `x-request-id`, or `request_id` in a record).
+    Explain {
+        #[command(flatten)]
+        question: explain::Question,
+        /// The id of a request that a rate limit rejected
+        #[arg(long, conflicts_with = "method")]
+        id: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,6 +183,21 @@ enum Certs {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Limits {
+    /// List every rule: live keys, what was admitted and rejected, the busiest keys
+    List(Remote),
+    /// Forget what has been counted: bans, too
+    Reset {
+        /// The name of the rule
+        rule: String,
+        /// One key of it, as `limits list` shows it (the id, or what may be read of it)
+        key: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+}
+
 /// Which running instance.
 #[derive(Debug, Args)]
 struct Remote {
@@ -191,15 +223,6 @@ impl Remote {
     }
 }
 
-/// Where the configuration is.
-#[derive(Debug, Args)]
-struct Place {
-    /// The configuration [default: $GATEHOUSE_CONFIG, else config/gatehouse.toml, else
-    /// /etc/gatehouse/gatehouse.toml]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -216,6 +239,15 @@ pub fn main() -> ExitCode {
         Command::Activate { upstream, group, force, remote } => {
             remote.ask(&Request::Activate { upstream, group, force })
         }
+        Command::Limits(Limits::List(remote)) => remote.ask(&Request::Limits),
+        Command::Limits(Limits::Reset { rule, key, remote }) => {
+            remote.ask(&Request::Reset(rule, key))
+        }
+        Command::Explain { id: Some(id), remote, .. } => remote.ask(&Request::Rejection(id)),
+        Command::Explain { question, remote, .. } => {
+            let Remote { place, json, .. } = remote;
+            place.find().map(|path| explain::answer(&path, question, json))
+        }
         Command::Certs(Certs::List(remote)) => remote.ask(&Request::Certificates),
         Command::Certs(Certs::Import { file, key, place }) => {
             place.find().map(|path| import::import(&path, &file, key.as_deref()))
@@ -226,21 +258,6 @@ pub fn main() -> ExitCode {
         complain(&format!("error: {missing}\n"));
         ExitCode::from(UNUSABLE)
     })
-}
-
-impl Place {
-    /// The file to read; the error is a sentence for the operator.
-    fn find(self) -> Result<PathBuf, String> {
-        let variable = || env::var_os(VARIABLE).filter(|path| !path.is_empty());
-        if let Some(path) = self.config.or_else(|| variable().map(PathBuf::from)) {
-            return Ok(path);
-        }
-        let found = PLACES.iter().map(Path::new).find(|path| path.exists());
-        found.map(Path::to_owned).ok_or_else(|| {
-            let places = PLACES.join(" and ");
-            format!("no configuration: looked for {places}; name one with --config FILE")
-        })
-    }
 }
 
 /// Prints a line. A reader that has gone away has seen enough.

@@ -1,5 +1,5 @@
-//! `gatehouse status`, `reload`, `drain`, `activate` and `certs`: a word with a running instance,
-//! over its admin listener.
+//! `gatehouse status`, `reload`, `drain`, `activate`, `limits` and `certs`: a word with a running
+//! instance, over its admin listener.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{complain, print};
@@ -21,7 +21,11 @@ const AT_FAULT: u8 = 1;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What would end a request's target, or one of its values.
-const NO_HOST_HAS: &AsciiSet = &CONTROLS.add(b' ').add(b'&').add(b'#').add(b'+');
+const MARKS: &AsciiSet = &CONTROLS.add(b' ').add(b'&').add(b'#').add(b'+').add(b'%');
+
+fn encode(value: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(value, MARKS)
+}
 
 /// What a running instance is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,11 @@ pub(super) enum Request {
     Certificates,
     /// Of the site whose first host this is, or of all.
     Renew(Option<String>),
+    Limits,
+    /// A rule, and one of its keys or all.
+    Reset(String, Option<String>),
+    /// The id of a request that a rate limit rejected.
+    Rejection(String),
 }
 
 /// Asks, and prints the answer: as JSON, or as text for a person.
@@ -54,7 +63,7 @@ pub(super) fn ask(
         Request::Reload => ("POST", "/api/reload".to_owned()),
         Request::Drain => ("POST", "/api/drain".to_owned()),
         Request::Activate { upstream, group, force } => {
-            let name = |text| percent_encoding::utf8_percent_encode(text, NON_ALPHANUMERIC);
+            let name = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
             let (upstream, group) = (name(upstream), name(group));
             let force = if *force { "&force=true" } else { "" };
             ("POST", format!("/api/upstreams/{upstream}/activate?group={group}{force}"))
@@ -62,9 +71,14 @@ pub(super) fn ask(
         Request::Certificates => ("GET", "/api/certificates".to_owned()),
         Request::Renew(None) => ("POST", "/api/certificates/renew".to_owned()),
         Request::Renew(Some(name)) => {
-            let name = percent_encoding::utf8_percent_encode(name, NO_HOST_HAS);
-            ("POST", format!("/api/certificates/renew?name={name}"))
+            ("POST", format!("/api/certificates/renew?name={}", encode(name)))
         }
+        Request::Limits => ("GET", "/api/rate-limits".to_owned()),
+        Request::Reset(rule, key) => {
+            let key = key.as_ref().map(|key| format!("&key={}", encode(key))).unwrap_or_default();
+            ("DELETE", format!("/api/rate-limits?rule={}{key}", encode(rule)))
+        }
+        Request::Rejection(id) => ("GET", format!("/api/rejections?id={}", encode(id))),
     };
     let (status, body) = match exchange(&address, method, &target, &access) {
         Ok(answer) => answer,
@@ -117,11 +131,22 @@ fn say(request: &Request, document: &Value, body: &str) {
             let count = document.get("renewing").and_then(Value::as_u64).unwrap_or_default();
             print(&format!("renewing {count}; see: gatehouse certs list"));
         }
-        Request::Renew(_) | Request::Activate { .. } => {
+        Request::Limits if ok => limits(document),
+        Request::Reset(..) if ok => {
+            let count = document.get("reset").and_then(Value::as_u64).unwrap_or_default();
+            print(&format!("forgot {count} keys"));
+        }
+        Request::Rejection(_) if ok => lines("", document),
+        Request::Renew(_)
+        | Request::Activate { .. }
+        | Request::Reset(..)
+        | Request::Rejection(_) => {
             let text = document.get("message").and_then(Value::as_str).unwrap_or(body);
             complain(&format!("error: {}\n", text.trim_end()));
         }
-        Request::Status | Request::Drain | Request::Certificates => lines("", document),
+        Request::Status | Request::Drain | Request::Certificates | Request::Limits => {
+            lines("", document);
+        }
     }
 }
 
@@ -145,6 +170,35 @@ fn certificates(document: &Value) {
         if failures > 0 {
             print(&format!("    {}", text("error")));
         }
+    }
+}
+
+/// One line per rule, and one more for each of its busiest keys.
+fn limits(document: &Value) {
+    let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let list = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    print(&format!(
+        "{:24} {:8} {:>10} {:>12} {:>12} {:>10}",
+        "RULE", "MODE", "KEYS", "ADMITTED", "REJECTED", "SHADOWED"
+    ));
+    for rule in list(document, "rules") {
+        let text = |name: &str| rule.get(name).and_then(Value::as_str).unwrap_or("-");
+        let [keys, admitted, rejected, shadowed] =
+            ["keys", "admitted", "rejected", "shadowed"].map(|name| number(&rule, name));
+        let (name, mode) = (text("name"), text("mode"));
+        print(&format!(
+            "{name:24} {mode:8} {keys:>10} {admitted:>12} {rejected:>12} {shadowed:>10}"
+        ));
+        for key in list(&rule, "busiest") {
+            let text = |name: &str| key.get(name).and_then(Value::as_str).unwrap_or("");
+            print(&format!("    {:>8}  {}  {}", number(&key, "used"), text("id"), text("key")));
+        }
+    }
+    if let Some(memory) = document.get("memory") {
+        let [used, budget] = ["used_bytes", "budget_bytes"].map(|name| number(memory, name));
+        print(&format!("{used} of {budget} bytes of memory used"));
     }
 }
 

@@ -45,6 +45,11 @@ impl Sender {
         Rc::clone(&self.peer)
     }
 
+    /// Whether it is a trusted proxy.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
     /// Whether the client's side of a request is https although this connection is not: a trusted
     /// proxy ended the TLS.
     pub(crate) fn is_secure(&self, fields: &HeaderMap) -> bool {

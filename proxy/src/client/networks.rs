@@ -45,6 +45,11 @@ impl Network {
         }
         Ok(Self { first, last: first | rest })
     }
+
+    /// Whether every address of `other` lies in this network, too.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.first <= other.first && other.last <= self.last
+    }
 }
 
 /// Addresses that lie in any of some networks.

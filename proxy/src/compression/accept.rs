@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 
 use super::Coding;
-use crate::rejection::weight;
+use crate::negotiation::weight;
 
 /// The offered coding that the client gives the most weight, the first of several; `None` if the
 /// client takes none, would rather have none, or does not say.

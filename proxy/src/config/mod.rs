@@ -31,6 +31,7 @@ use std::path::Path;
 pub use expand::Environment;
 pub use fault::{Fault, Faults, Related, Severity, Spot};
 pub use model::*;
+pub(crate) use quantity::{format_duration, format_size};
 
 use fault::Findings;
 use include::Loader;

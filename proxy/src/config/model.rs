@@ -10,13 +10,13 @@ mod limits;
 mod server;
 mod log;
 mod pages;
+mod rate_limit;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use rustls_pki_types::CertificateDer;
 
 use super::fault::Faults;
@@ -32,6 +32,9 @@ pub use self::group::{Group, Groups, Secret, Sticky};
 pub use self::limits::{Limits, RouteLimits};
 pub use self::log::{AccessLog, Log, LogFormat};
 pub use self::pages::{ErrorPages, Maintenance};
+pub use self::rate_limit::{
+    Ban, Bound, Cost, Count, FieldMatch, FieldSyntax, KeyPart, Match, Mode, RateLimits, Rule, Scope,
+};
 pub use self::server::{Scheme, Server};
 
 /// Everything a running Gatehouse was told.
@@ -55,6 +58,8 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// The rate-limit rules whose mode is not `off`, in the order of the file.
     pub rules: Vec<Rule>,
+    /// What holds for all rules.
+    pub rate_limits: RateLimits,
     /// Where records and messages go.
     pub log: Log,
     /// The files it was read from, the first one first, as they were named; pages come last.
@@ -217,63 +222,4 @@ impl Issuer {
             Self::Files => "files",
         }
     }
-}
-
-/// A `[[rate_limit]]` table.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    /// Unique, printable ASCII without `"` and `\`: it travels in header fields.
-    pub name: String,
-    /// Requests that may pass in any interval of `window`, at least 1.
-    pub limit: u64,
-    /// 1 s (or less, at least 1 ms) to 30 d and more.
-    pub window: Duration,
-    /// Which requests the rule counts.
-    pub matches: Match,
-    /// What makes two requests share a count; at least one part.
-    pub key: Vec<KeyPart>,
-    /// Whether the rule rejects.
-    pub mode: Mode,
-}
-
-/// The `match` of a rule: every list that is not empty must hold the request, and no `not_` list
-/// may.
-#[derive(Debug, Clone, Default)]
-pub struct Match {
-    /// Request methods.
-    pub methods: Vec<Method>,
-    /// Request methods that the rule leaves alone.
-    pub not_methods: Vec<Method>,
-    /// Path patterns.
-    pub paths: Vec<Pattern>,
-    /// Path patterns that the rule leaves alone.
-    pub not_paths: Vec<Pattern>,
-    /// Hosts, lower case.
-    pub hosts: Vec<String>,
-    /// Hosts that the rule leaves alone, lower case.
-    pub not_hosts: Vec<String>,
-}
-
-/// One part of a rule's key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyPart {
-    /// The client's address.
-    Ip,
-    /// One count for everybody.
-    Global,
-    /// The request's host.
-    Host,
-    /// The decoded path.
-    Path,
-    /// The request's method.
-    Method,
-}
-
-/// What a rule does with a request over its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Reject it.
-    Enforce,
-    /// Count and log it, and let it pass.
-    Shadow,
 }

@@ -24,7 +24,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// The duration as [`duration`] reads it, in the largest unit that is exact.
-pub(super) fn format_duration(duration: Duration) -> String {
+pub(crate) fn format_duration(duration: Duration) -> String {
     match u64::try_from(duration.as_millis()) {
         Ok(0) => "0s".to_owned(),
         milliseconds => format(milliseconds.unwrap_or(u64::MAX), &MILLISECONDS),
@@ -32,7 +32,7 @@ pub(super) fn format_duration(duration: Duration) -> String {
 }
 
 /// The size as [`size`] reads it, in the largest unit that is exact.
-pub(super) fn format_size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     format(bytes, &BYTES)
 }
 

@@ -130,6 +130,11 @@ impl<'t> Section<'t> {
         node.and_then(|node| self.table_at(key, node, "a table")).unwrap_or_default()
     }
 
+    /// Whether nothing stands in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Notes every key that nobody asked for.
     pub(super) fn finish(self) {
         for entry in self.entries {

@@ -9,8 +9,8 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::{
-    AccessLog, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, RouteLimits, Scheme,
-    Server, Severity, TlsVersion, UpstreamId, load, load_text,
+    AccessLog, Bound, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, RouteLimits, Scheme,
+    Scope, Server, Severity, TlsVersion, UpstreamId, load, load_text,
 };
 
 /// The fixtures of a folder. Tests run in the folder of the crate, and short paths keep the
@@ -162,9 +162,15 @@ fn every_key_has_its_effect() {
     assert_eq!((config.sites[1].issuer, config.tls.certificates.len()), (Issuer::Files, 1));
     assert_eq!(config.sites[2].default.upstream, UpstreamId(2));
     let names: Vec<_> = config.rules.iter().map(|rule| rule.name.as_str()).collect();
-    assert_eq!(names, ["everything", "included"], "a rule that is off is gone");
+    let expected = ["everything", "costly", "at-once", "included", "of-the-site", "uploads"];
+    assert_eq!(names, expected, "a rule that is off is gone");
     let rule = &config.rules[0];
-    assert_eq!((rule.limit, rule.window, rule.mode), (5, Duration::from_secs(60), Mode::Shadow));
+    let window = |bound: &Bound| match bound {
+        Bound::Window { limit, window, .. } => Some((*limit, *window)),
+        Bound::InFlight(_) => None,
+    };
+    assert_eq!(window(&rule.bound), Some((5, Duration::from_secs(60))));
+    assert_eq!((rule.mode, rule.scope), (Mode::Shadow, Scope::All));
     assert_eq!(rule.key, [KeyPart::Ip, KeyPart::Host, KeyPart::Path, KeyPart::Method]);
     assert_eq!(rule.matches.methods, [Method::POST, Method::PUT]);
     assert_eq!(rule.matches.not_methods, [Method::PUT]);
@@ -213,7 +219,7 @@ fn what_the_reference_comments_out_can_be_commented_in() {
     let config = load_text(path, &uncommented(&[]), &environment).unwrap_or_else(|f| panic!("{f}"));
     assert!(config.warnings.is_empty(), "{}", config.warnings);
     assert_eq!(config.files.len(), 2, "rate_limits.toml is included");
-    assert_eq!(config.rules.len(), 8);
+    assert_eq!(config.rules.len(), 10);
     assert_eq!((config.sites[0].routes.len(), config.upstreams.len()), (2, 3));
 }
 
@@ -222,9 +228,10 @@ fn what_the_reference_comments_out_is_the_default() {
     let path = Path::new("../config/gatehouse.toml");
     let text = uncommented(&["include", "set", "remove"]);
     let mut config = load_text(path, &text, &environment).unwrap_or_else(|f| panic!("{f}"));
-    // The examples of routes and of the upstreams that they name.
+    // The examples of routes, of the upstreams that they name, and of rules.
     config.sites[0].routes.clear();
     config.upstreams.drain(..2);
+    config.rules.truncate(3);
     config.sites[0].default.upstream = UpstreamId(0);
     // The upstream's, unless it is said.
     config.sites[0].default.limits.answer_timeout = None;

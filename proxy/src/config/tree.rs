@@ -13,7 +13,7 @@ use super::fault::Findings;
 use super::source::{Place, Source};
 
 /// Keys whose values are never printed.
-const SECRETS: [&str; 2] = ["secret", "token"];
+const SECRETS: [&str; 3] = ["secret", "token", "jwt_secret"];
 
 /// A value and where it stands.
 #[derive(Debug)]

@@ -1,12 +1,17 @@
 //! The decisions about a request that need no upstream: its rate limits and its response headers.
 
 pub mod headers;
-pub(crate) mod rate_limit;
+pub mod rate_limit;
+
+use std::sync::Arc;
 
 use http::request::Parts;
+use smallvec::SmallVec;
 
-use self::rate_limit::{Decision, Facts, Limiter, Quoted, Rules};
+use self::rate_limit::{Facts, Fields, Lease, Limiter, Rules};
+use crate::client::Client;
 use crate::rejection::Rejection;
+use crate::site::Route;
 
 /// A request that every limit has admitted.
 ///
@@ -20,25 +25,55 @@ impl Admitted {
     }
 }
 
-/// Holds a request against all rules. What the client is to be told about its quota is left in
-/// `quoted` either way.
-pub(crate) fn admit(
-    head: Parts,
-    limiter: &Limiter,
-    rules: &Rules,
-    facts: &Facts<'_>,
-    now: u64,
-    quoted: &mut Option<Quoted>,
-) -> Result<Admitted, Rejection> {
-    match limiter.decide(rules, facts, now) {
-        Decision::Admit(quota) => {
-            *quoted = quota;
-            Ok(Admitted(head))
-        }
-        Decision::Reject(quota, rule) => {
-            let retry_after = quota.retry_after;
-            *quoted = Some(quota);
-            Err(Rejection::RateLimited(rule, retry_after))
+/// What has been found out about a request.
+pub(crate) struct Found<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) host: &'a str,
+    /// Decoded and free of dot segments.
+    pub(crate) path: &'a str,
+    pub(crate) route: &'a Route,
+}
+
+impl Found<'_> {
+    /// What rules look at.
+    pub(crate) fn facts<'a>(&'a self, head: &'a Parts) -> Facts<'a> {
+        Facts {
+            ip: self.client.ip,
+            client: self.client.bucket,
+            method: &head.method,
+            host: self.host,
+            path: self.path,
+            fields: &head.headers,
+            site: self.route.site,
+            route: self.route.index,
         }
     }
+}
+
+/// What came of the limits, besides whether the request may pass.
+pub(crate) struct Terms {
+    /// What the client is told of its quota.
+    pub(crate) fields: Fields,
+    /// What the request holds until its end.
+    pub(crate) lease: Lease,
+    /// Shadow rules that would have rejected it.
+    pub(crate) shadowed: SmallVec<[Arc<str>; 1]>,
+}
+
+/// Holds a request against all rules.
+pub(crate) fn admit(
+    head: Parts,
+    found: &Found<'_>,
+    limiter: &Limiter,
+    rules: &Rules,
+    now: u64,
+) -> (Terms, Result<Admitted, Rejection>) {
+    let decision = limiter.decide(rules, &found.facts(&head), now);
+    let fields = decision.fields(rules);
+    let shadowed = decision.shadowed(rules).map(|rule| Arc::clone(&rule.name)).collect();
+    let admitted = match decision.refusal(rules) {
+        None => Ok(Admitted(head)),
+        Some(refusal) => Err(Rejection::RateLimited(refusal)),
+    };
+    (Terms { fields, lease: decision.lease, shadowed }, admitted)
 }

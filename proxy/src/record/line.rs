@@ -1,6 +1,7 @@
 //! A record as a line of JSON, written by hand into the worker's buffer.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Version;
@@ -46,6 +47,9 @@ impl Record {
         if let Some(rule) = &self.rule {
             field(line, "rule", rule);
         }
+        if !self.shadowed.is_empty() {
+            names(line, "shadowed", &self.shadowed);
+        }
         if let Some(reason) = self.reason {
             field(line, "reason", reason);
         }
@@ -79,6 +83,19 @@ fn field(line: &mut Vec<u8>, name: &str, value: &str) {
     line.extend_from_slice(b"\":\"");
     escape(line, value, 256);
     line.extend_from_slice(b"\",");
+}
+
+/// A list of names.
+fn names(line: &mut Vec<u8>, name: &str, values: &[Arc<str>]) {
+    line.push(b'"');
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":[");
+    for (index, value) in values.iter().enumerate() {
+        line.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
+        escape(line, value, 256);
+        line.push(b'"');
+    }
+    line.extend_from_slice(b"],");
 }
 
 fn number(line: &mut Vec<u8>, name: &str, value: u64) {

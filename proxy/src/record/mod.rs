@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Version};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::body::Progress;
@@ -27,6 +28,7 @@ use crate::client::Client;
 use crate::config::LogFormat;
 use crate::connection::Watch;
 use crate::pipeline::Origin;
+use crate::policy::rate_limit::{Lease, Refusal, Rejected};
 use crate::site::{Host, Route};
 use crate::snapshot::Snapshot;
 use crate::worker::Worker;
@@ -53,6 +55,10 @@ pub(crate) struct Record {
     pub(crate) reason: Option<&'static str>,
     /// The rule that rejected.
     pub(crate) rule: Option<Arc<str>>,
+    /// Rules in shadow mode that would have rejected.
+    pub(crate) shadowed: SmallVec<[Arc<str>; 1]>,
+    /// What rules gave it until its end.
+    pub(crate) lease: Lease,
     /// From the request's head to the response's, all but microseconds of it the upstream's.
     pub(crate) upstream_time: Option<Duration>,
     /// The request body that is being forwarded.
@@ -102,6 +108,8 @@ impl Record {
             status: None,
             reason: Some("client_gone"),
             rule: None,
+            shadowed: SmallVec::new(),
+            lease: Lease::default(),
             upstream_time: None,
             upload: None,
             tunnelled_in: 0,
@@ -115,9 +123,28 @@ impl Record {
         self.upload.as_ref().map_or(self.tunnelled_in, |upload| upload.bytes.get())
     }
 
+    /// A rule rejected it: that is kept for whoever asks why with its id.
+    pub(crate) fn rejected_by(&mut self, refusal: &Refusal) {
+        self.rule = Some(Arc::clone(&refusal.rule.name));
+        let rejected = Rejected {
+            id: &self.id,
+            time: self.wall,
+            client: self.client.ip,
+            method: &self.method,
+            host: self.host.as_ref().map_or("", |host| &host.name),
+            path: self.path.as_ref().map_or("", PathAndQuery::path),
+        };
+        self.origin.worker.shared.limiter.recent.keep(rejected, refusal.clone());
+    }
+
     /// There is an answer, with this status.
     pub(crate) fn answered(&mut self, status: StatusCode, reason: Option<&'static str>) {
         (self.status, self.reason, self.aborted) = (Some(status), reason, false);
+        if !self.lease.is_empty() {
+            let worker = &self.origin.worker;
+            let now = worker.now(Instant::now());
+            self.lease.answered(status, &worker.shared.limiter, now);
+        }
     }
 }
 

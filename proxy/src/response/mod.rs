@@ -16,8 +16,9 @@ pub(crate) use self::body::FinishedBody;
 use self::body::Source;
 use crate::compression::{Choice, Coded};
 use crate::connection::WaitsFor;
+use crate::negotiation;
 use crate::nonce::{self, Plain};
-use crate::policy::rate_limit::Quoted;
+use crate::policy::rate_limit::Fields;
 use crate::record::Record;
 use crate::rejection::{self, Blame, Rejection};
 use crate::site::Route;
@@ -44,7 +45,8 @@ pub(crate) struct Finish {
     head_only: bool,
     /// The client takes trailers.
     trailers: bool,
-    pub(crate) quoted: Option<Quoted>,
+    /// What the client is told of its quota.
+    pub(crate) quota: Fields,
     pub(crate) compression: Option<Choice>,
     /// What takes the places of nonces in the policy.
     nonces: Option<String>,
@@ -52,11 +54,11 @@ pub(crate) struct Finish {
 
 impl Finish {
     pub(crate) fn new<B>(request: &Request<B>, secure: bool) -> Self {
-        let wants_html = rejection::wants_html(request.headers());
+        let wants_html = negotiation::wants_html(request.headers());
         let head_only = request.method() == Method::HEAD;
         let trailers = trailers::are_taken(request.headers());
-        let (quoted, compression, nonces) = (None, None, None);
-        Self { secure, wants_html, head_only, trailers, quoted, compression, nonces }
+        let (quota, compression, nonces) = (Fields::new(), None, None);
+        Self { secure, wants_html, head_only, trailers, quota, compression, nonces }
     }
 }
 
@@ -150,17 +152,14 @@ fn dress(fields: &mut HeaderMap, with: Finish, record: &Record, fallback: Option
     if let Some(route) = record.route.as_ref().or(fallback) {
         route.headers.apply_with(fields, with.secure, with.nonces.as_deref());
     }
-    if let Some(quoted) = with.quoted {
-        fields.insert(RATE_LIMIT, quoted.rate_limit);
-        fields.insert(RATE_LIMIT_POLICY, quoted.policy);
+    for (name, value) in with.quota {
+        fields.insert(name, value);
     }
     fields.insert(X_REQUEST_ID, record.id.clone());
 }
 
 /// Fields that a response of our own has, at most: in a flood, no map may have to grow.
 const ROOM: usize = 24;
-const RATE_LIMIT: http::HeaderName = http::HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: http::HeaderName = http::HeaderName::from_static("ratelimit-policy");
 
 fn reject(
     rejection: &Rejection,
@@ -170,8 +169,8 @@ fn reject(
 ) -> (Response<()>, Source) {
     debug_assert!(rejection::STATUSES.contains(&rejection.status().as_u16()), "{rejection}");
     record.answered(rejection.status(), Some(rejection.reason()));
-    if let Rejection::RateLimited(rule, _) = rejection {
-        record.rule = Some(std::sync::Arc::clone(&rule.name));
+    if let Rejection::RateLimited(refusal) = rejection {
+        record.rejected_by(refusal);
     }
     let request_id = record.id.to_str().unwrap_or_default();
     match rejection.blame() {
@@ -181,7 +180,7 @@ fn reject(
     let mut response = Response::new(());
     *response.headers_mut() = HeaderMap::with_capacity(ROOM);
     *response.status_mut() = rejection.status();
-    let mut body = rejection.answer(wants_html, response.headers_mut());
+    let mut body = rejection.answer(wants_html, request_id, response.headers_mut());
     let route = record.route.as_ref().or(fallback).filter(|_| wants_html);
     if let Some(page) = route.and_then(|route| route.pages.of(rejection)) {
         body = page.clone();

@@ -50,6 +50,10 @@ pub(crate) struct Site {
 pub(crate) struct Route {
     /// The pattern as written: a stable label in records.
     pub(crate) label: Box<str>,
+    /// The site's place in the file.
+    pub(crate) site: usize,
+    /// Its place in the site; `None` for the site's own.
+    pub(crate) index: Option<usize>,
     pub(crate) upstream: UpstreamId,
     pub(crate) headers: HeaderPolicy,
     pub(crate) limits: RouteLimits,
@@ -72,12 +76,51 @@ impl Sites {
             [only] => only.hosts.first().map(|host| host.as_str().into()),
             _ => None,
         };
-        Self { sites: config.sites.iter().map(Site::new).collect(), by_host, only_host }
+        let sites = config.sites.iter().enumerate();
+        Self {
+            sites: sites.map(|(index, site)| Site::new(site, index)).collect(),
+            by_host,
+            only_host,
+        }
     }
 
-    /// The host of a request that need not name one, if there is no choice.
-    fn only_host(&self) -> Option<&str> {
-        self.only_host.as_deref()
+    /// The host of a request as it is written, or implied where it need not be. `server_name` is
+    /// what the connection was asked for (SNI).
+    pub(crate) fn host_of<'a>(
+        &'a self,
+        head: &'a Parts,
+        server_name: Option<&'a str>,
+    ) -> Result<&'a [u8], Rejection> {
+        match raw_host(head)? {
+            Some(raw) => Ok(raw),
+            // Only HTTP/1.1 asks for one (RFC 9112, 3.2).
+            None if head.version == Version::HTTP_10 => {
+                let implied = server_name.or(self.only_host.as_deref());
+                Ok(implied.ok_or(Rejection::HostInvalid)?.as_bytes())
+            }
+            None => Err(Rejection::HostInvalid),
+        }
+    }
+
+    /// The name of a host as written, and the place of the site that serves it.
+    pub(crate) fn find(
+        &self,
+        raw: &[u8],
+        server_name: Option<&str>,
+    ) -> Result<(Box<str>, Option<usize>), Rejection> {
+        let name = normalise(raw).ok_or(Rejection::HostInvalid)?;
+        let site = self.by_host.get(&*name).copied();
+        let asked = server_name.and_then(|name| self.by_host.get(name)).copied();
+        if site.is_some() && asked.is_some() && site != asked {
+            // What was agreed on for one site does not hold for another (RFC 9110, 7.4).
+            return Err(Rejection::HostMisdirected);
+        }
+        Ok((name, site))
+    }
+
+    /// The site at a place.
+    pub(crate) fn get(&self, place: Option<usize>) -> Result<&Site, Rejection> {
+        place.and_then(|place| self.sites.get(place)).ok_or(Rejection::HostUnknown)
     }
 
     /// The route whose headers a response carries that belongs to no site.
@@ -87,17 +130,19 @@ impl Sites {
 }
 
 impl Site {
-    fn new(site: &config::Site) -> Self {
-        let routes = site.routes.iter();
+    fn new(site: &config::Site, place: usize) -> Self {
+        let routes = site.routes.iter().enumerate();
         let pages = Rc::new(ErrorPages::new(&site.pages));
         Self {
             redirect_http: site.redirect_http,
             ambiguous_paths: site.ambiguous_paths,
             access: Arc::clone(&site.access),
             maintenance: site.maintenance.clone(),
-            default: Route::new(&site.default, &pages),
+            default: Route::new(&site.default, &pages, place, None),
             routes: routes
-                .map(|(pattern, route)| (pattern.clone(), Route::new(route, &pages)))
+                .map(|(index, (pattern, route))| {
+                    (pattern.clone(), Route::new(route, &pages, place, Some(index)))
+                })
                 .collect(),
         }
     }
@@ -126,9 +171,16 @@ impl Site {
 }
 
 impl Route {
-    fn new(route: &config::Route, pages: &Rc<ErrorPages>) -> Rc<Self> {
+    fn new(
+        route: &config::Route,
+        pages: &Rc<ErrorPages>,
+        site: usize,
+        index: Option<usize>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             label: (*route.label).into(),
+            site,
+            index,
             upstream: route.upstream,
             headers: route.headers.detached(),
             limits: route.limits,
@@ -156,7 +208,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn site<'a>(&self, sites: &'a Sites) -> Result<&'a Site, Rejection> {
-        self.site.and_then(|index| sites.sites.get(index)).ok_or(Rejection::HostUnknown)
+        sites.get(self.site)
     }
 }
 
@@ -176,15 +228,7 @@ impl HostCache {
     ) -> Result<Rc<Host>, Rejection> {
         let (sites, session) = (&snapshot.sites, origin.tls.as_ref());
         let server_name = session.and_then(|session| session.server_name.as_deref());
-        let raw = match raw_host(head)? {
-            Some(raw) => raw,
-            // Only HTTP/1.1 asks for one (RFC 9112, 3.2).
-            None if head.version == Version::HTTP_10 => {
-                let implied = server_name.or_else(|| sites.only_host());
-                implied.ok_or(Rejection::HostInvalid)?.as_bytes()
-            }
-            None => return Err(Rejection::HostInvalid),
-        };
+        let raw = sites.host_of(head, server_name)?;
         if let Some(host) = &*self.0.borrow()
             && host.field.as_bytes() == raw
             && Rc::ptr_eq(&host.client, client)
@@ -193,13 +237,7 @@ impl HostCache {
         {
             return Ok(Rc::clone(host));
         }
-        let name = normalise(raw).ok_or(Rejection::HostInvalid)?;
-        let site = sites.by_host.get(&*name).copied();
-        let asked = server_name.and_then(|name| sites.by_host.get(name)).copied();
-        if site.is_some() && asked.is_some() && site != asked {
-            // What was agreed on for one site does not hold for another (RFC 9110, 7.4).
-            return Err(Rejection::HostMisdirected);
-        }
+        let (name, site) = sites.find(raw, server_name)?;
         let field = HeaderValue::from_bytes(raw).map_err(|_| Rejection::HostInvalid)?;
         let forwarded = client.forwarded(raw, secure).ok_or(Rejection::HostInvalid)?;
         let client = Rc::clone(client);
@@ -256,59 +294,5 @@ fn normalise(raw: &[u8]) -> Option<Box<str>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_normalised_or_refused() {
-        for (raw, name) in [
-            ("localhost", "localhost"),
-            ("LocalHost:8443", "localhost"),
-            ("example.com.", "example.com"),
-            ("127.0.0.1:8443", "127.0.0.1"),
-            ("[::1]:8443", "::1"),
-            ("[0:0::1]", "::1"),
-            ("example.com:", "example.com"),
-        ] {
-            assert_eq!(normalise(raw.as_bytes()).as_deref(), Some(name), "{raw}");
-        }
-        for raw in [
-            "",
-            "a b",
-            "a/../x",
-            "user@host",
-            "host:99999",
-            "host:x",
-            "a..b",
-            ".a",
-            "[::1",
-            "[x]",
-            "::1",
-            "a,b",
-        ] {
-            assert_eq!(normalise(raw.as_bytes()), None, "{raw}");
-        }
-    }
-
-    fn request(uri: &str, hosts: &[&str], version: Version) -> Parts {
-        let mut request = http::Request::builder().uri(uri).version(version);
-        for host in hosts {
-            request = request.header(header::HOST, *host);
-        }
-        request.body(()).unwrap().into_parts().0
-    }
-
-    #[test]
-    fn a_request_names_exactly_one_host() {
-        let v1 = Version::HTTP_11;
-        let a = Some(&b"a"[..]);
-        assert_eq!(raw_host(&request("/", &["a"], v1)).unwrap(), a);
-        assert_eq!(raw_host(&request("http://a/", &["A"], v1)).unwrap(), a);
-        assert_eq!(raw_host(&request("https://a/", &[], Version::HTTP_2)).unwrap(), a);
-        assert_eq!(raw_host(&request("/", &[], v1)).unwrap(), None);
-        assert!(raw_host(&request("/", &["a", "a"], v1)).is_err());
-        assert!(raw_host(&request("http://a/", &["b"], v1)).is_err());
-        assert!(raw_host(&request("https://a/", &["b"], Version::HTTP_2)).is_err());
-        assert_eq!(raw_host(&request("/", &["a"], Version::HTTP_2)).unwrap(), a);
-    }
-}
+#[path = "host_tests.rs"]
+mod tests;

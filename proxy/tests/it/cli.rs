@@ -25,10 +25,14 @@ fn outcome(output: &Output) -> (Option<i32>, &str, &str) {
 }
 
 #[test]
-fn a_usable_configuration_is_one_line_and_0() {
+fn a_usable_configuration_is_summed_up_and_0() {
     let output = gatehouse(&["check", "--config", "valid/hardened.toml"]);
-    let line = "valid/hardened.toml: ok: 1 site, 1 upstream, 3 rate limits\n";
-    assert_eq!(outcome(&output), (Some(0), line, ""));
+    let (code, text, errors) = outcome(&output);
+    assert_eq!((code, errors), (Some(0), ""));
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "valid/hardened.toml: ok: 1 site, 1 upstream, 3 rate limits");
+    assert_eq!(lines[1], "rate limits take up to 64MiB of memory:");
+    assert!(lines[2].starts_with("  global: ") && lines.len() == 5, "{text}");
 }
 
 #[test]

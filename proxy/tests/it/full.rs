@@ -8,7 +8,7 @@ use std::path::Path;
 use gatehouse::config::{self, AccessLog, AdminAddress, Faults, LogFormat, Severity};
 
 /// How the lines begin that belong to later versions.
-const LATER: [&str; 12] = [
+const LATER: [&str; 10] = [
     "root_ca ",
     "challenges ",
     "profile ",
@@ -17,8 +17,6 @@ const LATER: [&str; 12] = [
     "timeout ",
     "on_failure ",
     "csp_report ",
-    "count ",
-    "ban ",
     "[telemetry]",
     "otlp ",
 ];

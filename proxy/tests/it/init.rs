@@ -25,7 +25,8 @@ fn what_it_writes_is_found_and_has_no_fault() {
         let mut check = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
         let check = check.arg("check").current_dir(directory.path()).env_clear().output().unwrap();
         let line = "config/gatehouse.toml: ok: 1 site, 1 upstream, 1 rate limit\n";
-        assert_eq!((text(&check.stdout), text(&check.stderr)), (line, ""));
+        assert!(text(&check.stdout).starts_with(line), "{}", text(&check.stdout));
+        assert_eq!(text(&check.stderr), "");
     }
 }
 

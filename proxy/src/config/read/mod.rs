@@ -55,7 +55,11 @@ pub(super) fn configuration(
         &site::Defaults { limits: limits.route, access: Arc::new(clients.access.clone()) },
     );
     files.append(&mut sites.files);
-    let rules = rate_limit::read(&mut root, &sites.hosts);
+    let table = root.section("rate_limits", "[rate_limits]");
+    let rate_limits = rate_limit::defaults(table, &sites.hosts);
+    let verifies_tokens = !rate_limits.jwt_secrets.is_empty();
+    let known = rate_limit::Known { hosts: &sites.hosts, limits: &limits, verifies_tokens };
+    let rules = rate_limit::read(&mut root, std::mem::take(&mut sites.rate_limits), &known);
     let log = log(root.section("log", "[log]"));
     if root.node("site").is_none_or(|node| matches!(&node.value, Value::List(l) if l.is_empty())) {
         let remedy = "add a [[site]] with `hosts` and `upstream`";
@@ -77,6 +81,7 @@ pub(super) fn configuration(
         upstreams: upstreams.into_list(),
         sites: sites.into_list(),
         rules,
+        rate_limits,
         log,
         files,
         warnings: Faults::default(),

@@ -7,10 +7,11 @@ use super::client;
 use super::headers::{Headers, Policies};
 use super::limits;
 use super::pages::Pages;
+use super::rate_limit::Scoped;
 use super::upstream::Upstreams;
 use crate::compression::{Coding, Compression};
 use crate::config::host::host;
-use crate::config::model::{Access, Issuer, Route, RouteLimits, Site, UpstreamId};
+use crate::config::model::{Access, Issuer, Route, RouteLimits, Scope, Site, UpstreamId};
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
 use crate::config::values::At;
@@ -18,7 +19,7 @@ use crate::site::pattern::Pattern;
 
 /// The sites so far.
 #[derive(Default)]
-pub(super) struct Sites {
+pub(super) struct Sites<'t> {
     sites: Vec<Site>,
     /// Every host of every site, also of sites with faults.
     pub(super) hosts: Vec<At<String>>,
@@ -26,6 +27,8 @@ pub(super) struct Sites {
     pub(super) from_files: Vec<At<String>>,
     /// The files of their pages.
     pub(super) files: Vec<PathBuf>,
+    /// Rate limits that stand in sites and routes, to be read when all sites are known.
+    pub(super) rate_limits: Vec<Scoped<'t>>,
 }
 
 /// What a site inherits from other sections.
@@ -49,11 +52,11 @@ struct Settings {
     padding: Option<bool>,
 }
 
-impl Sites {
+impl<'t> Sites<'t> {
     /// Reads all `[[site]]` sections.
     pub(super) fn read(
         &mut self,
-        root: &mut Section<'_>,
+        root: &mut Section<'t>,
         upstreams: &mut Upstreams,
         policies: &mut Policies<'_>,
         defaults: &Defaults,
@@ -72,7 +75,7 @@ impl Sites {
     /// A site; `None` if it has no upstream to fall back on, which is a fault already noted.
     fn site(
         &mut self,
-        section: &mut Section<'_>,
+        section: &mut Section<'t>,
         upstreams: &mut Upstreams,
         policies: &mut Policies<'_>,
         defaults: &Defaults,
@@ -99,7 +102,7 @@ impl Sites {
         let outer = Outer { limits: &defaults.limits, headers: &base };
         let settings = Settings::read(section, upstreams, policies, &outer);
         let limits = settings.limits;
-        let routes = section.sections("route", "[[site.route]]");
+        let mut routes = section.sections("route", "[[site.route]]");
         let default = settings.upstream.map(|upstream| Route {
             label: Arc::from("*"),
             upstream,
@@ -110,6 +113,7 @@ impl Sites {
                 padding: settings.padding.unwrap_or(false),
             },
         });
+        self.rate_limits(section, &mut routes);
         let outer = Outer { limits: &limits, headers: &settings.headers };
         let routes = read_routes(routes, upstreams, policies, &outer, default.as_ref());
         Some(Site {
@@ -123,6 +127,18 @@ impl Sites {
             default: default?,
             routes,
         })
+    }
+
+    /// Puts the rate limits of the site and of its routes by.
+    fn rate_limits(&mut self, section: &mut Section<'t>, routes: &mut [Section<'t>]) {
+        let site = self.sites.len();
+        let rules = section.sections("rate_limit", "[[site.rate_limit]]");
+        self.rate_limits.extend(rules.into_iter().map(|rule| (Scope::Site(site), rule)));
+        for (index, route) in routes.iter_mut().enumerate() {
+            let rules = route.sections("rate_limit", "[[site.route.rate_limit]]");
+            let scope = Scope::Route(site, index);
+            self.rate_limits.extend(rules.into_iter().map(|rule| (scope, rule)));
+        }
     }
 
     fn hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {

@@ -1,230 +1,251 @@
 //! Rate limits: which rules a request falls under, and whether all of them admit it.
 //!
-//! All matching rules are decided together, under the locks of all their windows: a request that
-//! any of them rejects consumes quota in none. Shadow rules are evaluated beside the others and
-//! never reject.
+//! All rules that count a request are decided together, under the locks of all their keys: a
+//! request that any of them rejects consumes quota in none. Shadow rules are evaluated beside the
+//! others and never reject.
+//!
+//! In the order in which a request meets them: [`rule`] (with [`matching`]: whether it is counted,
+//! and [`key`]: by what, with [`token`]), [`table`] (the live keys), [`slot`] (one of them, with
+//! [`window`]: the arithmetic), [`decision`] (what all say together), [`fields`] (what the client
+//! is told), [`lease`] (what it holds until its end). [`tally`] counts for the operator.
 //!
 //! # Why
 //!
 //! Sliding windows, not token buckets or fixed windows: `limit` per `window` then means what an
-//! operator reads into it, in every interval, and a `Retry-After` can be exact. The counts live in
-//! this process; sharing them between instances will use the same keys and the same arithmetic.
+//! operator reads into it, in every interval, and a `Retry-After` can be exact.
+//!
+//! Rules that count answers (`count`) have to decide before there is one. They set the cost of each
+//! request that waits for its answer aside, and charge or give it back when the answer is there: in
+//! every interval at most `limit` answers count, however many requests are sent at once, and
+//! `ahead` more where the operator would rather let requests pass that will not count. A request
+//! that is given up before its answer counts nothing.
 
+mod decision;
 mod fields;
+mod footprint;
+mod key;
+mod lease;
+mod matching;
+mod overview;
+mod recent;
 mod rule;
+mod slot;
 mod table;
+mod tally;
+mod token;
 mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::HeaderValue;
 use smallvec::SmallVec;
 
-use self::table::{Key, Slot, Table};
+use self::decision::Reading;
+use self::lease::Held;
+use self::rule::Asked;
+use self::slot::{Slot, State, Word};
+use self::table::Table;
+use self::tally::Tallies;
 
-pub(crate) use self::rule::{Facts, Rule, Rules};
+pub use self::decision::Decision;
+pub(crate) use self::decision::Refusal;
+pub(crate) use self::fields::Fields;
+pub use self::footprint::Footprint;
+pub(crate) use self::lease::Lease;
+pub use self::matching::Mismatch;
+pub(crate) use self::recent::{Recent, Rejected};
+pub use self::rule::{Facts, Rule, Rules};
 use crate::config::Mode;
-
-/// What became of a request.
-#[derive(Debug)]
-pub(crate) enum Decision {
-    /// No rule stands against it.
-    Admit(Option<Quoted>),
-    /// An enforcing rule is out of quota.
-    Reject(Quoted, Arc<Rule>),
-}
-
-/// What the client is told about its quota: the rule that is closest to rejecting, and every policy
-/// that applied.
-#[derive(Debug, Clone)]
-pub(crate) struct Quoted {
-    pub(crate) rate_limit: HeaderValue,
-    pub(crate) policy: HeaderValue,
-    /// Whole seconds until the next request would pass; for an admitted one, until quota comes
-    /// back.
-    pub(crate) retry_after: u64,
-}
 
 /// The counts of all clients.
 #[derive(Debug)]
-pub(crate) struct Limiter {
+pub struct Limiter {
     table: Table,
+    tallies: Tallies,
     /// Secret of this process, so that nobody can choose keys that collide.
     secret: [u8; 16],
     /// Requests that passed uncounted because the table was full of keys being limited.
     untracked: AtomicU64,
-    /// Requests that a shadow rule would have rejected.
-    shadowed: AtomicU64,
+    /// Keys given up and requests uncounted when that was last told.
+    told: AtomicU64,
+    /// The last rejections, for those who ask why.
+    pub(crate) recent: Recent,
 }
 
-struct Held {
-    key: Key,
-    rule: usize,
+/// A key that a request asks for, and where it is counted.
+struct Counted {
+    asked: Asked,
     slot: Arc<Slot>,
 }
 
 impl Limiter {
-    /// Keys that are remembered at a time. A key costs about 250 bytes and 8 more for each request
-    /// in its window.
-    pub(crate) const CAPACITY: usize = 1_000_000;
-
-    pub(crate) fn new(capacity: usize, secret: [u8; 16]) -> Self {
-        let (untracked, shadowed) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { table: Table::new(capacity), secret, untracked, shadowed }
+    /// A limiter whose keys take up to `memory` bytes.
+    #[must_use]
+    pub fn new(memory: u64, secret: [u8; 16]) -> Self {
+        let table = Table::new(usize::try_from(memory).unwrap_or(usize::MAX));
+        let (tallies, recent) = (Tallies::default(), Recent::default());
+        let (untracked, told) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { table, tallies, secret, untracked, told, recent }
     }
 
-    /// Decides one request at `now` (nanoseconds of a monotonic clock) and counts it if it passes.
-    pub(crate) fn decide(&self, rules: &Rules, facts: &Facts<'_>, now: u64) -> Decision {
-        let mut held: SmallVec<[Held; 4]> = SmallVec::new();
-        for (index, rule) in rules.0.iter().enumerate() {
-            if !rule.holds(facts) {
-                continue;
-            }
-            let key = rule.hash(&self.secret, facts);
-            match self.table.slot(key, rule.quota, now) {
-                Some(slot) => held.push(Held { key, rule: index, slot }),
+    /// Changes how much memory keys may take, in bytes.
+    pub(crate) fn set_memory(&self, memory: u64) {
+        self.table.set_budget(usize::try_from(memory).unwrap_or(usize::MAX));
+    }
+
+    /// Decides one request at `now` (nanoseconds of a clock that never goes back) and counts it if
+    /// it passes.
+    #[must_use]
+    pub fn decide(&self, rules: &Rules, facts: &Facts<'_>, now: u64) -> Decision {
+        let mut counted: SmallVec<[Counted; 4]> = SmallVec::new();
+        for asked in rules.asked(facts) {
+            match rules.get(asked.rule).and_then(|rule| self.table.slot(asked.key, rule, now)) {
+                Some(slot) => counted.push(Counted { asked, slot }),
                 None => _ = self.untracked.fetch_add(1, Ordering::Relaxed),
             }
         }
-        if held.is_empty() {
-            return Decision::Admit(None);
-        }
-        if held.len() > 1 {
-            held.sort_unstable_by_key(|held| held.key);
+        if counted.len() > 1 {
+            counted.sort_unstable_by_key(|counted| counted.asked.key);
         }
         loop {
-            if let Some(decision) = self.decide_held(rules, &held, now) {
+            if let Some(decision) = self.decide_locked(rules, &counted, facts, now) {
                 return decision;
             }
-            held.retain(|held| self.renew(rules, held, now));
+            counted.retain(|counted| self.renew(rules, counted, now));
         }
     }
 
-    /// Looks a window up anew if the sweep has removed it. False when the table has no room for it
+    /// Looks a slot up anew if the sweep has removed it. False when the table has no room for it
     /// any more.
-    fn renew(&self, rules: &Rules, held: &mut Held, now: u64) -> bool {
-        if !held.slot.lock().removed {
+    fn renew(&self, rules: &Rules, counted: &mut Counted, now: u64) -> bool {
+        if !counted.slot.lock().removed {
             return true;
         }
-        let slot =
-            rules.0.get(held.rule).and_then(|rule| self.table.slot(held.key, rule.quota, now));
+        let asked = counted.asked;
+        let slot = rules.get(asked.rule).and_then(|rule| self.table.slot(asked.key, rule, now));
         let Some(slot) = slot else {
             self.untracked.fetch_add(1, Ordering::Relaxed);
             return false;
         };
-        held.slot = slot;
+        counted.slot = slot;
         true
     }
 
-    /// Decides under the locks of all windows, taken in the order of their keys. `None` when the
+    /// Decides under the locks of all slots, taken in the order of their keys. `None` when the
     /// sweep has removed one of them in the meantime.
-    fn decide_held(&self, rules: &Rules, held: &[Held], now: u64) -> Option<Decision> {
-        let mut nearest: Option<Nearest<'_>> = None;
+    fn decide_locked(
+        &self,
+        rules: &Rules,
+        counted: &[Counted],
+        facts: &Facts<'_>,
+        now: u64,
+    ) -> Option<Decision> {
         let mut locked: SmallVec<[_; 4]> = SmallVec::new();
-        for held in held {
-            let rule = rules.0.get(held.rule)?;
-            let mut state = held.slot.lock();
+        for Counted { asked: Asked { rule, key, cost }, slot } in counted {
+            let mut state = slot.lock();
             if state.removed {
                 return None;
             }
-            let remaining = state.window.remaining(rule.quota, now);
-            let until_next = state.window.until_next(rule.quota, now);
-            let rejects = remaining == 0 && rule.mode == Mode::Enforce;
-            if rule.mode == Mode::Enforce {
-                let one = Nearest { rule, remaining, until_next, rejects };
-                nearest = Some(nearest.map_or(one, |other| other.nearer(one)));
-            }
-            locked.push((rule, state, remaining));
+            let word = state.word(rules.get(*rule)?, *cost, now);
+            locked.push((state, Reading { rule: *rule, key: *key, cost: *cost, word }));
         }
-        let rejects = nearest.is_some_and(|nearest| nearest.rejects);
-        for (rule, state, remaining) in &mut locked {
-            if *remaining == 0 && rule.mode == Mode::Shadow {
-                self.shadowed.fetch_add(1, Ordering::Relaxed);
-            } else if !rejects {
-                state.window.admit(rule.quota, now);
+        let rejected = Decision::rejects(rules, locked.iter().map(|(_, reading)| reading));
+        let (mut lease, mut grown) = (Lease::default(), 0);
+        for ((state, reading), counted) in locked.iter_mut().zip(counted) {
+            let before = state.bytes();
+            let rule = rules.get(reading.rule)?;
+            if settle(rule, state, reading, rejected, now) {
+                lease.0.push(Held { slot: Arc::clone(&counted.slot), cost: reading.cost });
             }
+            if state.label.is_none() && is_notable(rule, &reading.word) {
+                state.label = Some(rules.label(rule, facts).into());
+            }
+            grown += state.bytes().saturating_sub(before);
         }
-        drop(locked);
-        let Some(nearest) = nearest else { return Some(Decision::Admit(None)) };
-        let quoted = nearest.quoted(rules, held);
-        Some(if rejects {
-            Decision::Reject(quoted, Arc::clone(nearest.rule))
-        } else {
-            Decision::Admit(Some(quoted))
-        })
+        let mut readings: SmallVec<[Reading; 4]> =
+            locked.into_iter().map(|(_, reading)| reading).collect();
+        readings.sort_unstable_by_key(|reading| reading.rule);
+        self.table.grown(grown, now);
+        Some(Decision { readings, rejected, lease })
     }
 
     /// Removes expired keys; `turn` goes 0, 1, 2, …, and [`Self::turns`] of them go once round the
     /// table.
-    pub(crate) fn sweep(&self, turn: usize, now: u64) {
+    pub fn sweep(&self, turn: usize, now: u64) {
         self.table.sweep(turn, now);
     }
 
+    /// Warns of keys that were given up since it was last called.
+    pub(crate) fn warn_of_shortage(&self) {
+        let (evicted, untracked) = (self.evicted(), self.untracked());
+        let before = self.told.swap(evicted.saturating_add(untracked), Ordering::Relaxed);
+        if evicted.saturating_add(untracked) > before {
+            tracing::warn!(
+                evicted,
+                untracked,
+                "`memory` of [rate_limits] is used up: keys that used the least of their limits \
+                 are given up"
+            );
+        }
+    }
+
     /// How many turns of [`Self::sweep`] make a round.
-    pub(crate) const fn turns() -> usize {
+    #[must_use]
+    pub const fn turns() -> usize {
         Table::turns()
     }
 
     /// Live keys.
-    pub(crate) fn keys(&self) -> usize {
+    #[must_use]
+    pub fn keys(&self) -> usize {
         self.table.len()
     }
 
+    /// Bytes that they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// Keys given up because the memory was used up.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.table.evicted()
+    }
+
     /// Requests that passed uncounted because the table was full of keys being limited.
-    pub(crate) fn untracked(&self) -> u64 {
+    #[must_use]
+    pub fn untracked(&self) -> u64 {
         self.untracked.load(Ordering::Relaxed)
     }
 
     /// Requests that a shadow rule would have rejected.
-    pub(crate) fn shadowed(&self) -> u64 {
-        self.shadowed.load(Ordering::Relaxed)
+    #[must_use]
+    pub fn shadowed(&self) -> u64 {
+        self.tallies.sum(None, |tally| &tally.shadowed)
     }
 }
 
-/// The rule that the client is told about.
-#[derive(Clone, Copy)]
-struct Nearest<'a> {
-    rule: &'a Arc<Rule>,
-    /// Before this request.
-    remaining: u64,
-    /// Nanoseconds.
-    until_next: u64,
-    rejects: bool,
+/// Does what has been decided with one key. True if it has to learn of the request's end.
+fn settle(rule: &Rule, state: &mut State, reading: &mut Reading, rejected: bool, now: u64) -> bool {
+    if !reading.word.admits() {
+        reading.word.wait = reading.word.wait.max(state.reject(rule, now));
+        match rule.mode {
+            Mode::Enforce => rule.tally.rejected.add(1),
+            Mode::Shadow => rule.tally.shadowed.add(1),
+        }
+        return false;
+    }
+    if rejected {
+        return false;
+    }
+    rule.tally.admitted.add(1);
+    state.enter(rule, reading.cost, now)
 }
 
-impl Nearest<'_> {
-    /// Of two rejecting rules the one that takes longer, else the one with the smaller share of its
-    /// limit left.
-    fn nearer(self, other: Self) -> Self {
-        let takes_other = if self.rejects || other.rejects {
-            (other.rejects, other.until_next) > (self.rejects, self.until_next)
-        } else {
-            let share =
-                |one: &Self, of: &Self| u128::from(one.remaining) * u128::from(of.rule.quota.limit);
-            share(&other, &self) < share(&self, &other)
-        };
-        if takes_other { other } else { self }
-    }
-
-    fn quoted(&self, rules: &Rules, held: &[Held]) -> Quoted {
-        let remaining = self.remaining.saturating_sub(u64::from(!self.rejects));
-        let retry_after = self.until_next.div_ceil(1_000_000_000).max(1);
-        // In the order of the file, not of the keys.
-        let mut named: SmallVec<[usize; 4]> = held.iter().map(|held| held.rule).collect();
-        named.sort_unstable();
-        let mut policies = named
-            .iter()
-            .filter_map(|rule| rules.0.get(*rule))
-            .filter(|rule| rule.mode == Mode::Enforce)
-            .map(|rule| &rule.policy);
-        let policy = match (policies.next(), policies.next()) {
-            (Some(first), None) => first.clone(),
-            (first, second) => fields::join(first.into_iter().chain(second).chain(policies)),
-        };
-        let rate_limit = fields::rate_limit(&self.rule.name, remaining, retry_after);
-        Quoted { rate_limit, policy, retry_after }
-    }
+/// Whether the operator may want to know whose key it is: half of its limit is used.
+fn is_notable(rule: &Rule, word: &Word) -> bool {
+    word.remaining <= rule.bound.limit() / 2
 }
 
 #[cfg(test)]

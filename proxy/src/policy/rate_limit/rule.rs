@@ -1,98 +1,227 @@
-//! Rules: which requests each counts, and what makes two of them share a count.
+//! Rules, ready to be evaluated: which requests each counts, by what, and how much it allows.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderValue, Method};
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use http::{HeaderMap, Method};
+use siphasher::sip128::SipHasher13;
 
-use super::fields::{self, Page};
-use super::table::Key;
+use super::Limiter;
+use super::fields::{Page, Policy};
+use super::key::{self, Key};
+use super::matching::Mismatch;
+use super::tally::Tally;
+use super::token::Verifier;
 use super::window::Quota;
-use crate::config::{self, KeyPart, Mode};
+use crate::config::{self, Config, Cost, Count, FieldSyntax, KeyPart, Match, Mode, Scope};
 
-/// What rules look at.
+/// What rules look at. Nothing in it is of a connection: a line of a log will do.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts<'a> {
-    /// The client, already cut to its prefix.
-    pub(crate) client: IpAddr,
-    pub(crate) method: &'a Method,
-    pub(crate) host: &'a str,
+pub struct Facts<'a> {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// What the client is counted by: its address, or the network it lies in.
+    pub client: IpAddr,
+    /// The request's method.
+    pub method: &'a Method,
+    /// Lower case, without port.
+    pub host: &'a str,
     /// Decoded and free of dot segments.
-    pub(crate) path: &'a str,
+    pub path: &'a str,
+    /// The request's header fields.
+    pub fields: &'a HeaderMap,
+    /// The site's place in the file.
+    pub site: usize,
+    /// The route's place in the site; `None` for the site's own.
+    pub route: Option<usize>,
 }
 
 /// A rule, ready to be evaluated.
 #[derive(Debug)]
-pub(crate) struct Rule {
-    pub(crate) name: Arc<str>,
-    pub(super) quota: Quota,
-    matches: config::Match,
-    key: Vec<KeyPart>,
+pub struct Rule {
+    /// As the file names it.
+    pub name: Arc<str>,
+    pub(super) bound: Bound,
     pub(super) mode: Mode,
-    /// The rule's item in `RateLimit-Policy`.
-    pub(super) policy: HeaderValue,
+    scope: Scope,
+    matches: Match,
+    key: Vec<KeyPart>,
+    /// Where the hashes of its keys begin.
+    seed: SipHasher13,
+    pub(super) policy: Policy,
     /// The bodies of a 429.
     pub(crate) page: Page,
+    /// Of the worker whose rule it is.
+    pub(super) tally: Arc<Tally>,
 }
 
-/// The rules of a configuration.
-#[derive(Debug, Default)]
-pub(crate) struct Rules(pub(super) Vec<Arc<Rule>>);
+/// How much a rule allows.
+#[derive(Debug)]
+pub(super) enum Bound {
+    Window { quota: Quota, cost: Cost, count: Option<Count>, ban: Option<Ban> },
+    InFlight(u64),
+}
+
+/// What comes of going on after a rejection; see [`config::Ban`]. In nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ban {
+    pub(super) after: u64,
+    pub(super) length: u64,
+    pub(super) up_to: u64,
+}
+
+/// The rules of a configuration, as one worker has them.
+#[derive(Debug)]
+pub struct Rules {
+    pub(super) list: Vec<Arc<Rule>>,
+    exempt: Vec<Match>,
+    tokens: Verifier,
+    pub(super) syntax: FieldSyntax,
+    secret: [u8; 16],
+}
+
+/// What a request asks of one rule.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// The rule's place in [`Rules`].
+    pub(super) rule: usize,
+    pub(super) key: Key,
+    pub(super) cost: u64,
+}
+
+/// How a rule counts a request.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    /// Whom or what by.
+    pub(crate) by: String,
+    /// What it takes of the limit.
+    pub(crate) cost: u64,
+}
 
 impl Rules {
-    pub(crate) fn new(rules: &[config::Rule]) -> Self {
-        Self(rules.iter().map(|rule| Arc::new(Rule::new(rule))).collect())
+    /// The rules of `config`, whose counts `limiter` keeps. What was counted `before` goes on.
+    #[must_use]
+    pub fn new(config: &Config, limiter: &Limiter, before: Option<&Self>) -> Self {
+        let known = |name: &str| before?.list.iter().find(|rule| *rule.name == *name);
+        let rule = |rule: &config::Rule| {
+            let tally = known(&rule.name).map(|known| Arc::clone(&known.tally));
+            let tally = tally.unwrap_or_else(|| limiter.tallies.open(&rule.name));
+            Arc::new(Rule::new(rule, &limiter.secret, tally))
+        };
+        Self {
+            list: config.rules.iter().map(rule).collect(),
+            exempt: config.rate_limits.exempt.clone(),
+            tokens: Verifier::new(&config.rate_limits.jwt_secrets),
+            syntax: config.rate_limits.fields,
+            secret: limiter.secret,
+        }
+    }
+
+    /// The rule at a place.
+    pub(super) fn get(&self, index: usize) -> Option<&Arc<Rule>> {
+        self.list.get(index)
+    }
+
+    /// Whether no rule counts a request.
+    pub(crate) fn exempts(&self, facts: &Facts<'_>) -> bool {
+        self.exempt.iter().any(|exempt| exempt.check(facts).is_ok())
+    }
+
+    /// What a request asks of the rules that count it.
+    pub(super) fn asked<'a>(&'a self, facts: &'a Facts<'_>) -> impl Iterator<Item = Asked> + 'a {
+        let rules = if self.exempts(facts) { &[][..] } else { &self.list };
+        let counting = rules.iter().enumerate().filter(|(_, rule)| rule.counts(facts).is_ok());
+        counting.map(|(index, rule)| Asked {
+            rule: index,
+            key: key::key(rule.seed, &rule.key, facts, &self.tokens),
+            cost: rule.cost(facts),
+        })
+    }
+
+    /// What every rule has to do with a request.
+    pub(crate) fn explain<'a>(
+        &'a self,
+        facts: &'a Facts<'_>,
+    ) -> impl Iterator<Item = (&'a str, Result<Counting, Mismatch>)> {
+        self.list.iter().map(move |rule| {
+            let counting = rule
+                .counts(facts)
+                .map(|()| Counting { by: self.label(rule, facts), cost: rule.cost(facts) });
+            (&*rule.name, counting)
+        })
+    }
+
+    /// What a request is counted by, for people.
+    pub(super) fn label(&self, rule: &Rule, facts: &Facts<'_>) -> String {
+        key::label(&self.secret, &rule.key, facts, &self.tokens)
     }
 }
 
 impl Rule {
-    fn new(rule: &config::Rule) -> Self {
+    fn new(rule: &config::Rule, secret: &[u8; 16], tally: Arc<Tally>) -> Self {
+        let bound = Bound::new(&rule.bound);
+        let seed = key::seed(secret, &rule.name, bound.numbers());
+        let policy = Policy::new(&rule.name, &rule.bound);
         Self {
             name: rule.name.as_str().into(),
-            quota: Quota::new(rule.limit, rule.window),
+            bound,
+            mode: rule.mode,
+            scope: rule.scope,
             matches: rule.matches.clone(),
             key: rule.key.clone(),
-            mode: rule.mode,
-            policy: fields::policy(&rule.name, rule.limit, rule.window),
+            seed,
+            policy,
             page: Page::new(&rule.name),
+            tally,
         }
     }
 
-    /// Whether the rule counts a request.
-    pub(super) fn holds(&self, facts: &Facts<'_>) -> bool {
-        let m = &self.matches;
-        (m.methods.is_empty() || m.methods.contains(facts.method))
-            && !m.not_methods.contains(facts.method)
-            && (m.paths.is_empty() || m.paths.iter().any(|p| p.matches(facts.path)))
-            && !m.not_paths.iter().any(|p| p.matches(facts.path))
-            && (m.hosts.is_empty() || m.hosts.iter().any(|h| h == facts.host))
-            && !m.not_hosts.iter().any(|h| h == facts.host)
+    /// Whether the rule counts a request, or why not.
+    pub(crate) fn counts(&self, facts: &Facts<'_>) -> Result<(), Mismatch> {
+        self.scope.check(facts)?;
+        self.matches.check(facts)
     }
 
-    /// The name and the quota are part of the key: a rule that is changed starts afresh.
-    pub(super) fn hash(&self, secret: &[u8; 16], facts: &Facts<'_>) -> Key {
-        use std::hash::Hasher as _;
-        let mut hasher = SipHasher13::new_with_key(secret);
-        let text = |hasher: &mut SipHasher13, text: &str| {
-            hasher.write_usize(text.len());
-            hasher.write(text.as_bytes());
-        };
-        text(&mut hasher, &self.name);
-        hasher.write_u64(self.quota.limit);
-        hasher.write_u64(self.quota.window);
-        for part in &self.key {
-            match part {
-                KeyPart::Ip => match facts.client {
-                    IpAddr::V4(ip) => hasher.write(&ip.octets()),
-                    IpAddr::V6(ip) => hasher.write(&ip.octets()),
-                },
-                KeyPart::Global => {}
-                KeyPart::Host => text(&mut hasher, facts.host),
-                KeyPart::Path => text(&mut hasher, facts.path),
-                KeyPart::Method => text(&mut hasher, facts.method.as_str()),
-            }
-        }
-        hasher.finish128().as_u128()
+    /// What a request takes of the limit.
+    fn cost(&self, facts: &Facts<'_>) -> u64 {
+        let Bound::Window { cost, .. } = &self.bound else { return 1 };
+        let special = cost.of.iter().find(|(matches, _)| matches.check(facts).is_ok());
+        special.map_or(cost.otherwise, |(_, cost)| *cost)
     }
+}
+
+impl Bound {
+    fn new(bound: &config::Bound) -> Self {
+        match bound {
+            config::Bound::Window { limit, window, cost, count, ban } => Self::Window {
+                quota: Quota::new(*limit, *window),
+                cost: cost.clone(),
+                count: count.clone(),
+                ban: ban.as_ref().map(|ban| Ban {
+                    after: ban.after,
+                    length: nanoseconds(ban.length),
+                    up_to: nanoseconds(ban.up_to),
+                }),
+            },
+            config::Bound::InFlight(most) => Self::InFlight(*most),
+        }
+    }
+
+    /// What tells its keys from those of another bound: limit and window, or what is in flight.
+    fn numbers(&self) -> [u64; 2] {
+        match self {
+            Self::Window { quota, .. } => [quota.limit, quota.window],
+            Self::InFlight(most) => [*most, 0],
+        }
+    }
+
+    /// The most that may be used up.
+    pub(super) fn limit(&self) -> u64 {
+        self.numbers()[0]
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

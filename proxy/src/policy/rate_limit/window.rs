@@ -37,6 +37,16 @@ impl Quota {
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX).max(1);
         Self { limit: limit.max(1), window, grain }
     }
+
+    /// The stamps of a full window.
+    pub(crate) fn stamps(self) -> usize {
+        self.stamps_of(self.limit)
+    }
+
+    /// The stamps of so much.
+    pub(crate) fn stamps_of(self, cost: u64) -> usize {
+        usize::try_from(cost.div_ceil(self.grain)).unwrap_or(usize::MAX)
+    }
 }
 
 /// The state of one key under one rule.
@@ -60,24 +70,61 @@ impl Window {
         quota.limit.saturating_sub(self.used(quota))
     }
 
-    /// Counts one admitted request. Call it after [`Self::remaining`] returned at least 1.
-    pub(crate) fn admit(&mut self, quota: Quota, now: u64) {
-        match self.stamps.back() {
-            Some(_) if self.youngest < quota.grain => self.youngest += 1,
-            last => {
-                let stamp = last.map_or(now, |&last| last.max(now));
-                self.stamps.push_back(stamp);
-                self.youngest = 1;
+    /// Counts `cost` more. Call it after [`Self::remaining`] returned at least that.
+    pub(crate) fn admit(&mut self, quota: Quota, cost: u64, now: u64) {
+        let mut cost = cost;
+        if let Some(&last) = self.stamps.back() {
+            let fits = cost.min(quota.grain.saturating_sub(self.youngest));
+            self.youngest += fits;
+            cost -= fits;
+            if cost == 0 {
+                return;
             }
+            self.push(quota, last.max(now), cost);
+        } else {
+            self.push(quota, now, cost);
         }
     }
 
-    /// Nanoseconds from `now` until quota comes back: for a full window, until the next request
-    /// would pass. An empty window has all its quota, for the whole window's length.
+    /// Begins as many grains as `cost` fills.
+    fn push(&mut self, quota: Quota, stamp: u64, cost: u64) {
+        let grains = quota.stamps_of(cost);
+        let len = self.stamps.len();
+        if self.stamps.capacity() - len < grains {
+            // Twice as many as before, but no more than a full window has.
+            let double = len.max(2).min(quota.stamps().saturating_sub(len));
+            self.stamps.reserve_exact(double.max(grains));
+        }
+        self.stamps.extend(std::iter::repeat_n(stamp, grains));
+        self.youngest = cost - (grains as u64 - 1) * quota.grain;
+    }
+
+    /// Nanoseconds from `now` until quota comes back. An empty window has all its quota, for the
+    /// whole window's length.
     pub(crate) fn until_next(&self, quota: Quota, now: u64) -> u64 {
         self.stamps
             .front()
             .map_or(quota.window, |&oldest| oldest.saturating_add(quota.window).saturating_sub(now))
+    }
+
+    /// Nanoseconds from `now` until `cost` would pass, if nothing else does; 0 if it would now.
+    pub(crate) fn until(&self, quota: Quota, cost: u64, now: u64) -> u64 {
+        let lacking = (self.used(quota) + cost).saturating_sub(quota.limit);
+        let Some(leaving) = lacking.div_ceil(quota.grain).checked_sub(1) else { return 0 };
+        let last = self.stamps.len().saturating_sub(1);
+        let index = usize::try_from(leaving).unwrap_or(last).min(last);
+        let stamp = self.stamps.get(index).copied().unwrap_or(now);
+        stamp.saturating_add(quota.window).saturating_sub(now)
+    }
+
+    /// When it was last counted in.
+    pub(crate) fn last(&self) -> u64 {
+        self.stamps.back().copied().unwrap_or(0)
+    }
+
+    /// Bytes that it has on the heap.
+    pub(crate) fn bytes(&self) -> usize {
+        self.stamps.capacity() * size_of::<u64>()
     }
 
     /// Whether everything has left the window, so that forgetting the key changes no decision.

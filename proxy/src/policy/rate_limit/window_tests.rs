@@ -9,8 +9,9 @@ use super::{Quota, Window};
 /// Decides one request as the limiter does.
 fn request(window: &mut Window, quota: Quota, now: u64) -> bool {
     let pass = window.remaining(quota, now) >= 1;
+    assert_eq!(pass, window.until(quota, 1, now) == 0);
     if pass {
-        window.admit(quota, now);
+        window.admit(quota, 1, now);
     }
     pass
 }
@@ -67,6 +68,34 @@ fn a_million_per_second_costs_about_a_hundred_stamps() {
     }
     assert!(!request(&mut window, quota, 1_000_000));
     assert!(window.stamps.len() <= 101, "{} stamps", window.stamps.len());
+}
+
+#[test]
+fn a_window_tells_when_a_costly_request_would_pass() {
+    let quota = quota(10, 1_000);
+    let mut window = Window::default();
+    for (cost, now) in [(3, 0), (4, 100), (3, 200)] {
+        assert!(window.remaining(quota, now) >= cost);
+        window.admit(quota, cost, now);
+    }
+    for (cost, wait) in [(1, 800), (3, 800), (4, 900), (7, 900), (8, 1_000), (10, 1_000)] {
+        assert_eq!(window.until(quota, cost, 200), wait, "{cost}");
+    }
+    assert_eq!(window.remaining(quota, 1_000), 3);
+    assert_eq!((window.until(quota, 3, 1_000), window.until(quota, 4, 1_000)), (0, 100));
+}
+
+#[test]
+fn costs_fill_grains_to_the_brim() {
+    let quota = quota(2_000, 1_000); // a grain is 20
+    let mut window = Window::default();
+    for (cost, used) in [(5_u64, 5_u64), (30, 35), (25, 60), (100, 160)] {
+        window.admit(quota, cost, 0);
+        assert_eq!((window.used(quota), window.stamps.len() as u64), (used, used.div_ceil(20)));
+    }
+    window.admit(quota, 1_840, 7);
+    assert_eq!((window.remaining(quota, 7), window.stamps.len()), (0, 100));
+    assert!(window.stamps.capacity() <= 104, "{}", window.stamps.capacity());
 }
 
 proptest! {

@@ -159,6 +159,12 @@ impl TestProxy {
         std::fs::rename(next, file).unwrap();
     }
 
+    /// What it was started with, read anew.
+    pub(crate) fn config(&self) -> config::Config {
+        let file = self.directory.path().join("gatehouse.toml");
+        config::load(&file, &|_| None).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
     /// The file of records.
     pub(crate) fn log(&self) -> PathBuf {
         self.directory.path().join("access.log")

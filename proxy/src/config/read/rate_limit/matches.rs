@@ -1,119 +1,34 @@
-//! `[[rate_limit]]`.
+//! Which requests a rule counts: `match`, and `exempt` of `[rate_limits]`.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use http::{HeaderName, Method};
 
-use http::Method;
-
+use crate::client::networks::{Network, Networks};
 use crate::config::host::host;
-use crate::config::model::{KeyPart, Match, Mode, Rule};
+use crate::config::model::{FieldMatch, Match};
 use crate::config::nearest::suggestion;
-use crate::config::section::{Section, quoted};
+use crate::config::section::Section;
 use crate::config::values::{At, List};
 use crate::site::pattern::Pattern;
 
-/// A limit that is larger limits nothing.
-const LIMIT: RangeInclusive<u64> = 1..=1_000_000_000;
-
-/// A window is at most a year.
-const WINDOW: RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_secs(366 * 86_400);
-
-/// What a configuration calls the parts of a key.
-const KEY_PARTS: [(&str, KeyPart); 5] = [
-    ("ip", KeyPart::Ip),
-    ("global", KeyPart::Global),
-    ("host", KeyPart::Host),
-    ("path", KeyPart::Path),
-    ("method", KeyPart::Method),
-];
-
-/// Reads all `[[rate_limit]]` sections; `hosts` are those of all sites.
-pub(super) fn read(root: &mut Section<'_>, hosts: &[At<String>]) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    let mut names: Vec<At<String>> = Vec::new();
-    for mut section in root.sections("rate_limit", "[[rate_limit]]") {
-        rules.extend(rule(&mut section, hosts, &mut names));
-        section.finish();
-    }
-    rules
-}
-
-/// A rule; `None` if it is off or incomplete.
-fn rule(
-    section: &mut Section<'_>,
-    hosts: &[At<String>],
-    names: &mut Vec<At<String>>,
-) -> Option<Rule> {
-    section.require("name", "name = \"global\"");
-    section.require("limit", "limit = 100");
-    section.require("window", "window = \"60s\"");
-    let name = name(section, names);
-    let limit = section.integer("limit", LIMIT);
-    let window = section.duration("window", WINDOW);
-    let matches = matches(section.section("match", "`match` of [[rate_limit]]"), hosts);
-    let key = key(section);
-    let mode = section.parsed("mode", "mode", |text| match text {
-        "enforce" => Ok(Some(Mode::Enforce)),
-        "shadow" => Ok(Some(Mode::Shadow)),
-        "off" => Ok(None),
-        other => Err(suggestion(other, ["enforce", "shadow", "off"])),
-    });
-    Some(Rule {
-        name: name?,
-        limit: limit?.value,
-        window: window?,
-        matches,
-        key,
-        mode: mode.map_or(Some(Mode::Enforce), |at| at.value)?,
-    })
-}
-
-fn name(section: &mut Section<'_>, names: &mut Vec<At<String>>) -> Option<String> {
-    let At { value, place } = section.text("name")?;
-    section.check_name(value, &place);
-    if let Some(first) = names.iter().find(|first| first.value == value) {
-        let message = format!("two rules have the name `{}`", quoted(value));
-        section.findings.clash(&place, message, "rename one", "first named", &first.place);
-    }
-    names.push(At { value: value.to_owned(), place });
-    Some(value.to_owned())
-}
-
-/// The parts of the key, which is the client's address if the rule does not say.
-fn key(section: &mut Section<'_>) -> Vec<KeyPart> {
-    let list = section.list("key", "part", |text| {
-        let part = KEY_PARTS.into_iter().find(|(name, _)| *name == text);
-        let names = KEY_PARTS.iter().map(|(name, _)| *name);
-        part.map(|(_, part)| part).ok_or_else(|| suggestion(text, names))
-    });
-    let Some(list) = list else { return vec![KeyPart::Ip] };
-    section.note_empty("key", &list, "leave it out for one count per client");
-    for (index, part) in list.items.iter().enumerate() {
-        if list.items.iter().take(index).any(|earlier| earlier.value == part.value) {
-            section.error(&part.place, "the key has this part twice", "remove it");
-        }
-        if part.value == KeyPart::Global && list.items.len() > 1 {
-            let remedy = "remove it, or remove the other parts";
-            section.error(&part.place, "`global` beside other parts says nothing", remedy);
-        }
-    }
-    list.into_values()
-}
-
-/// The `match` table, without contradictions.
-fn matches(mut section: Section<'_>, known: &[At<String>]) -> Match {
+/// Reads a `match` table, without contradictions; `known` are the hosts of all sites.
+pub(super) fn read(mut section: Section<'_>, known: &[At<String>]) -> Match {
     let methods = section.list("methods", "method", method);
     let not_methods = section.list("not_methods", "method", method);
     let paths = section.list("path", "path pattern", Pattern::parse);
     let not_paths = section.list("not_path", "path pattern", Pattern::parse);
     let hosts = section.list("hosts", "host", host);
     let not_hosts = section.list("not_hosts", "host", host);
+    let headers = section.list("headers", "header", field);
+    let not_headers = section.list("not_headers", "header", field);
+    let clients = section.list("clients", "network", Network::parse);
+    let not_clients = section.list("not_clients", "network", Network::parse);
     let equal = |excluded: &String, host: &String| excluded == host;
 
     note_dead(&section, "methods", &methods, "not_methods", &not_methods, PartialEq::eq);
     note_dead(&section, "path", &paths, "not_path", &not_paths, Pattern::covers);
     note_dead(&section, "hosts", &hosts, "not_hosts", &not_hosts, equal);
+    note_dead(&section, "headers", &headers, "not_headers", &not_headers, covers);
+    note_dead(&section, "clients", &clients, "not_clients", &not_clients, Network::covers);
     note_strangers(&section, hosts.as_ref(), known);
     if let Some(excluded) = &not_hosts
         && hosts.is_none()
@@ -131,7 +46,27 @@ fn matches(mut section: Section<'_>, known: &[At<String>]) -> Match {
         not_paths: not_paths.map_or_else(Vec::new, List::into_values),
         hosts: hosts.map_or_else(Vec::new, List::into_values),
         not_hosts: not_hosts.map_or_else(Vec::new, List::into_values),
+        headers: headers.map_or_else(Vec::new, List::into_values),
+        not_headers: not_headers.map_or_else(Vec::new, List::into_values),
+        clients: Networks::new(clients.map_or_else(Vec::new, List::into_values)),
+        not_clients: Networks::new(not_clients.map_or_else(Vec::new, List::into_values)),
     }
+}
+
+/// `x-api-key`, which must be there, or `x-client: mobile`, which must be that.
+fn field(text: &str) -> Result<FieldMatch, String> {
+    let (name, value) = match text.split_once(':') {
+        Some((name, value)) => (name, Some(value.trim().to_owned())),
+        None => (text, None),
+    };
+    match HeaderName::from_bytes(name.trim().as_bytes()) {
+        Ok(name) => Ok(FieldMatch { name, value }),
+        Err(_) => Err("write a name, or a name and a value: \"x-client: mobile\"".to_owned()),
+    }
+}
+
+fn covers(excluded: &FieldMatch, field: &FieldMatch) -> bool {
+    excluded.name == field.name && (excluded.value.is_none() || excluded.value == field.value)
 }
 
 /// Notes a list that lets nothing through: empty, or every item excluded again.

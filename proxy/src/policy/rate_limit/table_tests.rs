@@ -1,0 +1,121 @@
+//! The bounds of the table, and what goes when they are reached.
+
+use super::*;
+use crate::policy::rate_limit::tests::rules;
+use crate::policy::rate_limit::{Limiter, Rules};
+
+/// A rule that allows ten a second, and one that allows one.
+fn two() -> Rules {
+    let text = "[[rate_limit]]\nname = \"ten\"\nlimit = 10\nwindow = \"1s\"\nkey = \"path\"\n\
+                [[rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"1s\"\nkey = \"host\"";
+    rules(&Limiter::new(1 << 20, [7; 16]), text)
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+fn key(n: u64) -> Key {
+    Key { high: n, low: n.wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+}
+
+/// Counts `times` in a key, as the limiter does. False if there is no room for it.
+fn spend(table: &Table, n: u64, rule: &Arc<Rule>, now: u64, times: u64) -> bool {
+    let Some(slot) = table.slot(key(n), rule, now) else { return false };
+    let mut state = slot.lock();
+    let before = state.bytes();
+    for _ in 0..times {
+        assert!(state.word(rule, 1, now).admits());
+        state.enter(rule, 1, now);
+    }
+    let grown = state.bytes() - before;
+    drop(state);
+    table.grown(grown, now);
+    true
+}
+
+fn used(table: &Table, n: u64, rule: &Arc<Rule>, now: u64) -> u64 {
+    table.slot(key(n), rule, now).unwrap().lock().used(rule, now)
+}
+
+/// Bytes of a key that has been counted once.
+const ONE: usize = Table::KEY + 2 * size_of::<u64>();
+
+#[test]
+fn a_full_table_gives_up_the_key_that_used_least() {
+    let rules = two();
+    let ten = rules.get(0).unwrap();
+    let table = Table::new(5 * ONE + 20);
+    for n in 1..=4 {
+        assert!(spend(&table, n, ten, 0, n));
+    }
+    assert!(spend(&table, 5, ten, 1, 2));
+    assert_eq!((table.len(), table.evicted()), (4, 1));
+    assert_eq!(used(&table, 2, ten, 1), 2, "key 2 survived, key 1 had to go");
+    assert!(table.bytes() <= 5 * ONE + 20);
+}
+
+#[test]
+fn of_keys_that_used_the_same_the_oldest_goes() {
+    let rules = two();
+    let ten = rules.get(0).unwrap();
+    let table = Table::new(4 * ONE);
+    for n in 1..=4 {
+        assert!(spend(&table, n, ten, 10 - n, 1));
+    }
+    assert!(spend(&table, 5, ten, 20, 1));
+    let kept: Vec<u64> = (1..=3).filter(|n| used(&table, *n, ten, 20) == 1).collect();
+    assert_eq!(kept, [1, 2, 3]);
+}
+
+#[test]
+fn limited_keys_are_never_given_up() {
+    let rules = two();
+    let one = rules.get(1).unwrap();
+    let table = Table::new(2 * ONE + ONE / 2);
+    assert!(spend(&table, 1, one, 0, 1));
+    assert!(spend(&table, 2, one, 0, 1));
+    assert!(!spend(&table, 3, one, SECOND - 1, 1), "both keys are being limited");
+    assert!(spend(&table, 3, one, SECOND, 1), "both have expired");
+    assert_eq!(table.len(), 2);
+}
+
+#[test]
+fn the_sweep_removes_what_has_expired_and_marks_it() {
+    let rules = two();
+    let ten = rules.get(0).unwrap();
+    let table = Table::new(1 << 20);
+    let held = table.slot(key(7), ten, 0).unwrap();
+    spend(&table, 7, ten, 0, 1);
+    spend(&table, 8, ten, SECOND / 2, 1);
+    (0..Table::turns()).for_each(|turn| table.sweep(turn, SECOND));
+    assert_eq!((table.len(), table.bytes()), (1, ONE));
+    assert!(held.lock().removed);
+}
+
+#[test]
+fn what_is_under_way_keeps_its_key() {
+    let text = "[[rate_limit]]\nname = \"a\"\nin_flight = 2\n";
+    let rules = rules(&Limiter::new(1 << 20, [7; 16]), text);
+    let rule = rules.get(0).unwrap();
+    let table = Table::new(Table::KEY);
+    assert!(spend(&table, 1, rule, 0, 1));
+    (0..Table::turns()).for_each(|turn| table.sweep(turn, SECOND));
+    assert_eq!(table.len(), 1);
+    assert!(!spend(&table, 2, rule, SECOND, 1));
+    table.slot(key(1), rule, 0).unwrap().lock().leave(rule, 1, false, 0);
+    assert!(spend(&table, 2, rule, SECOND, 1), "the first has ended");
+}
+
+#[test]
+fn a_flood_of_one_shot_keys_stays_within_the_budget_and_spares_an_honest_key() {
+    let rules = two();
+    let ten = rules.get(0).unwrap();
+    let budget = 1_000 * ONE;
+    let table = Table::new(budget);
+    assert!(spend(&table, 0, ten, 0, 5));
+    for n in 1..50_000 {
+        assert!(spend(&table, n, ten, 0, 1));
+        assert!(table.bytes() <= budget + ONE, "{} of {budget}", table.bytes());
+    }
+    assert!(table.len() >= 990, "{} keys", table.len());
+    assert_eq!(used(&table, 0, ten, 0), 5);
+}
