@@ -65,7 +65,8 @@ fn decisions() {
     let (limiter, rules) = limiter(
         64 << 20,
         "[[rate_limit]]\nname = \"global\"\nlimit = 100\nwindow = \"60s\"\n\
-         [[rate_limit]]\nname = \"project\"\nlimit = 20\nwindow = \"10s\"\nkey = [\"ip\", \"path\"]\n\
+         [[rate_limit]]\nname = \"project\"\nlimit = 20\nwindow = \"10s\"\n\
+         key = [\"ip\", \"path\"]\n\
          match = { path = \"/api/projects/{id}\" }\n\
          [[rate_limit]]\nname = \"everybody\"\nlimit = 1000000\nwindow = \"1s\"\n\
          key = \"global\"\n",
