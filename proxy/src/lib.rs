@@ -30,8 +30,8 @@
 //!
 //! Off the path: [`acme`] (certificates), [`config`], [`server`] (start and stop), [`reload`],
 //! [`admin`] (the control thread), [`application`] (the process behind it, if Gatehouse starts it),
-//! [`audit`] (a site seen from outside), [`deadline`] (time bounds without timers), [`telemetry`],
-//! [`cli`].
+//! [`audit`] (a site seen from outside), [`explain`] and [`simulate`] (what the rules would do),
+//! [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
 //!
 //! # Invariants
 //!
@@ -85,4 +85,5 @@ mod deadline;
 pub mod explain;
 pub mod reload;
 pub mod server;
+mod simulate;
 mod telemetry;

@@ -11,6 +11,7 @@ mod init;
 mod place;
 mod remote;
 mod run;
+mod simulate;
 
 use std::env;
 use std::ffi::OsString;
@@ -43,6 +44,8 @@ Examples:
   gatehouse run -- node server.js          start the application, too, and look after it
   gatehouse reload                         let the running instance read it anew
   gatehouse activate backend green         send new requests to other servers
+  gatehouse simulate /var/log/nginx/access.log*
+                                           see what the limits would have rejected
   gatehouse audit app.example.com          grade what it shows to the world
   gatehouse certs list                     see when certificates end, and what failed
   gatehouse explain POST https://app.example.com/login
@@ -105,6 +108,12 @@ enum Command {
     /// at without a score. Each fault comes with what to write in gatehouse.toml. The exit code is
     /// 1 if the grade is worse than --at-least, or anything without a score is at fault.
     Audit(audit::Options),
+    /// Replay access logs against the rate limits, before they are switched on
+    ///
+    /// Logs of Gatehouse and of Caddy (JSON), of nginx and Apache (combined), plain or packed with
+    /// gzip or zstd. Says of every rule what it would have rejected, how high the rates of its keys
+    /// are, and which limits would have rejected nobody.
+    Simulate(simulate::Options),
     /// Let the running instance read its configuration anew
     ///
     /// The new one is checked whole, then swapped in between two requests; open connections live
@@ -232,6 +241,7 @@ pub fn main() -> ExitCode {
         }
         Command::Init(options) => Ok(init::init(options)),
         Command::Audit(options) => Ok(audit::audit(options)),
+        Command::Simulate(options) => simulate::simulate(options),
         Command::Check { place, json } => place.find().map(|path| check::check(&path, json)),
         Command::Reload(remote) => remote.ask(&Request::Reload),
         Command::Status(remote) => remote.ask(&Request::Status),

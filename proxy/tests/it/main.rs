@@ -41,6 +41,7 @@ mod reload;
 mod resilience;
 mod semantics;
 mod servers;
+mod simulate;
 mod sticky;
 mod timeouts;
 mod tls;

@@ -124,6 +124,14 @@ pub struct Count {
     pub ahead: u64,
 }
 
+impl Count {
+    /// Whether an answer with this status takes quota.
+    #[must_use]
+    pub fn covers(&self, status: u16) -> bool {
+        self.status.iter().any(|range| range.contains(&status))
+    }
+}
+
 /// What comes of going on after a rejection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ban {

@@ -50,6 +50,11 @@ impl Decision {
         !self.rejected
     }
 
+    /// Whether a rule, by its place, has no quota for the request, whatever its mode.
+    pub(crate) fn rejected_by(&self, rule: usize) -> bool {
+        self.readings.iter().any(|reading| reading.rule == rule && !reading.word.admits())
+    }
+
     /// Whether any of these readings rejects.
     pub(super) fn rejects<'a>(
         rules: &Rules,

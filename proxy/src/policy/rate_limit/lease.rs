@@ -33,7 +33,7 @@ impl Lease {
         self.0.retain(|held| {
             let rule = &held.slot.rule;
             let Bound::Window { count: Some(count), .. } = &rule.bound else { return true };
-            let charge = count.status.iter().any(|range| range.contains(&status.as_u16()));
+            let charge = count.covers(status.as_u16());
             let mut state = held.slot.lock();
             let before = state.bytes();
             state.leave(rule, held.cost, charge, now);

@@ -51,6 +51,7 @@ pub use self::decision::Decision;
 pub(crate) use self::decision::Refusal;
 pub(crate) use self::fields::Fields;
 pub use self::footprint::Footprint;
+pub(crate) use self::key::Key;
 pub(crate) use self::lease::Lease;
 pub use self::matching::Mismatch;
 pub(crate) use self::recent::{Recent, Rejected};

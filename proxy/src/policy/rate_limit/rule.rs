@@ -83,11 +83,11 @@ pub struct Rules {
 
 /// What a request asks of one rule.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// The rule's place in [`Rules`].
-    pub(super) rule: usize,
-    pub(super) key: Key,
-    pub(super) cost: u64,
+    pub(crate) rule: usize,
+    pub(crate) key: Key,
+    pub(crate) cost: u64,
 }
 
 /// How a rule counts a request.
@@ -119,7 +119,7 @@ impl Rules {
     }
 
     /// The rule at a place.
-    pub(super) fn get(&self, index: usize) -> Option<&Arc<Rule>> {
+    pub(crate) fn get(&self, index: usize) -> Option<&Arc<Rule>> {
         self.list.get(index)
     }
 
@@ -129,7 +129,7 @@ impl Rules {
     }
 
     /// What a request asks of the rules that count it.
-    pub(super) fn asked<'a>(&'a self, facts: &'a Facts<'_>) -> impl Iterator<Item = Asked> + 'a {
+    pub(crate) fn asked<'a>(&'a self, facts: &'a Facts<'_>) -> impl Iterator<Item = Asked> + 'a {
         let rules = if self.exempts(facts) { &[][..] } else { &self.list };
         let counting = rules.iter().enumerate().filter(|(_, rule)| rule.counts(facts).is_ok());
         counting.map(|(index, rule)| Asked {
@@ -153,7 +153,7 @@ impl Rules {
     }
 
     /// What a request is counted by, for people.
-    pub(super) fn label(&self, rule: &Rule, facts: &Facts<'_>) -> String {
+    pub(crate) fn label(&self, rule: &Rule, facts: &Facts<'_>) -> String {
         key::label(&self.secret, &rule.key, facts, &self.tokens)
     }
 }
@@ -181,6 +181,16 @@ impl Rule {
     pub(crate) fn counts(&self, facts: &Facts<'_>) -> Result<(), Mismatch> {
         self.scope.check(facts)?;
         self.matches.check(facts)
+    }
+
+    /// Whether a request with this answer takes of the limit.
+    pub(crate) fn charges(&self, status: Option<u16>) -> bool {
+        match &self.bound {
+            Bound::Window { count: Some(count), .. } => {
+                status.is_some_and(|status| count.covers(status))
+            }
+            Bound::Window { count: None, .. } | Bound::InFlight(_) => true,
+        }
     }
 
     /// What a request takes of the limit.
