@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Write;
@@ -158,7 +159,8 @@ async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> 
         (true, None) => connection.into_parts(),
     };
     let mut stream = parts.io;
-    stream.unread = parts.read_buf;
+    // Even with nothing in it, it would hold the protocol's buffer while the connection rests.
+    stream.unread = if parts.read_buf.is_empty() { Bytes::new() } else { parts.read_buf };
     Some(stream)
 }
 
