@@ -116,8 +116,8 @@ fn nanoseconds(seconds: f64) -> u64 {
     (seconds * 1e6) as u64 * 1_000
 }
 
-/// `client - user [time] "METHOD target PROTOCOL" status bytes "referer" "user agent"`, perhaps with
-/// the host before the client, as Apache's `vhost_combined` has it.
+/// `client - user [time] "METHOD target PROTOCOL" status bytes "referer" "user agent"`, perhaps
+/// with the host before the client, as Apache's `vhost_combined` has it.
 fn combined(line: &str) -> Option<Entry> {
     let (before, rest) = line.split_once(" [")?;
     let (time, rest) = rest.split_once("] \"")?;
@@ -199,22 +199,33 @@ mod tests {
     fn every_format_is_read() {
         for (line, host, fields) in [
             (
-                r#"{"time":"2026-11-24T12:00:00.000Z","request_id":"x","client":"192.0.2.1","method":"POST","host":"a.example","path":"/login?next","status":401,"bytes_in":0,"route":"/{*rest}"}"#,
+                r#"{"time":"2026-11-24T12:00:00.000Z","request_id":"x","client":"192.0.2.1",
+                    "method":"POST","host":"a.example","path":"/login?next","status":401,
+                    "bytes_in":0,"route":"/{*rest}"}"#,
                 Some("a.example"),
                 0,
             ),
             (
-                r#"{"level":"info","ts":1795521600.0,"logger":"http.log.access","request":{"remote_ip":"192.0.2.9","client_ip":"192.0.2.1","method":"POST","host":"a.example","uri":"/login?next=1","headers":{"User-Agent":["x"]}},"status":401,"duration":0.1}"#,
+                r#"{"level":"info","ts":1795521600.0,"logger":"http.log.access","request":{
+                    "remote_ip":"192.0.2.9","client_ip":"192.0.2.1","method":"POST",
+                    "host":"a.example","uri":"/login?next=1","headers":{"User-Agent":["x"]}},
+                    "status":401,"duration":0.1}"#,
                 Some("a.example"),
                 0,
             ),
             (
-                r#"192.0.2.1 - - [24/Nov/2026:13:00:00 +0100] "POST /login?next=1 HTTP/1.1" 401 12 "-" "curl \"8\"""#,
+                concat!(
+                    r#"192.0.2.1 - - [24/Nov/2026:13:00:00 +0100] "#,
+                    r#""POST /login?next=1 HTTP/1.1" 401 12 "-" "curl \"8\"""#,
+                ),
                 None,
                 1,
             ),
             (
-                r#"a.example 192.0.2.1 - bob [24/Nov/2026:12:00:00 +0000] "POST http://a.example/login HTTP/1.1" 401 -"#,
+                concat!(
+                    r#"a.example 192.0.2.1 - bob [24/Nov/2026:12:00:00 +0000] "#,
+                    r#""POST http://a.example/login HTTP/1.1" 401 -"#,
+                ),
                 Some("a.example"),
                 0,
             ),

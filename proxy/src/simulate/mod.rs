@@ -16,6 +16,8 @@ mod line;
 mod page;
 mod peak;
 mod report;
+mod tables;
+mod timeline;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -31,7 +33,7 @@ use self::input::Input;
 use self::line::Entry;
 pub(crate) use self::page::html;
 pub(crate) use self::report::Report;
-use self::report::Tables;
+use self::tables::{Seen, Tables};
 use crate::client::{PeerAddr, Sender};
 use crate::config::Config;
 use crate::policy::rate_limit::{Facts, Limiter, Rules};
@@ -203,7 +205,7 @@ impl<'a> Simulation<'a> {
             let rejected = decision.rejected_by(asked.rule);
             let counts = rule.charges(entry.status);
             let label = || self.rules.label(rule, &facts);
-            let seen = report::Seen { now, cost: asked.cost, rejected, counts };
+            let seen = Seen { now, cost: asked.cost, rejected, counts };
             self.tables.key(asked.rule, asked.key, &seen, label);
         }
     }
