@@ -1,5 +1,6 @@
 //! The command line: which command, with which environment, ending in which exit code.
 
+mod manual;
 mod probe;
 mod seed;
 
@@ -103,6 +104,9 @@ enum Command {
     ///
     /// Needs BIND only; made for the health check of a container.
     Health,
+    /// Write man pages and shell completions into FOLDER, for packages.
+    #[command(hide = true)]
+    Manual { folder: PathBuf },
 }
 
 /// Runs the command that the process was started with.
@@ -124,6 +128,10 @@ pub fn run() -> ExitCode {
             Command::Backup { file } => copy(Direction::Out, &file).await,
             Command::Restore { file } => copy(Direction::In, &file).await,
             Command::Health => health().await,
+            Command::Manual { folder } => match manual::write(&folder) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(FAILURE, &format!("{}: {error}", folder.display())),
+            },
         }
     })
 }

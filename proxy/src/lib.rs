@@ -28,10 +28,10 @@
 //! - [`response`]: the headers that every response carries
 //! - [`record`]: the access log
 //!
-//! Off the path: [`acme`] (certificates), [`config`], [`server`] (start and stop), [`reload`],
-//! [`admin`] (the control thread), [`application`] (the process behind it, if Gatehouse starts it),
-//! [`audit`] (a site seen from outside), [`explain`] and [`simulate`] (what the rules would do),
-//! [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
+//! Off the path: [`acme`] (certificates), [`config`], [`server`] (start and stop), [`supervisor`]
+//! (systemd), [`reload`], [`admin`] (the control thread), [`application`] (the process behind it,
+//! if Gatehouse starts it), [`audit`] (a site seen from outside), [`explain`] and [`simulate`]
+//! (what the rules would do), [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
 //!
 //! # Invariants
 //!
@@ -86,4 +86,5 @@ pub mod explain;
 pub mod reload;
 pub mod server;
 mod simulate;
+mod supervisor;
 mod telemetry;

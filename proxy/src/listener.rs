@@ -1,11 +1,14 @@
-//! Listening sockets: one per address and worker, shared by the kernel (`SO_REUSEPORT`).
+//! Listening sockets: one per address and worker, shared by the kernel (`SO_REUSEPORT`); or one for
+//! all workers that a supervisor has opened.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Listen;
+use crate::supervisor;
 
 /// Connections that may wait to be accepted, per socket; the kernel caps it at
 /// `net.core.somaxconn`.
@@ -48,26 +51,38 @@ pub(crate) struct Opened {
 
 /// The listeners of clients, and the addresses that they got.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sockets(Vec<(Key, SocketAddr)>);
+pub(crate) struct Sockets {
+    open: Vec<(Key, SocketAddr)>,
+    /// What the supervisor listens on, used in the place of sockets of our own.
+    inherited: Arc<[TcpListener]>,
+}
 
 impl Sockets {
+    /// None of our own yet.
+    pub(crate) fn inherit() -> Result<Self, ListenError> {
+        Ok(Self { open: Vec::new(), inherited: supervisor::listeners()?.into() })
+    }
+
     /// What `listen` asks for: of these, what stays; and what is new, opened for each worker.
     pub(crate) fn open(
         &self,
         listen: &Listen,
         workers: usize,
     ) -> Result<(Self, Vec<Vec<Opened>>), ListenError> {
-        let mut next = Self::default();
+        let mut next = Self { open: Vec::new(), inherited: Arc::clone(&self.inherited) };
         let mut opened: Vec<Vec<Opened>> = Vec::new();
         opened.resize_with(workers, Vec::new);
         for key in keys(listen) {
-            if let Some(open) = self.0.iter().find(|(open, _)| *open == key) {
-                next.0.push(*open);
+            if let Some(open) = self.open.iter().find(|(open, _)| *open == key) {
+                next.open.push(*open);
                 continue;
             }
-            let sockets = bind(key.address, workers)?;
+            let sockets = match self.inherited(key.address) {
+                Some(socket) => share(socket, workers)?,
+                None => bind(key.address, workers, listen.share_ports)?,
+            };
             let local = sockets.first().and_then(|socket| socket.local_addr().ok());
-            next.0.push((key, local.unwrap_or(key.address)));
+            next.open.push((key, local.unwrap_or(key.address)));
             for (worker, socket) in opened.iter_mut().zip(sockets) {
                 worker.push(Opened { key, socket });
             }
@@ -75,9 +90,24 @@ impl Sockets {
         Ok((next, opened))
     }
 
+    fn inherited(&self, address: SocketAddr) -> Option<&TcpListener> {
+        self.inherited.iter().find(|socket| socket.local_addr().is_ok_and(|own| own == address))
+    }
+
+    /// Whoever connects where the supervisor listens and the configuration does not would wait for
+    /// nothing.
+    pub(crate) fn warn_of_unclaimed(&self) {
+        let claimed = |address: &SocketAddr| self.open.iter().any(|(_, local)| local == address);
+        let addresses = self.inherited.iter().filter_map(|socket| socket.local_addr().ok());
+        let unclaimed: Vec<_> = addresses.filter(|address| !claimed(address)).collect();
+        if !unclaimed.is_empty() {
+            tracing::warn!(?unclaimed, "[listen] does not name these sockets of the supervisor's");
+        }
+    }
+
     /// The addresses of one kind.
     pub(crate) fn addresses(&self, secure: bool) -> Vec<SocketAddr> {
-        self.0.iter().filter(|(key, _)| key.secure == secure).map(|(_, local)| *local).collect()
+        self.open.iter().filter(|(key, _)| key.secure == secure).map(|(_, local)| *local).collect()
     }
 
     /// Where plain HTTP is redirected to.
@@ -94,8 +124,13 @@ pub(crate) fn keys(listen: &Listen) -> impl Iterator<Item = Key> {
     of(&listen.http, false).chain(of(&listen.https, true))
 }
 
-/// Opens `count` sockets on one address. Port 0 becomes the same free port for all of them.
-pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
+/// Opens `count` sockets on one address, beside those of another process if they are `shared`.
+/// Port 0 becomes the same free port for all of them.
+pub(crate) fn bind(
+    address: SocketAddr,
+    count: usize,
+    shared: bool,
+) -> Result<Vec<TcpListener>, ListenError> {
     let fail = |source| ListenError { address: address.to_string(), source };
     let address = match socket(address) {
         // A kernel without IPv6: the wildcard still means every address there is.
@@ -108,7 +143,7 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>
     };
     // Without this, a second Gatehouse would silently share the port and take half of the
     // connections.
-    if address.port() != 0 {
+    if address.port() != 0 && !shared {
         let probe = socket(address).map_err(fail)?;
         probe.bind(&address.into()).and_then(|()| probe.listen(1)).map_err(fail)?;
     }
@@ -125,6 +160,19 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>
         Ok(socket.into())
     };
     std::iter::repeat_with(listen).take(count).collect::<io::Result<_>>().map_err(fail)
+}
+
+/// One socket for `count` workers, who accept from the same queue.
+fn share(socket: &TcpListener, count: usize) -> Result<Vec<TcpListener>, ListenError> {
+    let clone = || {
+        let clone = socket.try_clone()?;
+        clone.set_nonblocking(true)?;
+        SockRef::from(&clone).set_tcp_nodelay(true)?;
+        Ok(clone)
+    };
+    let address = socket.local_addr().map_or_else(|_| String::new(), |own| own.to_string());
+    let clones = std::iter::repeat_with(clone).take(count).collect::<io::Result<_>>();
+    clones.map_err(|source| ListenError { address, source })
 }
 
 /// Linux' EAFNOSUPPORT.
@@ -146,12 +194,13 @@ mod tests {
     #[test]
     fn all_sockets_of_an_address_share_a_port_and_nobody_else_gets_it() {
         let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let sockets = bind(any, 3).unwrap();
+        let sockets = bind(any, 3, false).unwrap();
         let ports: Vec<_> =
             sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
         assert!(ports.len() == 3 && ports.iter().all(|port| *port == ports[0] && *port != 0));
         let taken = SocketAddr::new(any.ip(), ports[0]);
-        let error = bind(taken, 1).unwrap_err().to_string();
+        let error = bind(taken, 1, false).unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()) && error.contains("another program"), "{error}");
+        bind(taken, 1, true).unwrap();
     }
 }

@@ -19,6 +19,7 @@ use crate::config::{self, Config, Faults};
 use crate::listener::{ListenError, Opened};
 use crate::record::Output;
 use crate::snapshot::Plan;
+use crate::supervisor::{self, News};
 use crate::tls::internal::InternalError;
 use crate::upstream::{Kept, Standing};
 use crate::{telemetry, tls, worker};
@@ -70,7 +71,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads the configuration anew and puts it to use.
 pub(crate) async fn reload(control: &Control) -> Result<Reloaded, Refused> {
+    supervisor::tell(News::Reloading);
     let outcome = swap(control).await;
+    supervisor::tell(News::Ready);
     match &outcome {
         Ok(Reloaded { generation, restart_for, warnings }) => {
             tracing::info!(generation, "configuration reloaded");

@@ -27,6 +27,7 @@ use crate::policy::rate_limit::Limiter;
 use crate::record::RecordSink;
 use crate::reload::{Change, FileWatch, Refused, Reloaded};
 use crate::snapshot::Plan;
+use crate::supervisor::{self, News};
 use crate::telemetry::{self, Counters};
 use crate::tls;
 use crate::tls::internal::InternalError;
@@ -115,8 +116,9 @@ impl Server {
         let kept = Kept::read(&config).map_err(InternalError::Store)?;
         let standings = Standing::all(&config, None, &kept)?;
         let workers = config.listen.workers;
-        let (sockets, listeners) = Sockets::default().open(&config.listen, workers)?;
-        let admin = AdminSocket::bind(&config.listen.admin)?;
+        let (sockets, listeners) = Sockets::inherit()?.open(&config.listen, workers)?;
+        sockets.warn_of_unclaimed();
+        let admin = AdminSocket::bind(&config.listen)?;
         let addresses = Addresses {
             http: sockets.addresses(false),
             https: sockets.addresses(true),
@@ -234,8 +236,10 @@ pub fn run(config: Config, application: Option<Application>) -> Result<(), Start
         application.map(Application::start).transpose().map_err(StartError::Application)?;
     let Addresses { http, https, admin } = server.addresses();
     tracing::info!(?http, ?https, ?admin, "serving");
+    supervisor::tell(News::Ready);
     let stopped_by = runtime.block_on(until_stopped(&server))?;
     tracing::info!(by = stopped_by, "draining; a second signal ends at once");
+    supervisor::tell(News::Stopping);
     let kill = application.as_ref().map(Supervised::killer);
     std::thread::spawn(move || {
         runtime.block_on(second_signal());

@@ -17,6 +17,8 @@ use tracing_subscriber::{Registry, fmt, reload};
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Counters {
+    /// Ticks of the worker, by which it is known to live.
+    pub(crate) beats: Counter,
     pub(crate) connections: Counter,
     pub(crate) connections_closed: Counter,
     /// Connections refused because there were too many, in all or from one peer.

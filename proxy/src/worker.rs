@@ -259,6 +259,7 @@ fn tick(worker: &Worker) {
     let now = Instant::now();
     worker.clocks.set((now, wall_clock()));
     worker.deadlines.tick(now);
+    worker.counters.beats.add(1);
     worker.records.flush();
     worker.snapshot.borrow().tick();
 }

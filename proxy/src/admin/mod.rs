@@ -37,6 +37,7 @@ use crate::record::RecordSink;
 use crate::reload::{Change, FileWatch, Refused, Reloaded, reload};
 use crate::server::Phase;
 use crate::snapshot::Plan;
+use crate::supervisor::Watchdog;
 use crate::telemetry::Counters;
 use crate::worker::{self, Shared};
 
@@ -98,10 +99,12 @@ pub(crate) fn run(
         let mut checks = Checks::start(&control.plan(), started);
         let mut ticks = interval(Duration::from_millis(250));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watchdog = Watchdog::new(Instant::now());
         for turn in 0_usize.. {
             tokio::select! {
                 _ = ticks.tick() => {
                     chores(&control, turn);
+                    watchdog.feed(&control.counters, Instant::now());
                     if turn.is_multiple_of(4) && files.has_settled(&control.plan().config.files) {
                         tracing::info!("the configuration file has changed");
                         _ = reload(&control).await;

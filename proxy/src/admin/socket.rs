@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::config::AdminAddress;
+use crate::config::{AdminAddress, Listen};
 use crate::listener::{self, ListenError};
 
 /// Connections that may wait to be accepted on a Unix socket.
@@ -38,11 +38,12 @@ impl Drop for SocketFile {
 impl AdminSocket {
     /// Opens the socket. A file that an earlier process left behind is replaced; one that somebody
     /// answers on, or that is no socket, is not.
-    pub(crate) fn bind(address: &AdminAddress) -> Result<Self, ListenError> {
+    pub(crate) fn bind(listen: &Listen) -> Result<Self, ListenError> {
+        let address = &listen.admin;
         let fail = |source| ListenError { address: address.to_string(), source };
         match address {
             AdminAddress::Tcp(address) => {
-                let socket = listener::bind(*address, 1)?.pop();
+                let socket = listener::bind(*address, 1, listen.share_ports)?.pop();
                 socket.map(Self::Tcp).ok_or_else(|| fail(io::ErrorKind::AddrNotAvailable.into()))
             }
             AdminAddress::Unix(path) => {

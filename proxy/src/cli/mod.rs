@@ -8,6 +8,7 @@ mod check;
 mod explain;
 mod import;
 mod init;
+mod manual;
 mod place;
 mod remote;
 mod run;
@@ -162,6 +163,9 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Write man pages and shell completions into FOLDER, for packages
+    #[command(hide = true)]
+    Manual { folder: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]
@@ -239,6 +243,7 @@ pub fn main() -> ExitCode {
         Command::Run { place, command } => {
             place.find().map(|path| run::run(&path, Application::new(command)))
         }
+        Command::Manual { folder } => Ok(manual::manual(&folder)),
         Command::Init(options) => Ok(init::init(options)),
         Command::Audit(options) => Ok(audit::audit(options)),
         Command::Simulate(options) => simulate::simulate(options),

@@ -81,6 +81,9 @@ pub struct Listen {
     pub workers: usize,
     /// How long requests in flight may take to finish after TERM or INT (default 30 s).
     pub drain_timeout: Duration,
+    /// Whether another process may listen on the same ports, to take over or be taken over from
+    /// (default no).
+    pub share_ports: bool,
     /// Whether connections of trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
 }

@@ -120,7 +120,7 @@ fn minimal_is_the_defaults() {
 fn every_key_has_its_effect() {
     let config = valid("tests/config/valid/everything.toml");
     assert_eq!(config.files.len(), 5, "two files, and three pages");
-    assert!(config.listen.https.is_empty());
+    assert!(config.listen.https.is_empty() && config.listen.share_ports);
     assert_eq!((config.listen.workers, config.listen.drain_timeout), (3, Duration::ZERO));
     assert_eq!(config.admin.token.as_deref(), Some("a-long-enough-token"));
     assert_eq!(config.tls.min_version, TlsVersion::V1_3);

@@ -43,6 +43,8 @@ mod semantics;
 mod servers;
 mod simulate;
 mod sticky;
+mod supervisor;
+mod takeover;
 mod timeouts;
 mod tls;
 mod trailers;

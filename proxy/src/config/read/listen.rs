@@ -35,6 +35,7 @@ pub(super) fn read(root: &mut Section<'_>) -> (Listen, Admin) {
         "required" => Ok(ProxyProtocol::Required),
         other => Err(suggestion(other, ["off", "optional", "required"])),
     });
+    let share_ports = section.boolean("share_ports").unwrap_or(false);
     let drain_timeout = section.duration("drain_timeout", Duration::ZERO..=LONGEST_DRAIN);
 
     let of_admin = match &admin.value {
@@ -55,6 +56,7 @@ pub(super) fn read(root: &mut Section<'_>) -> (Listen, Admin) {
         https: https.into_values(),
         admin: admin.value,
         workers: workers_or_cores(workers),
+        share_ports,
         drain_timeout: drain_timeout.unwrap_or(Duration::from_secs(30)),
         proxy_protocol: proxy_protocol.map_or(ProxyProtocol::Off, |at| at.value),
     };
