@@ -2,9 +2,11 @@
 //! DEPLOYMENT.md says, then looked at from all sides.
 //!
 //! First the guide's own commands, one after another ([`guide`]); then what no guide says but
-//! everybody relies on ([`walk`]): who reaches whom, what is secret, what a restart costs. All of
-//! it in a copy of the work tree, under a project name and ports of its own, removed at the end.
+//! everybody relies on ([`walk`], [`boundaries`]): what a restart costs, who reaches whom, what is
+//! secret. All of it in a copy of the work tree, under a project name and ports of its own, and
+//! removed at the end.
 
+mod boundaries;
 mod engine;
 mod guide;
 mod shell;

@@ -16,6 +16,9 @@ pub(super) const SHORT: Duration = Duration::from_secs(300);
 /// Longer than a first build takes on two busy cores.
 pub(super) const LONG: Duration = Duration::from_secs(3 * 3600);
 
+/// The development CA, under the name that the guide gives it.
+const CA: &str = "internal-ca.pem";
+
 /// A folder with a copy of the project, and the environment of everything that runs in it.
 #[derive(Debug)]
 pub(super) struct Shell {
@@ -39,7 +42,7 @@ impl Shell {
             ("DRILL_HTTPS_PORT", drill_https.to_string()),
             ("ISSUER", "internal".to_owned()),
             ("TAG", tag.unwrap_or("test").to_owned()),
-            ("CURL_CA_BUNDLE", folder.join("internal-ca.pem").display().to_string()),
+            ("CURL_CA_BUNDLE", folder.join(CA).display().to_string()),
         ];
         environment.extend(engine.environment(folder)?);
         Ok(Self { folder: folder.to_owned(), environment, https, http })
@@ -75,6 +78,16 @@ impl Shell {
         Ok(printed.trim_end().to_owned())
     }
 
+    /// A page of the site.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.https)
+    }
+
+    /// Where the development CA is, once it is fetched.
+    pub(super) fn ca(&self) -> String {
+        self.folder.join(CA).display().to_string()
+    }
+
     /// The container of a service.
     pub(super) fn container(&self, service: &str) -> anyhow::Result<String> {
         let id = self.ask(&format!("docker compose ps --quiet {service}"))?;
@@ -88,7 +101,7 @@ impl Shell {
     pub(super) fn fetch_ca(&self) {
         let script = "docker cp \"$(docker compose ps --quiet proxy):\
                       /var/lib/gatehouse/certs/internal-ca.pem\" internal-ca.pem";
-        if !self.folder.join("internal-ca.pem").exists() {
+        if !self.folder.join(CA).exists() {
             // Before the proxy's first start there is none, and nobody asks for it.
             let _ = self.run(script, SHORT);
         }
