@@ -93,6 +93,18 @@ pub(super) fn complete(document: &mut Json) {
     for url in steps.filter_map(|step| step.pointer_mut("/properties/url")) {
         url["pattern"] = json!(url::PATTERN);
     }
+    let events = "/paths/~1api~1executions~1{id}~1events/get/responses/200/content";
+    if let Some(content) = document.pointer_mut(events) {
+        // Of each event, not of the stream.
+        content["text/event-stream"]["schema"] = json!({
+            "type": "object", "required": ["event", "data"],
+            "properties": {
+                "event": { "type": "string", "enum": ["step", "end"] },
+                "id": { "type": "string", "description": "The position, for Last-Event-ID." },
+                "data": { "type": "string", "description": "JSON." },
+            },
+        });
+    }
     let problem = json!({
         "description": "What went wrong",
         "content": { MEDIA_TYPE: { "schema": { "$ref": "#/components/schemas/Problem" } } },
