@@ -47,7 +47,7 @@ pub(crate) fn check(everything: &[&str]) -> anyhow::Result<()> {
     command.current_dir(scratch.path()).arg("--config-file").arg(settings).arg("run");
     command.arg(format!("http://127.0.0.1:{port}/api/openapi.json"));
     command.arg("--header").arg(format!("Authorization: Bearer {token}"));
-    command.args(["--workers", "2", "--max-examples", "6", "--max-time", FUZZ_SECONDS]);
+    command.args(["--workers", "1", "--max-examples", "6", "--max-time", FUZZ_SECONDS]);
     command.args(["--generation-deterministic", "--no-color"]);
     let status = Running::spawn("schemathesis", &mut command)?.wait(BOUND)?;
     if !status.success() {
