@@ -122,6 +122,23 @@ fn the_cost_of_a_hash_stays_within_bounds() {
 }
 
 #[test]
+fn the_example_has_every_variable() {
+    let asked = std::cell::RefCell::new(Vec::new());
+    let lookup = |name: &str| {
+        asked.borrow_mut().push(name.to_owned());
+        None
+    };
+    Config::read(&lookup).unwrap();
+    let asked = asked.into_inner();
+    assert!(asked.len() > 15, "{asked:?}");
+    let example = include_str!("../../../.env.example");
+    for name in asked {
+        let line = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{name}="));
+        assert!(example.lines().any(line), "{name} is not in .env.example");
+    }
+}
+
+#[test]
 fn the_bounds_of_the_pool_are_read() {
     let pool = read(&[]).unwrap().pool;
     assert_eq!((pool.connections, pool.acquire.as_secs(), pool.statement.as_secs()), (None, 3, 5));

@@ -118,6 +118,57 @@ async fn a_database_killed_under_load_loses_no_accepted_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn workers_killed_under_load_lose_no_accepted_job() {
+    let database = TestDatabase::create(Engine::Postgres).await;
+    let nowhere = tempfile::tempdir().unwrap();
+    let environment = [
+        ("DATABASE_URL", &*database.url),
+        ("JWT_SECRET", JWT_SECRET),
+        ("PATH", nowhere.path().to_str().unwrap()),
+    ];
+    let program = Program::serve(&[&environment[..], &[("WORKER", "apart")]].concat());
+    let (ada, test) = test_of(&program.client, &json!([{ "action": "screenshot" }])).await;
+    let load = Load::of(&ada, &test);
+    let tables = Tables::of(&database).await;
+    for finished in [10, 30, 50] {
+        let mut workers = [Program::worker(&environment), Program::worker(&environment)];
+        let sql = "SELECT count(*) FROM jobs WHERE state = 'finished'";
+        tables.until_at_least(finished, sql).await;
+        workers.iter_mut().for_each(Program::kill);
+    }
+    let accepted = load.accepted().await;
+    let _last = Program::worker(&environment);
+    all_end(&ada, &tables, &accepted).await;
+    drop(program);
+    database.remove().await;
+}
+
+/// TERM is not KILL: what a worker has in hand it finishes, then it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_told_to_stop_finishes_its_job() {
+    let origin = pages().await;
+    let database = TestDatabase::create(Engine::Sqlite).await;
+    let path = std::env::var("PATH").unwrap();
+    let environment =
+        [("DATABASE_URL", &*database.url), ("JWT_SECRET", JWT_SECRET), ("PATH", &*path)];
+    let mut program = Program::serve(&environment);
+    let steps = json!([
+        { "action": "navigate", "url": origin },
+        { "action": "waitFor", "selector": "#slow", "timeoutMs": 2000 },
+    ]);
+    let (ada, test) = test_of(&program.client, &steps).await;
+    let started = ada.post(&format!("{test}/executions"), &Value::Null).await;
+    let execution = started.text("/id").parse().unwrap();
+    let tables = Tables::of(&database).await;
+    tables.until("running", execution).await;
+    program.terminate();
+    assert_eq!(program.exit_code(), Some(0));
+    let why = tables.failure(execution).await.expect("it is over");
+    assert!(why.starts_with("step 2: "), "{why}");
+    database.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_killed_under_load_loses_no_accepted_job() {
     let mut redis = Server::redis();
     redis.start();
