@@ -1,0 +1,9 @@
+DROP INDEX project_elements_page_state_id_idx;
+DROP INDEX project_elements_auth_flow_id_idx;
+DROP INDEX project_elements_source_url_id_idx;
+CREATE INDEX project_elements_source_url_id_idx ON project_elements (source_url_id, id);
+CREATE INDEX project_elements_auth_flow_id_idx ON project_elements (auth_flow_id, id);
+CREATE INDEX project_elements_page_state_id_idx ON project_elements (page_state_id, id);
+DROP INDEX project_elements_project_id_page_state_id_idx;
+DROP INDEX project_elements_project_id_auth_flow_id_idx;
+DROP INDEX project_elements_project_id_source_url_id_idx;
