@@ -68,7 +68,7 @@ async fn run(made: &Made, engine: &str, rows: u32) {
     })
     .await
     .unwrap();
-    let store = Store::open(&made.database, PoolLimits::default()).await.unwrap();
+    let store = Store::open(&made.database, patient()).await.unwrap();
     let subjects = Subjects::find(&store).await;
     store.close().await;
     let with = measure(made, &subjects).await;
@@ -80,13 +80,16 @@ async fn run(made: &Made, engine: &str, rows: u32) {
     print(engine, rows, &lines);
 }
 
+/// A statement may take as long as it does: without an index, that is what is asked.
+fn patient() -> PoolLimits {
+    PoolLimits { statement: Duration::from_secs(600), ..PoolLimits::default() }
+}
+
 /// Times every query.
 async fn measure(made: &Made, subjects: &Subjects) -> Vec<Figures> {
     let mut all = Vec::new();
     for query in &QUERIES {
-        // A statement may take as long as it does: without an index, that is what is asked.
-        let limits = PoolLimits { statement: Duration::from_secs(600), ..PoolLimits::default() };
-        let store = Store::open(&made.database, limits).await.unwrap();
+        let store = Store::open(&made.database, patient()).await.unwrap();
         for turn in 0..4 {
             (query.run)(&store, subjects, turn).await;
         }

@@ -15,11 +15,7 @@ const TURNS: usize = 2;
 
 /// What one of these queries reads, on average.
 pub(crate) async fn count(database: &Database, query: &Query, subjects: &Subjects) -> u64 {
-    let limits = PoolLimits {
-        connections: Some(1),
-        statement: Duration::from_secs(600),
-        ..PoolLimits::default()
-    };
+    let limits = PoolLimits { connections: Some(1), ..crate::patient() };
     let store = Store::open(database, limits).await.unwrap();
     let all = match (&store, database) {
         (Store::Sqlite(pool), _) => {
