@@ -83,6 +83,7 @@ impl Pool {
     /// Closes all idle links.
     pub(crate) fn clear(&self) {
         self.idle.take();
+        self.shared.borrow_mut().retain(|connection| connection.idle_ticks().is_none());
     }
 
     /// Closes links that have rested too long, the oldest of which are at the front. Called every

@@ -351,3 +351,31 @@ async fn a_websocket_is_not_spoken_over_http2() {
     assert!(!upstream.only().headers.contains_key("upgrade"));
     proxy.finish().await;
 }
+
+#[tokio::test]
+async fn a_group_that_is_no_longer_active_is_left_without_a_loss() {
+    let (blue, green) = (TestUpstream::http2(100).await, TestUpstream::http2(100).await);
+    let first = format!(
+        "[upstream.app]\ngroups = {{ blue = [\"h2c://{}\"], green = [\"h2c://{}\"] }}",
+        blue.address, green.address
+    );
+    let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"";
+    let proxy = TestProxy::start_with(&blue, &first, route);
+    let client = connect(&proxy).await;
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { wait(&client, 20).await }
+    });
+    wait(&client, 1).await;
+    crate::admin::post(proxy.admin(), "/api/upstreams/app/activate?group=green").await;
+    waiting.await.unwrap();
+    wait(&client, 1).await;
+    let left = async {
+        while blue.ended() < blue.connections() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), left).await.unwrap();
+    assert!(green.ended() < green.connections());
+    proxy.finish().await;
+}

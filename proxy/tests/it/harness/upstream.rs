@@ -35,6 +35,7 @@ pub(crate) struct TestUpstream {
     seen: Arc<Mutex<Vec<Seen>>>,
     bytes: Arc<Mutex<Vec<u8>>>,
     connections: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
     unhealthy: Arc<AtomicBool>,
 }
 
@@ -167,13 +168,18 @@ impl TestUpstream {
             seen: Arc::default(),
             bytes: Arc::default(),
             connections: Arc::default(),
+            ended: Arc::default(),
             unhealthy: Arc::default(),
         };
         let this = upstream.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 this.connections.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(with(this.clone(), stream));
+                let (ended, serving) = (Arc::clone(&this.ended), with(this.clone(), stream));
+                tokio::spawn(async move {
+                    serving.await;
+                    ended.fetch_add(1, Ordering::Relaxed);
+                });
             }
         });
         upstream
@@ -210,6 +216,11 @@ impl TestUpstream {
     /// What `/healthy` answers from now on: 200 or 503.
     pub(crate) fn set_healthy(&self, healthy: bool) {
         self.unhealthy.store(!healthy, Ordering::Relaxed);
+    }
+
+    /// Connections that are over.
+    pub(crate) fn ended(&self) -> usize {
+        self.ended.load(Ordering::Relaxed)
     }
 
     /// Connections so far.
