@@ -27,11 +27,13 @@
 //! - [`error_page`]: a site's own pages for those
 //! - [`response`]: the headers that every response carries
 //! - [`record`]: the access log
+//! - [`reports`]: what browsers report of a Content-Security-Policy
 //!
 //! Off the path: [`acme`] (certificates), [`config`], [`server`] (start and stop), [`supervisor`]
 //! (systemd), [`reload`], [`admin`] (the control thread), [`application`] (the process behind it,
 //! if Gatehouse starts it), [`audit`] (a site seen from outside), [`explain`] and [`simulate`]
-//! (what the rules would do), [`deadline`] (time bounds without timers), [`telemetry`], [`cli`].
+//! (what the rules would do), [`deadline`] (time bounds without timers), [`ramp`] (HSTS step by
+//! step), [`telemetry`], [`cli`].
 //!
 //! # Invariants
 //!
@@ -73,6 +75,7 @@ mod rejection;
 mod error_page;
 mod response;
 mod record;
+mod reports;
 
 mod acme;
 mod admin;
@@ -83,6 +86,7 @@ mod clock;
 pub mod config;
 mod deadline;
 pub mod explain;
+mod ramp;
 pub mod reload;
 pub mod server;
 mod simulate;

@@ -21,11 +21,11 @@ use hyper_util::rt::TokioIo;
 use crate::body::{self, RequestBody, UnclearFraming};
 use crate::client::{PeerAddr, Sender};
 use crate::connection::{Hidden, Watch};
-use crate::nonce;
 use crate::policy::{self, Found};
 use crate::record::Record;
 use crate::redirect;
 use crate::rejection::Rejection;
+use crate::reports::Receiving;
 use crate::response::{self, Answer, Finish, FinishedBody};
 use crate::site::{self, HostCache};
 use crate::snapshot::Snapshot;
@@ -77,6 +77,7 @@ pub(crate) fn handle(
     let under_way = match decision {
         Ok(Decision::Forward(upstream, outgoing)) => UnderWay::Upstream(upstream.send(outgoing)),
         Ok(Decision::Switch(switch)) => UnderWay::Switch(switch),
+        Ok(Decision::Receive(receiving)) => UnderWay::Receive(receiving),
         Ok(Decision::Answer(answer)) => UnderWay::Settled(Ok(answer)),
         Err(rejection) => UnderWay::Settled(Err(rejection)),
     };
@@ -90,6 +91,7 @@ pub(crate) fn handle(
             UnderWay::Switch(to) => {
                 return Box::pin(switch(origin, &snapshot, to, finish, record)).await;
             }
+            UnderWay::Receive(receiving) => Box::pin(receiving.receive(&mut body, &record)).await,
             UnderWay::Settled(answer) => answer,
         };
         // A client that waits for `100 Continue` sends no body if it is told something else.
@@ -105,6 +107,7 @@ pub(crate) fn handle(
 enum UnderWay<F> {
     Upstream(F),
     Switch(Box<Switch>),
+    Receive(Box<Receiving>),
     Settled(Result<Answer, Rejection>),
 }
 
@@ -154,6 +157,7 @@ struct Switch {
 enum Decision {
     Forward(Rc<Upstream>, Outgoing),
     Switch(Box<Switch>),
+    Receive(Box<Receiving>),
     Answer(Answer),
 }
 
@@ -193,12 +197,15 @@ fn decide(
         return Err(Rejection::PathAmbiguous); // RFC 9112, 3.2.4
     }
     let path = site::path::clean(raw, site.ambiguous_paths)?;
+    if let Some(receiving) = Receiving::of(&head, &path, site, &host) {
+        return Ok(Decision::Receive(receiving));
+    }
     let route = Rc::clone(site.route(&path));
     record.route = Some(Rc::clone(&route));
     finish.compression = route.compression.choose(&head.headers, &worker.encoders);
     let method = head.method.clone();
     let takes_interim = head.version == Version::HTTP_11 && !switches;
-    nonce::make_unconditional(&route.headers, &method, &mut head.headers);
+    crate::nonce::make_unconditional(&route.headers, &method, &mut head.headers);
     let stream = head.extensions.remove().filter(|_| method == Method::CONNECT);
     let found = Found { client: &client, host: &host.name, path: &path, route: &route };
     let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));

@@ -114,6 +114,7 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     let (generation, warnings) = (before.generation + 1, config.warnings.clone());
     let https_port = sockets.https_port();
     let challenges = Arc::clone(&before.challenges);
+    control.ramps.borrow().adopt(&config);
     let plan = Plan { config, tls, challenges, https_port, generation, standings };
     let plan = Arc::new(plan);
     control.plan.replace(Arc::clone(&plan));

@@ -24,8 +24,10 @@ use crate::clock::Clock;
 use crate::config::{AdminAddress, Config, Issuer};
 use crate::listener::{ListenError, Sockets};
 use crate::policy::rate_limit::Limiter;
+use crate::ramp::Ramps;
 use crate::record::RecordSink;
 use crate::reload::{Change, FileWatch, Refused, Reloaded};
+use crate::reports::Reports;
 use crate::snapshot::Plan;
 use crate::supervisor::{self, News};
 use crate::telemetry::{self, Counters};
@@ -98,7 +100,7 @@ pub struct Server {
     commands: mpsc::Sender<Command>,
     workers: Vec<Thread>,
     control: Option<Thread>,
-    writer: Option<JoinHandle<()>>,
+    writers: Vec<JoinHandle<()>>,
 }
 
 impl Server {
@@ -112,6 +114,7 @@ impl Server {
         let files = FileWatch::new(&config.files);
         let issuance = Issuance::open(&config, worker::wall_clock())?;
         announce(&config, &issuance);
+        let ramps = Ramps::open(&config);
         let tls = tls::config(Arc::clone(&issuance.certificates), config.tls.min_version)?;
         let kept = Kept::read(&config).map_err(InternalError::Store)?;
         let standings = Standing::all(&config, None, &kept)?;
@@ -127,11 +130,13 @@ impl Server {
         let dropped = Arc::new(AtomicU64::new(0));
         let (records, writer) =
             RecordSink::open(&config.log.access, Arc::clone(&dropped)).map_err(StartError::Log)?;
+        let (reports, keeper) = Reports::start(config.tls.store.clone())?;
         let shared = Arc::new(Shared {
             limiter: Limiter::new(config.rate_limits.memory, secret()),
             clock: Clock::new(),
             connections: AtomicUsize::new(0),
             peers: DashMap::new(),
+            reports,
         });
         let phase = watch::Sender::new(Phase::Serving);
         let https_port = sockets.https_port();
@@ -149,6 +154,7 @@ impl Server {
             commands: commands.clone(),
             counters: Vec::new(),
             issuance,
+            ramps: RefCell::new(ramps),
             dropped,
             phase: phase.clone(),
         };
@@ -158,7 +164,7 @@ impl Server {
             commands,
             workers: Vec::new(),
             control: None,
-            writer: Some(writer),
+            writers: vec![writer, keeper],
         };
         for (index, listeners) in listeners.into_iter().enumerate() {
             let counters = Arc::new(Counters::default());
@@ -207,9 +213,7 @@ impl Server {
         let mut outcome = self.workers.drain(..).map(ended).fold(Ok(()), Result::and);
         self.phase.send_replace(Phase::Stopped);
         outcome = self.control.take().map_or(Ok(()), ended).and(outcome);
-        if let Some(writer) = self.writer.take() {
-            _ = writer.join();
-        }
+        self.writers.drain(..).for_each(|writer| drop(writer.join()));
         outcome
     }
 }

@@ -30,6 +30,7 @@ use crate::nonce;
 use crate::policy::rate_limit::Limiter;
 use crate::record::{RecordBuffer, RecordSink};
 use crate::reload::Change;
+use crate::reports::{Intake, Reports};
 use crate::server::Phase;
 use crate::snapshot::{Plan, Snapshot};
 use crate::telemetry::Counters;
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) connections: AtomicUsize,
     pub(crate) peers: DashMap<IpAddr, usize>,
+    pub(crate) reports: Reports,
 }
 
 /// The state of one worker.
@@ -55,6 +57,7 @@ pub(crate) struct Worker {
     pub(crate) draining: Cell<bool>,
     pub(crate) encoders: Rc<compression::Room>,
     pub(crate) pages: Rc<nonce::Room>,
+    pub(crate) intake: Intake,
     /// Where heads are read to, before they are anybody's.
     pub(crate) scratch: RefCell<Box<[u8]>>,
     /// The same moment on both clocks, at the last tick.
@@ -82,6 +85,7 @@ impl Worker {
             draining: Cell::new(false),
             encoders: compression::Room::new(&counters),
             pages: nonce::Room::new(&counters),
+            intake: Intake::new(shared.reports.clone(), Instant::now()),
             scratch: RefCell::new(vec![0; 16 << 10].into()),
             clocks: Cell::new((Instant::now(), wall_clock())),
             deadlines,

@@ -33,6 +33,13 @@ impl Issuance {
         config.sites.iter().map(|site| self.overview_of(site)).collect()
     }
 
+    /// Whether the last attempt to renew the certificate of a site has failed.
+    pub(crate) fn is_failing(&self, site: &str) -> bool {
+        let names = self.names.borrow();
+        names.get(site).is_some_and(|state| state.life.failures > 0)
+            || self.files.error(site).is_some()
+    }
+
     fn overview_of(&self, site: &Site) -> Overview {
         let served = self.certificates.not_after(site.name());
         let served = served.and_then(|end| Timestamp::try_from(end).ok());

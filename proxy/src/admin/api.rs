@@ -16,7 +16,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Every path, and the methods that it is asked with; whoever may GET may also HEAD. Upstreams are
 /// activated with POST, see [`activate`].
-const ENDPOINTS: [(&str, &[Method]); 10] = [
+const ENDPOINTS: [(&str, &[Method]); 11] = [
     ("/healthz", &[Method::GET]),
     ("/readyz", &[Method::GET]),
     ("/metrics", &[Method::GET]),
@@ -24,6 +24,7 @@ const ENDPOINTS: [(&str, &[Method]); 10] = [
     ("/api/reload", &[Method::POST]),
     ("/api/drain", &[Method::POST]),
     ("/api/certificates", &[Method::GET]),
+    ("/api/csp", &[Method::GET]),
     ("/api/certificates/renew", &[Method::POST]),
     ("/api/rate-limits", &[Method::GET, Method::DELETE]),
     ("/api/rejections", &[Method::GET]),
@@ -65,6 +66,7 @@ pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> An
             whole(StatusCode::OK, "text/plain; version=0.0.4", metrics::prometheus(control))
         }
         "/api/status" => document(StatusCode::OK, &metrics::status(control)),
+        "/api/csp" => document(StatusCode::OK, &json!(control.shared.reports.overview())),
         "/api/reload" => reload(control).await,
         "/api/drain" => drain(control),
         "/api/certificates" => {

@@ -33,6 +33,7 @@ use self::socket::{Accepting, Stream};
 use crate::acme::{self, Issuance};
 use crate::listener::Sockets;
 use crate::policy::rate_limit::Limiter;
+use crate::ramp::Ramps;
 use crate::record::RecordSink;
 use crate::reload::{Change, FileWatch, Refused, Reloaded, reload};
 use crate::server::Phase;
@@ -53,6 +54,7 @@ pub(crate) struct Control {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) issuance: Issuance,
+    pub(crate) ramps: RefCell<Ramps>,
     /// Records that the sink did not take.
     pub(crate) dropped: Arc<AtomicU64>,
     pub(crate) phase: watch::Sender<Phase>,
@@ -137,6 +139,8 @@ fn chores(control: &Rc<Control>, turn: usize) {
     }
     if turn.is_multiple_of(240) {
         shared.limiter.warn_of_shortage();
+        let failing = |site: &str| control.issuance.is_failing(site);
+        control.ramps.borrow_mut().climb(&control.plan().config, failing, Instant::now());
     }
     acme::tick(control, worker::wall_clock());
 }

@@ -5,6 +5,7 @@
 
 mod audit;
 mod check;
+mod csp;
 mod explain;
 mod import;
 mod init;
@@ -25,6 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::application::Application;
 use crate::config::AdminAddress;
 
+use self::csp::Csp;
 use self::init::Init;
 use self::place::Place;
 use self::remote::Request;
@@ -51,6 +53,7 @@ Examples:
   gatehouse certs list                     see when certificates end, and what failed
   gatehouse explain POST https://app.example.com/login
                                            see which limits a request falls under, and why
+  gatehouse csp suggest                    see what would end the reports of browsers
   gatehouse certs import fullchain.pem --key privkey.pem
 
 The smallest configuration:
@@ -142,6 +145,9 @@ enum Command {
         #[command(flatten)]
         remote: Remote,
     },
+    /// What a Content-Security-Policy stops, and what would let it through
+    #[command(subcommand)]
+    Csp(Csp),
     /// See and renew the certificates of the running instance
     #[command(subcommand)]
     Certs(Certs),
@@ -263,6 +269,7 @@ pub fn main() -> ExitCode {
             let Remote { place, json, .. } = remote;
             place.find().map(|path| explain::answer(&path, question, json))
         }
+        Command::Csp(command) => csp::run(command),
         Command::Certs(Certs::List(remote)) => remote.ask(&Request::Certificates),
         Command::Certs(Certs::Import { file, key, place }) => {
             place.find().map(|path| import::import(&path, &file, key.as_deref()))

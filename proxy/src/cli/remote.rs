@@ -1,5 +1,5 @@
-//! `gatehouse status`, `reload`, `drain`, `activate`, `limits` and `certs`: a word with a running
-//! instance, over its admin listener.
+//! `gatehouse status`, `reload`, `drain`, `activate`, `limits`, `certs` and `csp`: a word with a
+//! running instance, over its admin listener.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{complain, print};
+use super::{complain, csp, print};
 use crate::config::{self, Admin, AdminAddress};
 
 /// The instance cannot be reached, or does not do it.
@@ -39,6 +39,8 @@ pub(super) enum Request {
         force: bool,
     },
     Certificates,
+    /// Of browsers.
+    Reports,
     /// Of the site whose first host this is, or of all.
     Renew(Option<String>),
     Limits,
@@ -58,35 +60,10 @@ pub(super) fn ask(
     // Also of a configuration that has faults, which is when a reload is refused.
     let (configured, access) = config::admin(path, &config::environment);
     let address = admin.unwrap_or(configured);
-    let (method, target) = match request {
-        Request::Status => ("GET", "/api/status".to_owned()),
-        Request::Reload => ("POST", "/api/reload".to_owned()),
-        Request::Drain => ("POST", "/api/drain".to_owned()),
-        Request::Activate { upstream, group, force } => {
-            let name = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-            let (upstream, group) = (name(upstream), name(group));
-            let force = if *force { "&force=true" } else { "" };
-            ("POST", format!("/api/upstreams/{upstream}/activate?group={group}{force}"))
-        }
-        Request::Certificates => ("GET", "/api/certificates".to_owned()),
-        Request::Renew(None) => ("POST", "/api/certificates/renew".to_owned()),
-        Request::Renew(Some(name)) => {
-            ("POST", format!("/api/certificates/renew?name={}", encode(name)))
-        }
-        Request::Limits => ("GET", "/api/rate-limits".to_owned()),
-        Request::Reset(rule, key) => {
-            let key = key.as_ref().map(|key| format!("&key={}", encode(key))).unwrap_or_default();
-            ("DELETE", format!("/api/rate-limits?rule={}{key}", encode(rule)))
-        }
-        Request::Rejection(id) => ("GET", format!("/api/rejections?id={}", encode(id))),
-    };
-    let (status, body) = match exchange(&address, method, &target, &access) {
+    let (status, body) = match request.exchange(&address, &access) {
         Ok(answer) => answer,
         Err(error) => {
-            complain(&format!(
-                "error: no Gatehouse answers on {address}: {error}\n\
-                 Is it running? Its address is `admin` in [listen]; another: --admin ADDRESS\n"
-            ));
+            complain(&format!("error: {error}\n"));
             return ExitCode::from(AT_FAULT);
         }
     };
@@ -97,6 +74,61 @@ pub(super) fn ask(
         (false, _) => say(request, &document, &body),
     }
     if (200..300).contains(&status) { ExitCode::SUCCESS } else { ExitCode::from(AT_FAULT) }
+}
+
+/// Asks for a document; the error is a sentence for the operator.
+pub(super) fn document(
+    request: &Request,
+    path: &Path,
+    admin: Option<AdminAddress>,
+) -> Result<Value, String> {
+    let (configured, access) = config::admin(path, &config::environment);
+    let address = admin.unwrap_or(configured);
+    match request.exchange(&address, &access)? {
+        (200, body) => serde_json::from_str(&body).map_err(|error| error.to_string()),
+        (401, _) => Err(format!("{address} wants the `token` of [admin]")),
+        (status, _) => Err(format!("{address} answers {status}")),
+    }
+}
+
+impl Request {
+    /// The answer's status and body; the error is a sentence for the operator.
+    fn exchange(&self, address: &AdminAddress, access: &Admin) -> Result<(u16, String), String> {
+        let (method, target) = self.target();
+        exchange(address, method, &target, access).map_err(|error| {
+            format!(
+                "no Gatehouse answers on {address}: {error}\n\
+                 Is it running? Its address is `admin` in [listen]; another: --admin ADDRESS"
+            )
+        })
+    }
+
+    fn target(&self) -> (&'static str, String) {
+        match self {
+            Self::Status => ("GET", "/api/status".to_owned()),
+            Self::Reload => ("POST", "/api/reload".to_owned()),
+            Self::Drain => ("POST", "/api/drain".to_owned()),
+            Self::Activate { upstream, group, force } => {
+                let name = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+                let (upstream, group) = (name(upstream), name(group));
+                let force = if *force { "&force=true" } else { "" };
+                ("POST", format!("/api/upstreams/{upstream}/activate?group={group}{force}"))
+            }
+            Self::Reports => ("GET", "/api/csp".to_owned()),
+            Self::Certificates => ("GET", "/api/certificates".to_owned()),
+            Self::Renew(None) => ("POST", "/api/certificates/renew".to_owned()),
+            Self::Renew(Some(name)) => {
+                ("POST", format!("/api/certificates/renew?name={}", encode(name)))
+            }
+            Self::Limits => ("GET", "/api/rate-limits".to_owned()),
+            Self::Reset(rule, key) => {
+                let key =
+                    key.as_ref().map(|key| format!("&key={}", encode(key))).unwrap_or_default();
+                ("DELETE", format!("/api/rate-limits?rule={}{key}", encode(rule)))
+            }
+            Self::Rejection(id) => ("GET", format!("/api/rejections?id={}", encode(id))),
+        }
+    }
 }
 
 fn say(request: &Request, document: &Value, body: &str) {
@@ -127,6 +159,7 @@ fn say(request: &Request, document: &Value, body: &str) {
             }
         }
         Request::Certificates if ok => certificates(document),
+        Request::Reports if ok => csp::say(document),
         Request::Renew(_) if ok => {
             let count = document.get("renewing").and_then(Value::as_u64).unwrap_or_default();
             print(&format!("renewing {count}; see: gatehouse certs list"));
@@ -144,7 +177,11 @@ fn say(request: &Request, document: &Value, body: &str) {
             let text = document.get("message").and_then(Value::as_str).unwrap_or(body);
             complain(&format!("error: {}\n", text.trim_end()));
         }
-        Request::Status | Request::Drain | Request::Certificates | Request::Limits => {
+        Request::Status
+        | Request::Drain
+        | Request::Certificates
+        | Request::Limits
+        | Request::Reports => {
             lines("", document);
         }
     }
@@ -250,7 +287,7 @@ fn converse(
          Connection: close\r\n{token}\r\n"
     )?;
     let mut answer = String::new();
-    stream.take(1 << 20).read_to_string(&mut answer)?;
+    stream.take(8 << 20).read_to_string(&mut answer)?;
     let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
         let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
         Some((status, body.to_owned()))

@@ -22,6 +22,7 @@ use rustls_pki_types::CertificateDer;
 use super::fault::Faults;
 use crate::compression::Compression;
 use crate::policy::headers::HeaderPolicy;
+use crate::ramp::Climbed;
 use crate::site::pattern::Pattern;
 
 pub use self::acme::{Acme, Challenge, UntilIssued};
@@ -179,6 +180,8 @@ pub struct Site {
     pub default: Route,
     /// First match wins; each route is already complete with what it inherits from the site.
     pub routes: Vec<(Pattern, Route)>,
+    /// How far HSTS has climbed, where it does so step by step.
+    pub(crate) climbed: Climbed,
 }
 
 impl Site {
@@ -186,6 +189,18 @@ impl Site {
     #[must_use]
     pub fn name(&self) -> &str {
         self.hosts.first().map_or("", String::as_str)
+    }
+
+    /// Whether HSTS climbs step by step under one of its policies.
+    pub(crate) fn has_ramp(&self) -> bool {
+        let routes = self.routes.iter().map(|(_, route)| route);
+        routes.chain([&self.default]).any(|route| route.headers.has_ramp())
+    }
+
+    /// Whether browsers are to report what one of its policies stops.
+    pub(crate) fn collects_reports(&self) -> bool {
+        let routes = self.routes.iter().map(|(_, route)| route);
+        routes.chain([&self.default]).any(|route| route.headers.collects)
     }
 }
 

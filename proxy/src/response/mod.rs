@@ -18,6 +18,7 @@ use crate::compression::{Choice, Coded};
 use crate::connection::WaitsFor;
 use crate::negotiation;
 use crate::nonce::{self, Plain};
+use crate::policy::headers::Circumstances;
 use crate::policy::rate_limit::Fields;
 use crate::record::Record;
 use crate::rejection::{self, Blame, Rejection};
@@ -150,7 +151,9 @@ pub(crate) fn switch(
 /// The fields that every response carries.
 fn dress(fields: &mut HeaderMap, with: Finish, record: &Record, fallback: Option<&Rc<Route>>) {
     if let Some(route) = record.route.as_ref().or(fallback) {
-        route.headers.apply_with(fields, with.secure, with.nonces.as_deref());
+        let (secure, nonces) = (with.secure, with.nonces.as_deref());
+        let climbed = route.climbed.seconds();
+        route.headers.apply_with(fields, Circumstances { secure, nonces, climbed });
     }
     for (name, value) in with.quota {
         fields.insert(name, value);

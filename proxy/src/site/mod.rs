@@ -4,6 +4,7 @@
 //! names none, several, or two that differ is refused (RFC 9112, 3.2; RFC 9113, 8.3.1). A
 //! connection remembers the last host it saw, since nearly every request on it names the same.
 
+mod name;
 pub(crate) mod path;
 pub mod pattern;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 
+use self::name::normalise;
 use self::pattern::Pattern;
 use crate::client::Client;
 use crate::compression::Compression;
@@ -23,6 +25,7 @@ use crate::config::{self, Access, Config, Maintenance, RouteLimits, UpstreamId};
 use crate::error_page::ErrorPages;
 use crate::pipeline::Origin;
 use crate::policy::headers::HeaderPolicy;
+use crate::ramp::Climbed;
 use crate::rejection::Rejection;
 use crate::snapshot::Snapshot;
 
@@ -38,6 +41,8 @@ pub(crate) struct Sites {
 pub(crate) struct Site {
     pub(crate) redirect_http: bool,
     pub(crate) ambiguous_paths: bool,
+    /// The name under which reports of its policies are kept; `None` if there are to be none.
+    pub(crate) reports: Option<Box<str>>,
     access: Arc<Access>,
     maintenance: Option<Arc<Maintenance>>,
     /// What a request gets that no route says otherwise for.
@@ -56,6 +61,8 @@ pub(crate) struct Route {
     pub(crate) index: Option<usize>,
     pub(crate) upstream: UpstreamId,
     pub(crate) headers: HeaderPolicy,
+    /// How far HSTS has climbed.
+    pub(crate) climbed: Climbed,
     pub(crate) limits: RouteLimits,
     pub(crate) compression: Compression,
     /// The site's.
@@ -136,12 +143,13 @@ impl Site {
         Self {
             redirect_http: site.redirect_http,
             ambiguous_paths: site.ambiguous_paths,
+            reports: site.collects_reports().then(|| site.name().into()),
             access: Arc::clone(&site.access),
             maintenance: site.maintenance.clone(),
-            default: Route::new(&site.default, &pages, place, None),
+            default: Route::new(&site.default, &site.climbed, &pages, place, None),
             routes: routes
                 .map(|(index, (pattern, route))| {
-                    (pattern.clone(), Route::new(route, &pages, place, Some(index)))
+                    (pattern.clone(), Route::new(route, &site.climbed, &pages, place, Some(index)))
                 })
                 .collect(),
         }
@@ -173,6 +181,7 @@ impl Site {
 impl Route {
     fn new(
         route: &config::Route,
+        climbed: &Climbed,
         pages: &Rc<ErrorPages>,
         site: usize,
         index: Option<usize>,
@@ -183,6 +192,7 @@ impl Route {
             index,
             upstream: route.upstream,
             headers: route.headers.detached(),
+            climbed: climbed.clone(),
             limits: route.limits,
             compression: route.compression.clone(),
             pages: Rc::clone(pages),
@@ -264,33 +274,6 @@ fn raw_host(head: &Parts) -> Result<Option<&[u8]>, Rejection> {
         (Some(authority), _) => Ok(Some(authority.as_str().as_bytes())),
         (None, field) => Ok(field.map(HeaderValue::as_bytes)),
     }
-}
-
-/// `Example.com:443` becomes `example.com`, `[::1]:8443` becomes `::1`. `None` for anything else
-/// than a name or an address with an optional port: userinfo, an empty label, a space, a path.
-fn normalise(raw: &[u8]) -> Option<Box<str>> {
-    let text = std::str::from_utf8(raw).ok()?;
-    let (name, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (address, port) = rest.split_once(']')?;
-        let address: std::net::Ipv6Addr = address.parse().ok()?;
-        (address.to_string(), port)
-    } else {
-        let end = text.find(':').unwrap_or(text.len());
-        let (name, port) = text.split_at(end);
-        let name = name.strip_suffix('.').unwrap_or(name);
-        let label = |label: &str| {
-            !label.is_empty()
-                && label.len() <= 63
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        };
-        if name.len() > 253 || !name.split('.').all(label) {
-            return None;
-        }
-        (name.to_ascii_lowercase(), port)
-    };
-    let port = port.strip_prefix(':').unwrap_or(port);
-    let valid = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
-    (valid && (port.is_empty() || port.parse::<u16>().is_ok())).then(|| name.into())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use gatehouse::config::{self, AccessLog, AdminAddress, Faults, LogFormat, Severity};
 
 /// How the lines begin that belong to later versions.
-const LATER: [&str; 10] = [
+const LATER: [&str; 9] = [
     "root_ca ",
     "challenges ",
     "profile ",
@@ -16,7 +16,6 @@ const LATER: [&str; 10] = [
     "redis ",
     "timeout ",
     "on_failure ",
-    "csp_report ",
     "[telemetry]",
     "otlp ",
 ];

@@ -15,6 +15,7 @@ use crate::config::model::{Access, Issuer, Route, RouteLimits, Scope, Site, Upst
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
 use crate::config::values::At;
+use crate::ramp::Climbed;
 use crate::site::pattern::Pattern;
 
 /// The sites so far.
@@ -126,6 +127,7 @@ impl<'t> Sites<'t> {
             maintenance: maintenance.map(Arc::new),
             default: default?,
             routes,
+            climbed: Climbed::default(),
         })
     }
 

@@ -1,6 +1,8 @@
 //! A policy in the making: a preset, and what the configuration changes in it.
 
-use http::header::{CONTENT_SECURITY_POLICY, STRICT_TRANSPORT_SECURITY};
+use http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY_REPORT_ONLY, STRICT_TRANSPORT_SECURITY,
+};
 use http::{HeaderName, HeaderValue};
 
 use super::cookies::Cookies;
@@ -10,7 +12,7 @@ use super::hsts::Hsts;
 use super::merge::{Merge, Rule};
 use super::nonce::Template;
 use super::preset::Preset;
-use super::{HeaderPolicy, Setting};
+use super::{HeaderPolicy, Setting, reporting};
 
 /// What becomes a [`HeaderPolicy`].
 #[derive(Debug, Clone)]
@@ -22,6 +24,12 @@ pub(crate) struct Draft {
     strip: bool,
     merge: Merge,
     cookies: Option<Cookies>,
+    /// What is tried out: directives that differ from the CSP, which is not enforced with them.
+    trial: Vec<(&'static Directive, Option<String>)>,
+    /// The CSP is reported and not enforced.
+    report_only: bool,
+    /// Reports come to Gatehouse.
+    collect: bool,
 }
 
 impl Draft {
@@ -40,6 +48,9 @@ impl Draft {
             strip: false,
             merge: Merge::default(),
             cookies: None,
+            trial: Vec::new(),
+            report_only: false,
+            collect: false,
         }
     }
 
@@ -56,6 +67,27 @@ impl Draft {
     /// Leaves out the Content-Security-Policy.
     pub(crate) fn drop_csp(&mut self) {
         self.csp.clear();
+    }
+
+    /// Tries out other values of a CSP directive, or to do without it.
+    pub(crate) fn try_directive(&mut self, directive: &'static Directive, values: Option<&[&str]>) {
+        self.trial.retain(|(known, _)| known.name != directive.name);
+        self.trial.push((directive, values.map(|values| values.join(" "))));
+    }
+
+    /// Ends what is tried out.
+    pub(crate) fn drop_trial(&mut self) {
+        self.trial.clear();
+    }
+
+    /// Whether the CSP is reported only, and whether reports come to Gatehouse.
+    pub(crate) fn reports(&mut self) -> (&mut bool, &mut bool) {
+        (&mut self.report_only, &mut self.collect)
+    }
+
+    /// Whether anything tells somebody what the policy would stop.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.collect || self.csp.get("report-to").or_else(|| self.csp.get("report-uri")).is_some()
     }
 
     /// The HSTS so far.
@@ -145,26 +177,70 @@ impl Draft {
 
     /// The finished policy.
     pub(crate) fn compile(self) -> HeaderPolicy {
-        let mut set = self.set;
-        let template = self.csp.value().as_deref().and_then(Template::new);
-        // Every directive was checked to be printable ASCII, so the value is always one.
-        let csp = self.csp.without_nonces().value();
-        let csp = csp.and_then(|value| HeaderValue::try_from(value).ok());
-        set.extend(csp.map(|value| (CONTENT_SECURITY_POLICY, value)));
-        let setting = |(name, value)| Setting {
-            rule: Rule::of(&name),
-            template: template.clone().filter(|_| name == CONTENT_SECURITY_POLICY),
-            name,
-            value,
-        };
+        let plain = |(name, value)| Setting { rule: Rule::of(&name), template: None, name, value };
+        let mut set: Vec<_> = self.set.iter().cloned().map(plain).collect();
+        if self.collect {
+            endpoint(&mut set);
+        }
+        set.extend(self.policy(&self.csp, self.report_only));
+        if !self.trial.is_empty() {
+            let mut trial = self.csp.clone();
+            for (directive, values) in &self.trial {
+                match values {
+                    Some(values) => trial.set(directive, &[values]),
+                    None => trial.remove(directive),
+                }
+            }
+            set.extend(self.policy(&trial, true));
+        }
+        let hsts = self.hsts.iter().flat_map(Hsts::steps);
         HeaderPolicy {
             merge: self.merge,
-            set: set.into_iter().map(setting).collect(),
-            hsts: self.hsts.map(|hsts| (hsts, hsts.value())),
+            set,
+            hsts: hsts.map(|(from, hsts)| (from, hsts, hsts.value())).collect(),
             remove: self.remove,
             strip: self.strip,
             cookies: self.cookies,
+            collects: self.collect,
+            section: None,
+            csp: self.csp,
         }
+    }
+
+    /// The header of a CSP; `None` if it says nothing.
+    fn policy(&self, csp: &Csp, report_only: bool) -> Option<Setting> {
+        let mut csp = csp.clone();
+        let name = match report_only {
+            true => CONTENT_SECURITY_POLICY_REPORT_ONLY,
+            false => CONTENT_SECURITY_POLICY,
+        };
+        if report_only {
+            csp.keep_reportable();
+        }
+        csp.value()?;
+        if self.collect {
+            csp.report_to(reporting::PATH, reporting::GROUP);
+        }
+        let template = Template::new(&csp.value()?);
+        // Every directive was checked to be printable ASCII, so the value is always one.
+        let value = HeaderValue::try_from(csp.without_nonces().value()?).ok()?;
+        Some(Setting { rule: Rule::of(&name), name, value, template })
+    }
+}
+
+/// Names the place where reports are collected, beside those of the operator's.
+fn endpoint(set: &mut Vec<Setting>) {
+    let name = HeaderName::from_static("reporting-endpoints");
+    let ours = format!("{}=\"{}\"", reporting::GROUP, reporting::PATH);
+    let known = set.iter_mut().find(|setting| setting.name == name);
+    let text = match &known {
+        Some(known) => format!("{}, {ours}", known.value.to_str().unwrap_or_default()),
+        None => ours,
+    };
+    let Ok(value) = HeaderValue::try_from(text) else { return };
+    match known {
+        Some(known) => known.value = value,
+        None => set.push(Setting { rule: Rule::of(&name), template: None, name, value }),
     }
 }
 

@@ -16,12 +16,27 @@ pub(crate) struct Hsts {
     pub(crate) include_subdomains: bool,
     /// Whether the host agrees to be built into browsers.
     pub(crate) preload: bool,
+    /// Whether `max_age` is reached step by step.
+    pub(crate) ramp: bool,
 }
+
+/// Days since the first, and the longest `max-age` in seconds from then on. A mistake of the first
+/// day is forgotten in minutes.
+const STEPS: [(u64, u64); 5] =
+    [(0, 300), (1, 3_600), (2, 86_400), (4, 7 * 86_400), (7, 30 * 86_400)];
+
+/// The day from which on the whole `max_age` holds.
+const TOP: u64 = 14;
 
 impl Hsts {
     /// A whole value as it stands in a header (RFC 6797, 6.1); the error is the remedy.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let mut hsts = Self { max_age: Duration::ZERO, include_subdomains: false, preload: false };
+        let mut hsts = Self {
+            max_age: Duration::ZERO,
+            include_subdomains: false,
+            preload: false,
+            ramp: false,
+        };
         let mut max_age = None;
         for directive in text.split(';').map(str::trim).filter(|text| !text.is_empty()) {
             let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
@@ -42,6 +57,9 @@ impl Hsts {
     pub(crate) fn preload_refusal(&self) -> Option<&'static str> {
         match self {
             Self { preload: false, .. } => None,
+            Self { ramp: true, .. } => {
+                Some("preload lists ask for a year at once: end the ramp first")
+            }
             Self { max_age, .. } if max_age.as_secs() < SHORTEST_PRELOAD => {
                 Some("preload lists ask for a `max_age` of \"365d\" or more")
             }
@@ -50,6 +68,17 @@ impl Hsts {
             }
             Self { .. } => None,
         }
+    }
+
+    /// What it is after so many seconds of climbing, the first step first.
+    pub(super) fn steps(&self) -> Vec<(u64, Self)> {
+        let days = |days: u64| days * 86_400;
+        let steps = STEPS.iter().filter(|_| self.ramp).map(|(day, longest)| {
+            let max_age = self.max_age.min(Duration::from_secs(*longest));
+            (days(*day), Self { max_age, ..*self })
+        });
+        let top = if self.ramp { days(TOP) } else { 0 };
+        steps.chain([(top, *self)]).collect()
     }
 
     /// The value of the header.

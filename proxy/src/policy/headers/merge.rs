@@ -173,6 +173,7 @@ pub(super) fn hsts(ours: Hsts, theirs: Option<&HeaderValue>) -> Option<HeaderVal
         max_age: ours.max_age.max(theirs.max_age),
         include_subdomains: ours.include_subdomains || theirs.include_subdomains,
         preload: ours.preload || theirs.preload,
+        ramp: ours.ramp,
     };
     // An age of nothing takes back what was promised: then the rest of it promises nothing.
     (both != ours && !theirs.max_age.is_zero()).then(|| both.value())

@@ -21,11 +21,13 @@ mod merge_tests;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use http::header::STRICT_TRANSPORT_SECURITY;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(crate) use cookies::{Cookies, SameSite};
-pub(crate) use csp::{DIRECTIVES, Directive};
+pub(crate) use csp::{Csp, DIRECTIVES, Directive};
 pub(crate) use draft::{Draft, removable, settable};
 pub(crate) use field::FIELDS;
 pub(crate) use hsts::Hsts;
@@ -33,17 +35,36 @@ pub use merge::Merge;
 use merge::Rule;
 pub(crate) use nonce::{Nonce, of_application as nonces_of_application};
 pub use preset::Preset;
+pub(crate) use reporting::PATH as REPORTS_PATH;
 
 /// The headers of a `[headers.NAME]` section, ready to be put on a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderPolicy {
     merge: Merge,
     set: Vec<Setting>,
-    hsts: Option<(Hsts, HeaderValue)>,
+    /// From so many seconds of climbing on, the first step first.
+    hsts: Vec<(u64, Hsts, HeaderValue)>,
     remove: Vec<HeaderName>,
     /// Whether to remove what tells of the software behind.
     strip: bool,
     cookies: Option<Cookies>,
+    /// Whether reports come to Gatehouse.
+    pub(crate) collects: bool,
+    /// Where in the configuration it is.
+    pub(crate) section: Option<Arc<str>>,
+    /// Its Content-Security-Policy, as it is configured.
+    pub(crate) csp: Csp,
+}
+
+/// What a policy has to know of a response.
+#[derive(Clone, Copy)]
+pub(crate) struct Circumstances<'a> {
+    /// It goes out over TLS.
+    pub(crate) secure: bool,
+    /// What takes the places of nonces; without it, there are none.
+    pub(crate) nonces: Option<&'a str>,
+    /// Seconds for which HSTS has climbed on this site.
+    pub(crate) climbed: u64,
 }
 
 /// A header that a policy sets.
@@ -73,7 +94,7 @@ impl HeaderPolicy {
         let set = set.map(|setting| Setting { value: own(&setting.value), ..setting.clone() });
         Self {
             set: set.collect(),
-            hsts: self.hsts.as_ref().map(|(hsts, value)| (*hsts, own(value))),
+            hsts: self.hsts.iter().map(|(from, hsts, value)| (*from, *hsts, own(value))).collect(),
             ..self.clone()
         }
     }
@@ -86,11 +107,17 @@ impl HeaderPolicy {
     /// Removes what the policy removes, and merges what it sets with what is there. `secure` says
     /// whether the response goes out over TLS; without it HSTS is removed, whoever set it.
     pub fn apply(&self, headers: &mut HeaderMap, secure: bool) {
-        self.apply_with(headers, secure, None);
+        self.apply_with(headers, Circumstances { secure, nonces: None, climbed: u64::MAX });
     }
 
-    /// The same, with `nonces` in the places for them.
-    pub(crate) fn apply_with(&self, headers: &mut HeaderMap, secure: bool, nonces: Option<&str>) {
+    /// Whether HSTS is reached step by step.
+    pub(crate) fn has_ramp(&self) -> bool {
+        self.hsts.len() > 1
+    }
+
+    /// The same, in the circumstances of one response.
+    pub(crate) fn apply_with(&self, headers: &mut HeaderMap, with: Circumstances<'_>) {
+        let Circumstances { secure, nonces, climbed } = with;
         for name in &self.remove {
             headers.remove(name);
         }
@@ -100,7 +127,7 @@ impl HeaderPolicy {
         if let Some(cookies) = &self.cookies {
             cookies.apply(headers, secure);
         }
-        headers.reserve(self.set.len() + usize::from(self.hsts.is_some()));
+        headers.reserve(self.set.len() + 1);
         for Setting { name, value, template, rule } in &self.set {
             let filled = template.as_ref().zip(nonces);
             let filled = filled.and_then(|(template, nonces)| template.fill(nonces));
@@ -111,15 +138,16 @@ impl HeaderPolicy {
                 Merge::IfAbsent | Merge::Override => drop(headers.insert(name, value.clone())),
             }
         }
-        self.hsts(headers, secure);
+        self.hsts(headers, secure, climbed);
     }
 
-    fn hsts(&self, headers: &mut HeaderMap, secure: bool) {
+    fn hsts(&self, headers: &mut HeaderMap, secure: bool, climbed: u64) {
         if !secure {
             headers.remove(STRICT_TRANSPORT_SECURITY);
             return;
         }
-        let Some((hsts, value)) = &self.hsts else { return };
+        let mut steps = self.hsts.iter().rev();
+        let Some((_, hsts, value)) = steps.find(|(from, ..)| climbed >= *from) else { return };
         let theirs = headers.get(STRICT_TRANSPORT_SECURITY);
         let value = match self.merge {
             Merge::IfAbsent if theirs.is_some() => return,

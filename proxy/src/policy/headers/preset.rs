@@ -70,6 +70,7 @@ impl Preset {
             max_age: Duration::from_secs(years * 31_536_000),
             include_subdomains: true,
             preload: false,
+            ramp: false,
         };
         match self {
             Self::Helmet | Self::Api => Some(years(1)),

@@ -3,6 +3,12 @@
 
 use serde_json::Value;
 
+/// Where reports of a site are sent to, on the site itself.
+pub(crate) const PATH: &str = "/.gatehouse/reports";
+
+/// What a policy calls that place.
+pub(crate) const GROUP: &str = "gatehouse";
+
 /// The names in a structured dictionary of quoted URLs (RFC 9651, 3.2); the error is the remedy.
 pub(crate) fn endpoints(text: &str) -> Result<Vec<&str>, String> {
     let mut names = Vec::new();

@@ -35,13 +35,15 @@ pub(super) struct Headers {
 }
 
 impl Headers {
-    fn new(draft: Draft) -> Self {
-        Self { policy: Arc::new(draft.clone().compile()), draft }
+    fn new(draft: Draft, section: Option<&str>) -> Self {
+        let mut policy = draft.clone().compile();
+        policy.section = section.map(Arc::from);
+        Self { policy: Arc::new(policy), draft }
     }
 
     /// What a site gets that names none.
     pub(super) fn default() -> Self {
-        Self::new(Draft::new(Preset::Helmet))
+        Self::new(Draft::new(Preset::Helmet), None)
     }
 }
 
@@ -62,7 +64,7 @@ impl<'t> Policies<'t> {
     ) -> Option<Headers> {
         if let Some(known) = self.known.iter_mut().find(|known| known.name == name.value) {
             known.used = true;
-            return Some(Headers::new(draft(known.section.again(), &base.draft)));
+            return Some(Headers::new(draft(known.section.again(), &base.draft), Some(known.name)));
         }
         let remedy = match self.known.is_empty() {
             true => format!("add [headers.{}] with a `preset`", quoted(name.value)),
@@ -96,6 +98,7 @@ fn draft(mut section: Section<'_>, base: &Draft) -> Draft {
         draft.merge(merge.value);
     }
     csp::csp(&mut section, &mut draft);
+    csp::reports(&mut section, &mut draft);
     hsts(&mut section, &mut draft);
     for field in &FIELDS {
         let name = HeaderName::from_static(field.name);
@@ -166,6 +169,7 @@ fn hsts(section: &mut Section<'_>, draft: &mut Draft) {
         max_age: Duration::from_secs(31_536_000),
         include_subdomains: true,
         preload: false,
+        ramp: false,
     });
     let hsts = Hsts {
         max_age: table.duration("max_age", Duration::ZERO..=LONGEST).unwrap_or(default.max_age),
@@ -173,6 +177,7 @@ fn hsts(section: &mut Section<'_>, draft: &mut Draft) {
             .boolean("include_subdomains")
             .unwrap_or(default.include_subdomains),
         preload: table.boolean("preload").unwrap_or(default.preload),
+        ramp: table.boolean("ramp").unwrap_or(default.ramp),
     };
     let acknowledged = table.boolean("acknowledge_preload").unwrap_or(false);
     if hsts.max_age.subsec_nanos() != 0 {

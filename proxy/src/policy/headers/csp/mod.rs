@@ -159,8 +159,8 @@ fn check_policy_name(value: &str) -> Result<(), String> {
 }
 
 /// A policy: directives in order.
-#[derive(Debug, Clone)]
-pub(super) struct Csp {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Csp {
     directives: Vec<(&'static str, String)>,
     separator: &'static str,
 }
@@ -199,10 +199,13 @@ impl Csp {
 
     /// Replaces a directive where it stands, or adds it at the end, as helmet does.
     pub(super) fn set(&mut self, directive: &Directive, values: &[&str]) {
-        let value = values.join(" ");
-        match self.directives.iter_mut().find(|(name, _)| *name == directive.name) {
+        self.put(directive.name, values.join(" "));
+    }
+
+    fn put(&mut self, name: &'static str, value: String) {
+        match self.directives.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
-            None => self.directives.push((directive.name, value)),
+            None => self.directives.push((name, value)),
         }
     }
 
@@ -215,9 +218,25 @@ impl Csp {
     }
 
     /// The values of a directive, if it is there.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let mut directives = self.directives.iter();
         directives.find_map(|(known, value)| (*known == name).then_some(value.as_str()))
+    }
+
+    /// Leaves out what browsers ignore in a policy that is reported and not enforced.
+    pub(super) fn keep_reportable(&mut self) {
+        let ignored = |name: &str| matches!(name, "sandbox" | "upgrade-insecure-requests");
+        self.directives.retain(|(name, _)| !ignored(name));
+    }
+
+    /// Has violations reported to a path, by browsers that know endpoints and by those that do not.
+    pub(super) fn report_to(&mut self, path: &str, group: &str) {
+        let uris =
+            self.get("report-uri").map_or_else(|| path.to_owned(), |uris| format!("{uris} {path}"));
+        self.put("report-uri", uris);
+        if self.get("report-to").is_none() {
+            self.put("report-to", group.to_owned());
+        }
     }
 
     /// The policy where there is no nonce.

@@ -1,0 +1,280 @@
+//! `gatehouse csp suggest`: the smallest change of each policy that would end the reports.
+//!
+//! A report is anybody's word. What it leads to is a difference for a person to read, and never a
+//! source that would make the policy worthless: `'unsafe-inline'` and `'unsafe-eval'` for scripts,
+//! `data:` and `blob:` where code comes from, plain http, another ancestor or base.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::reports::Report;
+use crate::config::{Config, Site};
+use crate::policy::headers::{Csp, HeaderPolicy};
+
+/// What to change, and what rather not.
+#[derive(Debug, Default)]
+pub(super) struct Suggestions {
+    /// By section and directive.
+    changes: BTreeMap<(String, &'static str), Change>,
+    /// What was refused: section, directive, what was blocked; why, and how often it was reported.
+    refused: BTreeMap<(String, String, String), (&'static str, u64)>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Change {
+    before: Option<String>,
+    sources: Vec<String>,
+    reports: u64,
+}
+
+/// Directives in the order in which browsers look for the one that holds (CSP Level 3, 6.8.3).
+const FALLBACKS: [(&str, &[&str]); 15] = [
+    ("child-src", &["child-src"]),
+    ("connect-src", &["connect-src"]),
+    ("font-src", &["font-src"]),
+    ("form-action", &["form-action"]),
+    ("frame-src", &["frame-src", "child-src"]),
+    ("img-src", &["img-src"]),
+    ("manifest-src", &["manifest-src"]),
+    ("media-src", &["media-src"]),
+    ("object-src", &["object-src"]),
+    ("script-src", &["script-src"]),
+    ("script-src-elem", &["script-src-elem", "script-src"]),
+    ("style-src", &["style-src"]),
+    ("style-src-attr", &["style-src-attr", "style-src"]),
+    ("style-src-elem", &["style-src-elem", "style-src"]),
+    ("worker-src", &["worker-src", "child-src", "script-src"]),
+];
+
+impl Suggestions {
+    pub(super) fn new(config: &Config, reports: &[Report]) -> Self {
+        let mut suggestions = Self::default();
+        for report in reports {
+            let site = config.sites.iter().find(|site| site.name() == report.site);
+            if let Some(site) = site {
+                suggestions.add(policy_of(site, &report.page), report);
+            }
+        }
+        suggestions
+    }
+
+    fn add(&mut self, policy: &HeaderPolicy, report: &Report) {
+        let section = policy.section.as_deref().unwrap_or("site").to_owned();
+        match source(report) {
+            Ok(None) => {}
+            Ok(Some(source)) => {
+                let Some((directive, before)) = place(&policy.csp, &report.directive) else {
+                    return;
+                };
+                let change = self.changes.entry((section, directive)).or_default();
+                change.before = before.map(str::to_owned);
+                change.reports += report.count;
+                if !change.sources.contains(&source) {
+                    change.sources.push(source);
+                }
+            }
+            Err(reason) => {
+                let key = (section, report.directive.clone(), report.blocked.clone());
+                let (_, count) = self.refused.entry(key).or_insert((reason, 0));
+                *count += report.count;
+            }
+        }
+    }
+
+    /// As text for a person, or as JSON.
+    pub(super) fn render(&self, as_json: bool) -> String {
+        if as_json {
+            return self.document();
+        }
+        let mut lines = Vec::new();
+        for ((section, directive), change) in &self.changes {
+            lines.push(format!("# {} reports of csp.{directive}", change.reports));
+            lines.push(format!("[headers.{section}]"));
+            let list = |sources: Vec<&str>| json!(sources).to_string().replace("\",\"", "\", \"");
+            if let Some(before) = &change.before {
+                lines.push(format!("-csp.{directive} = {}", list(before.split(' ').collect())));
+            }
+            lines.push(format!("+csp.{directive} = {}\n", list(change.after())));
+        }
+        for ((section, directive, blocked), (reason, count)) in &self.refused {
+            lines.push(format!("# refused in [headers.{section}]: {directive} of `{blocked}`"));
+            lines.push(format!("#   {count} reports; {reason}"));
+        }
+        match lines.is_empty() {
+            true => "nothing to change: no report stands against a policy".to_owned(),
+            false => lines.join("\n"),
+        }
+    }
+
+    fn document(&self) -> String {
+        let changes = self.changes.iter().map(|((section, directive), change)| {
+            json!({
+                "section": section, "directive": directive, "before": change.before,
+                "after": change.after(), "reports": change.reports,
+            })
+        });
+        let refused =
+            self.refused.iter().map(|((section, directive, blocked), (reason, count))| {
+                json!({
+                    "section": section, "directive": directive, "blocked": blocked,
+                    "reason": reason, "reports": count,
+                })
+            });
+        let (changes, refused): (Vec<_>, Vec<_>) = (changes.collect(), refused.collect());
+        format!("{:#}", json!({ "changes": changes, "refused": refused }))
+    }
+}
+
+impl Change {
+    /// The whole list as it would be.
+    fn after(&self) -> Vec<&str> {
+        let before = self.before.as_deref().unwrap_or_default().split(' ');
+        let kept = before.filter(|source| !source.is_empty() && *source != "'none'");
+        let mut after: Vec<&str> = kept.collect();
+        for source in &self.sources {
+            if !after.contains(&source.as_str()) {
+                after.push(source);
+            }
+        }
+        after
+    }
+}
+
+/// The policy of a page.
+fn policy_of<'s>(site: &'s Site, page: &str) -> &'s HeaderPolicy {
+    let mut routes = site.routes.iter();
+    let route = routes.find(|(pattern, _)| pattern.matches(page)).map(|(_, route)| route);
+    &route.unwrap_or(&site.default).headers
+}
+
+/// Where a source is to be added, and what stands there. What falls back on `default-src` gets a
+/// directive of its own: all else is not to be loosened with it.
+fn place<'p>(csp: &'p Csp, reported: &str) -> Option<(&'static str, Option<&'p str>)> {
+    let (own, chain) = FALLBACKS.iter().find(|(name, _)| *name == reported)?;
+    let found = chain.iter().find_map(|name| csp.get(name).map(|values| (*name, Some(values))));
+    let specific = match *own {
+        "script-src-elem" => "script-src",
+        "style-src-elem" | "style-src-attr" => "style-src",
+        own => own,
+    };
+    Some(found.unwrap_or_else(|| (specific, csp.get("default-src"))))
+}
+
+const IS_CODE: [&str; 7] = [
+    "script-src",
+    "script-src-elem",
+    "script-src-attr",
+    "object-src",
+    "frame-src",
+    "child-src",
+    "default-src",
+];
+
+/// The source that would allow what was blocked; `None` if it is nothing of the page's; the error
+/// is what to do instead.
+fn source(report: &Report) -> Result<Option<String>, &'static str> {
+    let (directive, blocked) = (report.directive.as_str(), report.blocked.as_str());
+    let is_code = IS_CODE.contains(&directive);
+    match directive {
+        "frame-ancestors" => return Err("who may frame a page is for you to decide, not for it"),
+        "base-uri" => return Err("another base lets an attacker choose where scripts come from"),
+        "script-src-attr" => return Err("move handlers from attributes into scripts"),
+        "style-src-attr" => return Err("move styles from attributes into classes"),
+        directive if directive.contains("trusted-types") => {
+            return Err("have the script make its HTML by a Trusted Types policy");
+        }
+        _ => {}
+    }
+    let (scheme, rest) = blocked.split_once(':').unwrap_or((blocked, ""));
+    match scheme {
+        "inline" => return Ok(Some("'nonce'".to_owned())),
+        "eval" => return Err("'unsafe-eval' lets any string become code: replace eval()"),
+        "wasm-eval" => return Ok(Some("'wasm-unsafe-eval'".to_owned())),
+        "data" | "blob" if is_code => return Err("an attacker can write code into such a URL"),
+        "data" | "blob" => return Ok(Some(format!("{scheme}:"))),
+        path if path.starts_with('/') => return Ok(Some("'self'".to_owned())),
+        "http" | "ws" => return Err("whoever is on the way can change it: load it over https"),
+        "https" | "wss" => {}
+        scheme if scheme.ends_with("extension") => return Ok(None), // the visitor's, not the page's
+        _ => return Err("nothing is known of what this is"),
+    }
+    let authority = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+    match authority.is_empty() || authority.contains(['@', ';', ',', '\'', '"']) {
+        true => Err("this is no host"),
+        false => Ok(Some(format!("{scheme}://{}", authority.to_ascii_lowercase()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    fn config() -> Config {
+        let text = "[headers.site]\npreset = \"none\"\ncsp.default-src = [\"'self'\"]\n\
+            csp.script-src = [\"'none'\"]\ncsp.style-src = [\"'self'\"]\n\
+            [headers.other]\ncsp.img-src = [\"data:\"]\n\
+            [[site]]\nhosts = [\"a.example\"]\nupstream = \"http://127.0.0.1:1\"\n\
+            headers = \"site\"\n\
+            [[site.route]]\npath = \"/other/{*rest}\"\nheaders = \"other\"\n";
+        config::load_text(Path::new("test.toml"), text, &|_| None).unwrap()
+    }
+
+    fn suggest(reports: &[(&str, &str, &str)]) -> String {
+        let reports: Vec<_> = reports
+            .iter()
+            .map(|(page, directive, blocked)| Report {
+                site: "a.example".to_owned(),
+                page: (*page).to_owned(),
+                directive: (*directive).to_owned(),
+                blocked: (*blocked).to_owned(),
+                count: 2,
+            })
+            .collect();
+        Suggestions::new(&config(), &reports).render(false)
+    }
+
+    #[test]
+    fn the_smallest_change_is_suggested() {
+        let found = suggest(&[
+            ("/", "img-src", "https://cdn.example/a.png"),
+            ("/b", "img-src", "https://CDN.example/b.png"),
+            ("/", "img-src", "data"),
+            ("/", "script-src-elem", "inline"),
+            ("/", "script-src-elem", "/x.js"),
+            ("/other/x", "img-src", "https://img.example:8443/y"),
+            ("/", "img-src", "chrome-extension"),
+        ]);
+        let expected = "# 2 reports of csp.img-src\n[headers.other]\n\
+            -csp.img-src = [\"data:\"]\n\
+            +csp.img-src = [\"data:\", \"https://img.example:8443\"]\n\n\
+            # 6 reports of csp.img-src\n[headers.site]\n-csp.img-src = [\"'self'\"]\n\
+            +csp.img-src = [\"'self'\", \"https://cdn.example\", \"data:\"]\n\n\
+            # 4 reports of csp.script-src\n[headers.site]\n-csp.script-src = [\"'none'\"]\n\
+            +csp.script-src = [\"'nonce'\", \"'self'\"]\n";
+        assert_eq!(found, expected);
+        assert!(suggest(&[]).starts_with("nothing to change"));
+    }
+
+    #[test]
+    fn what_would_make_a_policy_worthless_is_refused() {
+        for (directive, blocked) in [
+            ("script-src", "eval"),
+            ("script-src", "data"),
+            ("script-src-elem", "blob:https://a.example/1"),
+            ("script-src-attr", "inline"),
+            ("script-src-elem", "http://cdn.example/x.js"),
+            ("frame-ancestors", "https://evil.example"),
+            ("base-uri", "https://evil.example"),
+            ("img-src", "https://a.example;b/x"),
+            ("object-src", "data"),
+            ("img-src", "gopher://x"),
+        ] {
+            let found = suggest(&[("/", directive, blocked)]);
+            assert!(found.starts_with("# refused"), "{directive} {blocked}: {found}");
+        }
+    }
+}

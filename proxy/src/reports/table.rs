@@ -1,0 +1,129 @@
+//! Distinct violations, and how often each was reported.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What a browser did not load, or would not have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Violation {
+    /// The site's name.
+    pub(crate) site: String,
+    /// The path of the page.
+    pub(crate) page: String,
+    /// The directive that stands against it.
+    pub(crate) directive: String,
+    /// A URL without its query, a path of the page's own origin, or a word: `inline`, `eval`.
+    pub(crate) blocked: String,
+    /// Whether the policy is enforced.
+    pub(crate) enforced: bool,
+    /// The script that asked for it, and the line.
+    pub(crate) source: String,
+}
+
+/// A violation and its reports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    #[serde(flatten)]
+    pub(crate) violation: Violation,
+    pub(crate) count: u64,
+    /// Seconds since 1970.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+/// All that are known.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    known: HashMap<Violation, (u64, u64, u64)>,
+    /// Since it was last asked.
+    changed: bool,
+}
+
+impl Table {
+    /// Distinct violations that are kept.
+    pub(crate) const MOST: usize = 2_000;
+    /// Distinct violations that are kept of one site, so that one cannot fill the table.
+    pub(crate) const MOST_OF_SITE: usize = 1_000;
+
+    /// Counts a report; whether there was room for it.
+    pub(crate) fn add(&mut self, violation: Violation, now: u64) -> bool {
+        if !self.known.contains_key(&violation) && !self.has_room(&violation.site) {
+            return false;
+        }
+        let (count, _, last) = self.known.entry(violation).or_insert((0, now, now));
+        (*count, *last) = (*count + 1, now);
+        self.changed = true;
+        true
+    }
+
+    /// Puts back what a file has kept.
+    pub(super) fn restore(&mut self, Entry { violation, count, first, last }: Entry) {
+        if self.has_room(&violation.site) {
+            self.known.insert(violation, (count, first, last));
+        }
+    }
+
+    fn has_room(&self, site: &str) -> bool {
+        let of_site = || self.known.keys().filter(|known| known.site == site).count();
+        self.known.len() < Self::MOST && of_site() < Self::MOST_OF_SITE
+    }
+
+    /// Everything, the most frequent first.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let mut entries: Vec<_> = self.known.keys().filter_map(|known| self.entry(known)).collect();
+        entries.sort_by_key(|entry| Reverse((entry.count, entry.last)));
+        entries
+    }
+
+    /// Everything, if there is anything new since the last time.
+    pub(super) fn take_changed(&mut self) -> Option<Vec<Entry>> {
+        std::mem::take(&mut self.changed).then(|| self.entries())
+    }
+
+    fn entry(&self, violation: &Violation) -> Option<Entry> {
+        let (count, first, last) = *self.known.get(violation)?;
+        Some(Entry { violation: violation.clone(), count, first, last })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn violation(site: &str, page: usize) -> Violation {
+        Violation {
+            site: site.to_owned(),
+            page: format!("/{page}"),
+            directive: "img-src".to_owned(),
+            blocked: "https://a.example/x".to_owned(),
+            enforced: true,
+            source: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_same_violation_is_one_entry() {
+        let mut table = Table::default();
+        assert!([5, 7, 9].into_iter().all(|now| table.add(violation("a", 1), now)));
+        table.add(violation("a", 2), 8);
+        let entries = table.entries();
+        let [often, once] = &entries[..] else { panic!("{entries:?}") };
+        assert_eq!((often.count, often.first, often.last), (3, 5, 9));
+        assert_eq!((once.count, table.take_changed().unwrap().len()), (1, 2));
+        assert!(table.take_changed().is_none());
+    }
+
+    #[test]
+    fn a_flood_fills_its_sites_share_and_no_more() {
+        let mut table = Table::default();
+        let flood = |table: &mut Table, site| {
+            (0..3_000).filter(|page| table.add(violation(site, *page), 1)).count()
+        };
+        assert_eq!(flood(&mut table, "a"), Table::MOST_OF_SITE);
+        assert!(table.add(violation("a", 1), 2), "what is known is counted on");
+        assert_eq!(flood(&mut table, "b"), Table::MOST - Table::MOST_OF_SITE);
+        assert_eq!(flood(&mut table, "c"), 0);
+    }
+}
