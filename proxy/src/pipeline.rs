@@ -223,6 +223,7 @@ fn decide(
         secure,
         switches,
         request_id: &record.id,
+        certificate: origin.tls.as_ref().and_then(|session| session.client.as_ref()),
         dropped: &worker.counters.fields_dropped,
     };
     let upstream = snapshot.upstream(route.upstream).ok_or(Rejection::UpstreamSaturated)?;

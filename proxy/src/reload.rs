@@ -20,9 +20,10 @@ use crate::listener::{ListenError, Opened};
 use crate::record::Output;
 use crate::snapshot::Plan;
 use crate::supervisor::{self, News};
+use crate::tls::Policies;
 use crate::tls::internal::InternalError;
 use crate::upstream::{Kept, Standing};
-use crate::{telemetry, tls, worker};
+use crate::{telemetry, worker};
 
 /// What a worker is given.
 pub(crate) struct Change {
@@ -102,10 +103,7 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     let log = Output::open(&config.log.access)?;
     let sockets = control.sockets.borrow().clone();
     let (sockets, mut listeners) = sockets.open(&config.listen, control.workers.len())?;
-    let tls = match before.config.tls.min_version == config.tls.min_version {
-        true => Arc::clone(&before.tls), // with its ticket key: sessions resume
-        false => tls::config(Arc::clone(&control.issuance.certificates), config.tls.min_version)?,
-    };
+    let tls = Policies::new(&config, &control.issuance.certificates, Some(&before.tls))?;
     let certificates = control.issuance.prepare(&config, worker::wall_clock())?;
     control.records.redirect(log)?;
     control.issuance.serve(&config, &certificates);

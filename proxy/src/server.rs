@@ -31,7 +31,7 @@ use crate::reports::Reports;
 use crate::snapshot::Plan;
 use crate::supervisor::{self, News};
 use crate::telemetry::{self, Counters};
-use crate::tls;
+use crate::tls::Policies;
 use crate::tls::internal::InternalError;
 use crate::upstream::{Kept, Standing};
 use crate::worker::{self, Shared};
@@ -115,7 +115,7 @@ impl Server {
         let issuance = Issuance::open(&config, worker::wall_clock())?;
         announce(&config, &issuance);
         let ramps = Ramps::open(&config);
-        let tls = tls::config(Arc::clone(&issuance.certificates), config.tls.min_version)?;
+        let tls = Policies::new(&config, &issuance.certificates, None)?;
         let kept = Kept::read(&config).map_err(InternalError::Store)?;
         let standings = Standing::all(&config, None, &kept)?;
         let workers = config.listen.workers;

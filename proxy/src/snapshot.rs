@@ -4,19 +4,18 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use crate::acme::challenge::Challenges;
 use crate::config::{self, Config, UpstreamId};
 use crate::deadline::Deadlines;
 use crate::policy::rate_limit::{Limiter, Rules};
 use crate::site::Sites;
+use crate::tls::Policies;
 use crate::upstream::{Standing, Upstream};
 
 /// What all workers are given.
 pub(crate) struct Plan {
     pub(crate) config: Config,
-    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) tls: Policies,
     /// What a CA is shown while an order is pending.
     pub(crate) challenges: Arc<Challenges>,
     /// Where plain HTTP is redirected to.

@@ -1,24 +1,24 @@
 //! One attempt at a certificate, or at learning when the next is due, and what is noted of it.
 
-use instant_acme::{Account, AccountCredentials, CertificateIdentifier, NewAccount};
+use instant_acme::CertificateIdentifier;
 
 use super::client::Client;
 use super::failure::{Cause, Failure};
 use super::life::Life;
-use super::order::{self, Job, steady};
-use super::schedule::Window;
+use super::order::{self, Job};
+use super::schedule::{self, Window};
 use super::{Issuance, Name, certificate_file};
-use crate::config::{Acme, Site};
+use crate::config::{Acme, Ca, Site};
 use crate::tls::leaf::Leaf;
 use crate::worker::wall_clock;
 
 impl Issuance {
     /// Asks the CA when to renew (RFC 9773, 4). What it cannot say, it is asked later.
-    pub(super) async fn ask(&self, acme: &Acme, state: &mut Name) {
+    pub(super) async fn ask(&self, ca: &Ca, state: &mut Name) {
         let Some(leaf) = &state.leaf else { return };
         let answer = async {
-            let client = Client::new(acme.root_ca.as_deref())?;
-            let account = self.account(&client, acme).await?;
+            let client = Client::new(ca.root_ca.as_deref())?;
+            let account = self.account(&client, ca).await?;
             let id = identifier(leaf).ok_or_else(|| Failure::name("no identifier".to_owned()))?;
             Ok::<_, Failure>(account.renewal_info(&id).await?)
         };
@@ -36,52 +36,66 @@ impl Issuance {
     }
 
     /// Obtains a certificate, or notes why not.
-    pub(super) async fn renew(&self, acme: &Acme, site: &Site, state: &mut Name) {
-        let hosts = site.hosts.join(", ");
-        match self.attempt(acme, site, state).await {
+    pub(super) async fn renew(&self, acme: &Acme, ca: &Ca, site: &Site, state: &mut Name) {
+        let (hosts, by) = (site.hosts.join(", "), &ca.directory);
+        let mut outcome = self.attempt(acme, ca, site, state).await;
+        if matches!(&outcome, Err(failure) if failure.cause == Cause::Account) {
+            outcome = self.attempt(acme, ca, site, state).await; // with a new account
+        }
+        match outcome {
             Ok(leaf) => {
-                state.life = Life::renewed(&leaf, &acme.directory, fastrand::f64());
-                state.leaf = Some(leaf);
-                *self.ca.borrow_mut() = Life::default();
-                let until = state.life.not_after.map(|end| end.to_string()).unwrap_or_default();
-                tracing::info!(hosts, until, "certificate obtained");
-            }
-            Err(Failure { words, cause, asked }) => {
                 let (now, chance) = (wall_clock(), fastrand::f64());
-                if cause == Cause::Authority {
-                    self.ca.borrow_mut().failed(words.clone(), asked, now, chance);
-                }
-                state.life.failed(words.clone(), asked, now, chance);
+                state.life = Life::renewed(&leaf, &ca.directory, now, chance);
+                state.leaf = Some(leaf);
+                self.succeeded(ca);
+                let until = state.life.not_after.map(|end| end.to_string()).unwrap_or_default();
+                tracing::info!(hosts, until, by, "certificate obtained");
+            }
+            Err(failure) => {
+                let words = failure.words.clone();
+                self.failed(acme, ca, site.name(), &mut state.life, failure, wall_clock());
                 let next = state.life.retry_at.map(|at| at.to_string()).unwrap_or_default();
-                tracing::error!(hosts, next, "no certificate: {words}");
+                tracing::error!(hosts, next, by, "no certificate: {words}");
             }
         }
     }
 
-    async fn attempt(&self, acme: &Acme, site: &Site, state: &Name) -> Result<Leaf, Failure> {
-        let client = Client::new(acme.root_ca.as_deref())?;
-        let told = |failure: Failure| Failure { asked: client.asked_to_wait(), ..failure };
-        let account = self.account(&client, acme).await.map_err(told)?;
-        let replaced = state.leaf.as_ref().filter(|_| state.life.window.is_some());
-        // After a failure the next kind has its turn.
-        let turn = usize::try_from(state.life.failures).unwrap_or_default();
-        let kinds = acme.challenges.len().max(1);
-        let challenge = acme.challenges.get(turn % kinds).copied().unwrap_or_default();
+    async fn attempt(
+        &self,
+        acme: &Acme,
+        ca: &Ca,
+        site: &Site,
+        state: &Name,
+    ) -> Result<Leaf, Failure> {
+        // What cannot be kept is not ordered.
+        self.store.prove()?;
+        let client = Client::new(ca.root_ca.as_deref())?;
+        let told = |failure: Failure| failure.told(client.asked_to_wait(), client.clock());
+        let account = self.account(&client, ca).await.map_err(told)?;
+        // The CA that issued it has said when to renew it.
+        let known = state.life.window.is_some() && state.life.directory == ca.directory;
+        let replaced = state.leaf.as_ref().filter(|_| known);
+        let (kinds, count) = (acme.challenges.len(), acme.cas.len());
+        let (_, kind) = schedule::turn(state.life.turns, kinds, count);
         let job = Job {
             account: &account,
             store: &self.store,
             challenges: &self.challenges,
-            acme,
+            ca,
             name: site.name(),
             hosts: &site.hosts,
             replaces: replaced.and_then(identifier),
-            challenge,
+            dns: acme.dns.as_ref(),
+            challenge: acme.challenges.get(kind).copied().unwrap_or_default(),
         };
         let obtained = order::obtain(&job).await;
         if matches!(&obtained, Err(failure) if failure.cause == Cause::Account) {
-            self.set_aside(&account_file(acme), &"the CA does not know this account");
+            self.forget_account(ca, account.id());
         }
         let pem = obtained.map_err(told)?;
+        if let Some(wrong) = client.clock() {
+            tracing::warn!("{wrong}: certificates and renewals go by it");
+        }
         let leaf = Leaf::read(&pem, wall_clock()).and_then(|leaf| {
             leaf.covers_all(&site.hosts)?;
             Ok(leaf)
@@ -92,32 +106,7 @@ impl Issuance {
         };
         kept?;
         self.store.remove(&order::file(site.name()))?;
-        Ok(leaf?)
-    }
-
-    /// The account that the store has, or a new one.
-    async fn account(&self, client: &Client, acme: &Acme) -> Result<Account, Failure> {
-        let _one = self.account.lock().await;
-        let file = account_file(acme);
-        let http = || Account::builder_with_http(Box::new(client.clone()));
-        if let Some(text) = self.store.read(&file)? {
-            match serde_json::from_str::<AccountCredentials>(&text) {
-                Ok(credentials) => return Ok(http().from_credentials(credentials).await?),
-                Err(error) => self.set_aside(&file, &error),
-            }
-        }
-        let contact = acme.email.as_ref().map(|email| format!("mailto:{email}"));
-        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-        let new = NewAccount {
-            contact: &contact,
-            terms_of_service_agreed: true,
-            only_return_existing: false,
-        };
-        let (account, credentials) =
-            steady(async || http().create(&new, acme.directory.clone(), None).await).await?;
-        self.store.write(&file, &serde_json::to_vec_pretty(&credentials)?)?;
-        tracing::info!(directory = acme.directory, "account made");
-        Ok(account)
+        leaf.map_err(|unfit| told(unfit.into()))
     }
 }
 
@@ -125,11 +114,4 @@ impl Issuance {
 fn identifier(leaf: &Leaf) -> Option<CertificateIdentifier<'static>> {
     let certificate = leaf.key.end_entity_cert().ok()?;
     Some(CertificateIdentifier::try_from(certificate).ok()?.into_owned())
-}
-
-/// An account belongs to one CA.
-fn account_file(acme: &Acme) -> String {
-    let directory = acme.directory.trim_start_matches("https://");
-    let plain = |byte: char| if byte.is_ascii_alphanumeric() || byte == '.' { byte } else { '-' };
-    format!("{}.account.json", directory.chars().map(plain).collect::<String>())
 }

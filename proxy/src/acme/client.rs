@@ -8,18 +8,18 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, RETRY_AFTER};
+use http::header::{DATE, HOST, RETRY_AFTER};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
@@ -39,9 +39,20 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     tls: Arc<ClientConfig>,
-    /// What the last refusal said in `Retry-After`.
-    asked: Arc<Mutex<Option<Duration>>>,
+    heard: Arc<Mutex<Heard>>,
 }
+
+/// What the CA said beside its answers.
+#[derive(Debug, Default)]
+struct Heard {
+    /// In `Retry-After`, when it last refused something.
+    asked: Option<Duration>,
+    /// How far its clock is ahead of ours, by `Date`.
+    ahead: Option<SignedDuration>,
+}
+
+/// How far apart two clocks are that are wrong; certificates are dated an hour back, or less.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(10);
 
 impl Client {
     /// Trusts the certificates of a PEM file, or the public roots.
@@ -65,12 +76,24 @@ impl Client {
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { tls: Arc::new(tls), asked: Arc::default() })
+        Ok(Self { tls: Arc::new(tls), heard: Arc::default() })
     }
 
     /// How long the CA asked to wait when it last refused something.
     pub(super) fn asked_to_wait(&self) -> Option<Duration> {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard().asked
+    }
+
+    /// What is wrong with the clock here, if the CA's is right.
+    pub(super) fn clock(&self) -> Option<String> {
+        let ahead = self.heard().ahead.filter(|ahead| ahead.abs() > CLOCKS_APART)?;
+        let side = if ahead.is_positive() { "behind" } else { "ahead of" };
+        let minutes = ahead.abs().as_mins();
+        Some(format!("the clock here is {minutes} minutes {side} that of the CA"))
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,8 +112,10 @@ impl HttpClient for Client {
             })?;
             let status = response.status();
             if status.is_client_error() || status.is_server_error() {
-                let asked = response.headers().get(RETRY_AFTER).and_then(wait);
-                *this.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+                this.heard().asked = response.headers().get(RETRY_AFTER).and_then(wait);
+            }
+            if let Some(date) = response.headers().get(DATE).and_then(date) {
+                this.heard().ahead = Some(date.duration_since(Timestamp::now()));
             }
             Ok(response.into())
         })
@@ -103,8 +128,12 @@ fn wait(value: &HeaderValue) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    u64::try_from(date.as_second() - Timestamp::now().as_second()).ok().map(Duration::from_secs)
+    let wait = date(value)?.as_second() - Timestamp::now().as_second();
+    u64::try_from(wait).ok().map(Duration::from_secs)
+}
+
+fn date(value: &HeaderValue) -> Option<Timestamp> {
+    Some(jiff::fmt::rfc2822::parse(value.to_str().ok()?).ok()?.timestamp())
 }
 
 async fn exchange(

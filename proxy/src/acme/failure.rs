@@ -39,6 +39,15 @@ impl Failure {
         Self::new(words, Cause::Name)
     }
 
+    /// With what the CA asks for, and what is wrong with the clock.
+    pub(super) fn told(self, asked: Option<Duration>, clock: Option<String>) -> Self {
+        let words = match clock {
+            Some(clock) => format!("{} ({clock})", self.words),
+            None => self.words,
+        };
+        Self { words, asked, ..self }
+    }
+
     fn new(mut words: String, cause: Cause) -> Self {
         // It goes to logs and terminals, and somebody else wrote it.
         let end = words.char_indices().nth(LONGEST).map_or(words.len(), |(end, _)| end);

@@ -48,7 +48,8 @@ pub(crate) fn import(
         return Err(ImportError::NoSite(leaf.names().join(", ")));
     }
     let store = Store::open(&config.tls.store)?;
-    let life = Life::renewed(&leaf, &config.acme.directory, fastrand::f64());
+    let by = config.acme.cas.first().map(|ca| ca.directory.as_str());
+    let life = Life::renewed(&leaf, by.unwrap_or_default(), now, fastrand::f64());
     let life = serde_json::to_vec_pretty(&life)?;
     for name in &names {
         store.write(&certificate_file(name), pem.as_bytes())?;

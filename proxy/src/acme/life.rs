@@ -12,6 +12,10 @@ use crate::tls::leaf::Leaf;
 /// How long the CA's suggestion holds if it does not say.
 const ASK_AGAIN: Duration = Duration::from_secs(6 * 3_600);
 
+/// How long a certificate is kept at least, whatever the CA suggests: a window that is always past
+/// is no reason to order without end.
+const SHORTEST_LIFE: Duration = Duration::from_secs(3_600);
+
 /// The life of a name's certificate, and of the attempts at the next one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -20,6 +24,7 @@ pub(crate) struct Life {
     pub(crate) directory: String,
     pub(crate) not_before: Option<Timestamp>,
     pub(crate) not_after: Option<Timestamp>,
+    pub(crate) obtained_at: Option<Timestamp>,
     pub(crate) renew_at: Option<Timestamp>,
     /// The window that the CA suggests (RFC 9773).
     pub(crate) window: Option<(Timestamp, Timestamp)>,
@@ -27,6 +32,8 @@ pub(crate) struct Life {
     pub(crate) ask_at: Option<Timestamp>,
     /// Failed attempts in a row.
     pub(crate) failures: u32,
+    /// Turns of CAs and challenges that have passed since the last success.
+    pub(crate) turns: u32,
     pub(crate) retry_at: Option<Timestamp>,
     /// What went wrong last, in the CA's own words where it said any.
     pub(crate) error: Option<String>,
@@ -60,12 +67,13 @@ impl Life {
     }
 
     /// There is a new certificate.
-    pub(crate) fn renewed(leaf: &Leaf, directory: &str, chance: f64) -> Self {
+    pub(crate) fn renewed(leaf: &Leaf, directory: &str, now: SystemTime, chance: f64) -> Self {
         let renew_at = schedule::renew_at(leaf.not_before, leaf.not_after, None, chance);
         Self {
             directory: directory.to_owned(),
             not_before: timestamp(leaf.not_before),
             not_after: timestamp(leaf.not_after),
+            obtained_at: timestamp(now),
             renew_at: timestamp(renew_at),
             ..Self::default()
         }
@@ -88,7 +96,8 @@ impl Life {
         if self.window != suggested {
             self.window = suggested;
             let at = schedule::renew_at(leaf.not_before, leaf.not_after, Some(window), chance);
-            self.renew_at = timestamp(at);
+            let earliest = self.obtained_at.and_then(|at| at.checked_add(SHORTEST_LIFE).ok());
+            self.renew_at = timestamp(at).max(earliest);
         }
     }
 
@@ -101,8 +110,14 @@ impl Life {
         chance: f64,
     ) {
         self.failures = self.failures.saturating_add(1);
+        self.turns = self.turns.saturating_add(1);
         self.retry_at = timestamp(schedule::retry_at(now, self.failures, asked, chance));
         self.error = Some(error);
+    }
+
+    /// There is somebody else to ask: the wait is that after a first failure.
+    pub(super) fn retry_soon(&mut self, now: SystemTime, chance: f64) {
+        self.retry_at = timestamp(schedule::retry_at(now, 1, None, chance));
     }
 }
 

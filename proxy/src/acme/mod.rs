@@ -6,39 +6,37 @@
 //! served with one of the development CA, or refused, as the configuration says. Certificates of
 //! the operator's own are served beside them, and read again when their files change.
 
-pub(crate) mod attempt;
+mod account;
+mod attempt;
+mod ca;
 pub(crate) mod challenge;
 mod client;
+mod dns;
+pub(crate) mod due;
 mod failure;
 pub(crate) mod import;
 mod life;
 mod order;
 mod overview;
-pub(crate) mod schedule;
+mod prove;
+mod schedule;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::Mutex;
 
 use self::challenge::Challenges;
-use self::life::{Life, Step};
-use crate::admin::Control;
-use crate::config::{Config, Issuer, Site, UntilIssued};
+use self::life::Life;
+use crate::config::{Config, Issuer, UntilIssued};
 use crate::reload::FileWatch;
-use crate::snapshot::Plan;
 use crate::tls::certificates::{Certificates, Served};
 use crate::tls::files::Files;
 use crate::tls::internal::{Authority, InternalError};
 use crate::tls::leaf::Leaf;
 use crate::tls::store::Store;
-use crate::worker::wall_clock;
-
-/// Orders under way at a time.
-const AT_A_TIME: usize = 4;
 
 /// What looks after the certificates.
 pub(crate) struct Issuance {
@@ -50,8 +48,10 @@ pub(crate) struct Issuance {
     /// The operator's own.
     files: Files,
     watch: RefCell<FileWatch>,
-    /// The CA's own failures; while they last, no name is tried.
-    ca: RefCell<Life>,
+    /// The failures of each CA itself, by its directory; while they last, no name is tried there.
+    troubles: RefCell<BTreeMap<String, Life>>,
+    /// Failed attempts since the start, by name.
+    failures: RefCell<BTreeMap<String, u64>>,
     /// Held while an account is made, so that there is one.
     account: Mutex<()>,
 }
@@ -63,6 +63,10 @@ struct Name {
     life: Life,
     /// A task is at it.
     busy: bool,
+    /// The operator wants it renewed now.
+    hurried: bool,
+    /// The store is to be looked at again when the task is done.
+    reread: bool,
 }
 
 impl Issuance {
@@ -78,7 +82,8 @@ impl Issuance {
             names: RefCell::default(),
             files: Files::default(),
             watch: RefCell::default(),
-            ca: RefCell::default(),
+            troubles: RefCell::default(),
+            failures: RefCell::default(),
             account: Mutex::default(),
         };
         let all = issuance.prepare(config, now)?;
@@ -94,15 +99,23 @@ impl Issuance {
     ) -> Result<Vec<Served>, InternalError> {
         self.files.read(config, now);
         self.watch.borrow_mut().loaded(&Files::paths(config));
-        for (name, state) in self.names.borrow_mut().iter_mut().filter(|(_, state)| !state.busy) {
-            let kept = self.store.read(&certificate_file(name)).ok().flatten();
-            let known = state.leaf.as_ref().map(|leaf| &leaf.key.cert);
-            let leaf = kept.and_then(|pem| Leaf::read(&pem, now).ok());
-            if leaf.is_some_and(|leaf| Some(&leaf.key.cert) != known) {
-                *state = self.read(name, now);
+        for (name, state) in self.names.borrow_mut().iter_mut() {
+            match state.busy {
+                true => state.reread = true,
+                false => self.reread(name, state, now),
             }
         }
         self.choose(config, now)
+    }
+
+    /// Takes over what the store holds for a name, if somebody has put another certificate there.
+    fn reread(&self, name: &str, state: &mut Name, now: SystemTime) {
+        let kept = self.store.read(&certificate_file(name)).ok().flatten();
+        let known = state.leaf.as_ref().map(|leaf| &leaf.key.cert);
+        let leaf = kept.and_then(|pem| Leaf::read(&pem, now).ok());
+        if leaf.is_some_and(|leaf| Some(&leaf.key.cert) != known) {
+            *state = self.read(name, now);
+        }
     }
 
     /// Takes over certificates of the operator's own whose files have changed.
@@ -187,8 +200,9 @@ impl Issuance {
             Ok(Some(pem)) => match Leaf::read(&pem, now) {
                 Ok(leaf) => {
                     order::forget_finished(&self.store, name, &pem);
-                    if state.life.not_after.is_none() {
-                        state.life = Life::renewed(&leaf, &state.life.directory, fastrand::f64());
+                    let life = Life::renewed(&leaf, &state.life.directory, now, fastrand::f64());
+                    if state.life.not_after != life.not_after {
+                        state.life = life; // what was noted is of another certificate
                     }
                     state.leaf = Some(leaf);
                 }
@@ -211,67 +225,14 @@ impl Issuance {
     pub(crate) fn hurry(&self, name: Option<&str>) -> usize {
         let mut names = self.names.borrow_mut();
         let wanted = names.iter_mut().filter(|(key, _)| name.is_none_or(|name| name == *key));
-        let hurried = wanted.map(|(_, state)| {
-            (state.life.renew_at, state.life.retry_at) = (None, None);
-        });
-        self.ca.borrow_mut().retry_at = None;
+        let hurried = wanted.map(|(_, state)| state.hurried = true);
+        self.troubles.borrow_mut().clear();
         hurried.count()
     }
-}
 
-/// Begins what is due.
-pub(crate) fn tick(control: &Rc<Control>, now: SystemTime) {
-    let issuance = &control.issuance;
-    let plan = control.plan();
-    if issuance.certificates.is_due(now)
-        && let Err(error) = issuance.install(&plan.config, now)
-    {
-        tracing::error!(%error, "certificates of the development CA cannot be renewed");
-    }
-    if issuance.ca.borrow().step(false, now) == Step::Wait {
-        return;
-    }
-    let sites = plan.config.sites.iter().filter(|site| site.issuer == Issuer::Acme);
-    for site in sites {
-        let mut names = issuance.names.borrow_mut();
-        if names.values().filter(|state| state.busy).count() >= AT_A_TIME {
-            return;
-        }
-        let Some(state) = names.get_mut(site.name()).filter(|state| !state.busy) else { continue };
-        let by_this_ca = state.life.directory == plan.config.acme.directory;
-        let serves = state.leaf.as_ref().is_some_and(|leaf| leaf.covers_all(&site.hosts).is_ok());
-        let step = state.life.step(serves && by_this_ca, now);
-        if step != Step::Wait {
-            state.busy = true;
-            let (control, plan, site) = (Rc::clone(control), Arc::clone(&plan), site.clone());
-            tokio::task::spawn_local(async move { attend(&control, &plan, &site, step).await });
-        }
-    }
-}
-
-/// Does a step and notes what came of it.
-async fn attend(control: &Control, plan: &Plan, site: &Site, step: Step) {
-    let (issuance, acme) = (&control.issuance, &plan.config.acme);
-    let mut state = {
-        let names = issuance.names.borrow();
-        let state = names.get(site.name());
-        state.map_or_else(Name::default, |s| Name { leaf: s.leaf.clone(), ..s.life.clone().into() })
-    };
-    match step {
-        Step::Ask => issuance.ask(acme, &mut state).await,
-        Step::Order | Step::Wait => issuance.renew(acme, site, &mut state).await,
-    }
-    state.busy = false;
-    if let Ok(text) = serde_json::to_vec_pretty(&state.life)
-        && let Err(error) = issuance.store.write(&life_file(site.name()), &text)
-    {
-        tracing::error!(%error, "what is known of a certificate cannot be kept");
-    }
-    issuance.names.borrow_mut().insert(site.name().to_owned(), state);
-    if step == Step::Order
-        && let Err(error) = issuance.install(&control.plan().config, wall_clock())
-    {
-        tracing::error!(%error, "certificates cannot be swapped in");
+    /// Whether orders are under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.names.borrow().values().any(|state| state.busy)
     }
 }
 
@@ -281,11 +242,16 @@ impl From<Life> for Name {
     }
 }
 
+/// How the files of a name begin: a `*` means more than itself to shells.
+fn stem(name: &str) -> String {
+    name.replace('*', "_wildcard")
+}
+
 /// The key and the chain of a name.
 fn certificate_file(name: &str) -> String {
-    format!("{name}.certificate.pem")
+    format!("{}.certificate.pem", stem(name))
 }
 
 fn life_file(name: &str) -> String {
-    format!("{name}.certificate.json")
+    format!("{}.certificate.json", stem(name))
 }

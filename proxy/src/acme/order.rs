@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
-    NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, CertificateIdentifier, Error, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use serde::{Deserialize, Serialize};
 
-use super::challenge::{Challenges, Shown};
+use super::challenge::Challenges;
 use super::failure::{Failure, is_bad_nonce};
-use crate::config::{Acme, Challenge};
+use super::prove::{Proofs, prove};
+use super::stem;
+use crate::config::{Ca, Challenge, Dns};
 use crate::tls::store::Store;
 
 /// Nonces that are refused before an exchange is given up. The library itself tries each three
@@ -33,13 +34,14 @@ pub(super) struct Job<'a> {
     pub(super) account: &'a Account,
     pub(super) store: &'a Store,
     pub(super) challenges: &'a Arc<Challenges>,
-    pub(super) acme: &'a Acme,
+    pub(super) ca: &'a Ca,
     pub(super) name: &'a str,
     pub(super) hosts: &'a [String],
     /// The certificate that this one takes the place of (RFC 9773, 5).
     pub(super) replaces: Option<CertificateIdentifier<'static>>,
-    /// How the names are proven.
+    /// How names are proven that are no wildcards.
     pub(super) challenge: Challenge,
+    pub(super) dns: Option<&'a Dns>,
 }
 
 /// An order that has not come to its end, as the store keeps it.
@@ -53,7 +55,7 @@ struct Pending {
 
 /// The file of a name's pending order.
 pub(super) fn file(name: &str) -> String {
-    format!("{name}.order.json")
+    format!("{}.order.json", stem(name))
 }
 
 /// Forgets an order whose certificate is in the store already: what a crash between the two leaves.
@@ -74,9 +76,14 @@ pub(super) async fn obtain(job: &Job<'_>) -> Result<String, Failure> {
         None => open(job).await?,
     };
     if order.state().status == OrderStatus::Pending {
-        let _shown = prove(job, &mut order).await?;
+        let mut proofs = Proofs::default();
+        let ready = match prove(job, &mut order, &mut proofs).await {
+            Ok(()) => Ok(steady(async || order.poll_ready(&POLL).await).await),
+            Err(failure) => Err(failure),
+        };
+        proofs.withdraw(job).await;
+        let ready = ready?;
         // An error of the order says less than those of its challenges.
-        let ready = steady(async || order.poll_ready(&POLL).await).await;
         if !matches!(ready, Ok(OrderStatus::Ready)) {
             let refused = refusal(&mut order).await;
             _ = job.store.remove(&file(job.name));
@@ -105,7 +112,7 @@ async fn resume(job: &Job<'_>) -> Result<Option<(Order, KeyPair)>, Failure> {
     let Some(text) = job.store.read(&file(job.name))? else { return Ok(None) };
     let pending = serde_json::from_str::<Pending>(&text)
         .ok()
-        .filter(|pending| pending.directory == job.acme.directory && pending.hosts == job.hosts);
+        .filter(|pending| pending.directory == job.ca.directory && pending.hosts == job.hosts);
     if let Some(pending) = pending
         && let Ok(key) = KeyPair::from_pem(&pending.key)
     {
@@ -129,7 +136,7 @@ async fn resume(job: &Job<'_>) -> Result<Option<(Order, KeyPair)>, Failure> {
 async fn open(job: &Job<'_>) -> Result<(Order, KeyPair), Failure> {
     let identifiers: Vec<Identifier> = job.hosts.iter().map(|host| identifier(host)).collect();
     let mut new = NewOrder::new(&identifiers);
-    if let Some(profile) = &job.acme.profile {
+    if let Some(profile) = &job.ca.profile {
         let offered: Vec<&str> = job.account.profiles().map(|profile| profile.name).collect();
         if !offered.contains(&profile.as_str()) {
             let offered = offered.join(", ");
@@ -141,7 +148,7 @@ async fn open(job: &Job<'_>) -> Result<(Order, KeyPair), Failure> {
     let order = match job.replaces.clone() {
         None => steady(async || job.account.new_order(&new).await).await?,
         Some(replaced) => {
-            let replacing = replacing(&identifiers, job.acme.profile.as_deref(), replaced);
+            let replacing = replacing(&identifiers, job.ca.profile.as_deref(), replaced);
             match steady(async || job.account.new_order(&replacing).await).await {
                 Ok(order) => order,
                 // A CA that does not understand `replaces`, or not this one.
@@ -154,7 +161,7 @@ async fn open(job: &Job<'_>) -> Result<(Order, KeyPair), Failure> {
     };
     let key = KeyPair::generate()?;
     let pending = Pending {
-        directory: job.acme.directory.clone(),
+        directory: job.ca.directory.clone(),
         hosts: job.hosts.to_vec(),
         order: order.url().to_owned(),
         key: key.serialize_pem(),
@@ -177,42 +184,6 @@ fn replacing<'a>(
 
 fn identifier(host: &str) -> Identifier {
     host.parse().map_or_else(|_| Identifier::Dns(host.to_owned()), Identifier::Ip)
-}
-
-/// Shows the answer of every name that is not proven yet, and tells the CA to look.
-async fn prove(job: &Job<'_>, order: &mut Order) -> Result<Vec<Shown>, Failure> {
-    steady(async || {
-        let mut all = order.authorizations();
-        while let Some(authorization) = all.next().await {
-            authorization?;
-        }
-        Ok(())
-    })
-    .await?;
-    let kind = match job.challenge {
-        Challenge::Http01 => ChallengeType::Http01,
-        Challenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
-    };
-    let mut shown = Vec::new();
-    let mut all = order.authorizations();
-    while let Some(authorization) = all.next().await {
-        let mut authorization = authorization?;
-        if authorization.status != AuthorizationStatus::Pending {
-            continue;
-        }
-        let host = authorization.identifier().to_string();
-        let Some(mut challenge) = authorization.challenge(kind.clone()) else {
-            let text = format!("{host}: the CA does not offer {}", job.challenge.name());
-            return Err(Failure::name(text));
-        };
-        let answer = challenge.key_authorization();
-        shown.push(match job.challenge {
-            Challenge::Http01 => job.challenges.show_http(&host, &challenge.token, &answer),
-            Challenge::TlsAlpn01 => job.challenges.show_tls(&host, &answer)?,
-        });
-        steady(async || challenge.set_ready().await).await?;
-    }
-    Ok(shown)
 }
 
 /// What the CA says of the first name that it could not validate.

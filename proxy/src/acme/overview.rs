@@ -40,6 +40,11 @@ impl Issuance {
             || self.files.error(site).is_some()
     }
 
+    /// Failed attempts since the start, by name.
+    pub(crate) fn failures(&self) -> Vec<(String, u64)> {
+        self.failures.borrow().iter().map(|(name, count)| (name.clone(), *count)).collect()
+    }
+
     fn overview_of(&self, site: &Site) -> Overview {
         let served = self.certificates.not_after(site.name());
         let served = served.and_then(|end| Timestamp::try_from(end).ok());

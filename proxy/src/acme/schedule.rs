@@ -22,6 +22,9 @@ const WAITS: [Duration; 7] = [
 /// limit lasts.
 const LONGEST_WAIT: Duration = Duration::from_secs(8 * 86_400);
 
+/// Failures in a row that are no chance any more.
+pub(crate) const REPEATED: u32 = 2;
+
 /// The window in which a CA suggests to renew (RFC 9773, 4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
@@ -42,6 +45,31 @@ pub(crate) fn renew_at(
         return not_before + life * 2 / 3 + (life / 30).mul_f64(chance);
     };
     start + end.duration_since(start).unwrap_or_default().mul_f64(chance)
+}
+
+/// Which CA and which kind of challenge has its turn after so many failed turns: each CA is asked
+/// at least twice, and once with each kind, before the next one is.
+pub(crate) fn turn(failed: u32, kinds: usize, cas: usize) -> (usize, usize) {
+    let failed = usize::try_from(failed).unwrap_or(usize::MAX);
+    let times = times(kinds);
+    (failed / times % cas.max(1), failed % times % kinds.max(1))
+}
+
+/// How often a CA is asked before the next one is.
+fn times(kinds: usize) -> usize {
+    kinds.max(usize::try_from(REPEATED).unwrap_or(usize::MAX))
+}
+
+/// The first turn at the CA after the one that has its turn now.
+pub(crate) fn next_ca(failed: u32, kinds: usize) -> u32 {
+    let times = u32::try_from(times(kinds)).unwrap_or(u32::MAX);
+    (failed / times).saturating_add(1).saturating_mul(times)
+}
+
+/// Whether every CA has had its turns.
+pub(crate) fn all_were_asked(failed: u32, kinds: usize, cas: usize) -> bool {
+    let failed = usize::try_from(failed).unwrap_or(usize::MAX);
+    failed >= times(kinds).saturating_mul(cas)
 }
 
 /// When to try again after so many failures in a row, at least one. `asked` is what the CA says in
@@ -82,6 +110,19 @@ mod tests {
             }
             assert!(at < from + life, "{hours} h");
         }
+    }
+
+    #[test]
+    fn every_ca_is_asked_repeatedly_before_the_next_and_the_first_again_in_the_end() {
+        let turns = |kinds, cas| -> Vec<(usize, usize)> {
+            (0..7).map(|failed| turn(failed, kinds, cas)).collect()
+        };
+        assert_eq!(turns(1, 1), [(0, 0); 7]);
+        assert_eq!(turns(2, 1), [(0, 0), (0, 1), (0, 0), (0, 1), (0, 0), (0, 1), (0, 0)]);
+        assert_eq!(turns(1, 2), [(0, 0), (0, 0), (1, 0), (1, 0), (0, 0), (0, 0), (1, 0)]);
+        assert_eq!(turns(3, 2), [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 0)]);
+        assert_eq!([0, 1, 2, 3].map(|failed| next_ca(failed, 1)), [2, 2, 4, 4]);
+        assert_eq!(next_ca(1, 3), 3);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Every path, and the methods that it is asked with; whoever may GET may also HEAD. Upstreams are
 /// activated with POST, see [`activate`].
-const ENDPOINTS: [(&str, &[Method]); 11] = [
+const ENDPOINTS: [(&str, &[Method]); 12] = [
     ("/healthz", &[Method::GET]),
     ("/readyz", &[Method::GET]),
     ("/metrics", &[Method::GET]),
@@ -26,6 +26,7 @@ const ENDPOINTS: [(&str, &[Method]); 11] = [
     ("/api/certificates", &[Method::GET]),
     ("/api/csp", &[Method::GET]),
     ("/api/certificates/renew", &[Method::POST]),
+    ("/api/certificates/rollover", &[Method::POST]),
     ("/api/rate-limits", &[Method::GET, Method::DELETE]),
     ("/api/rejections", &[Method::GET]),
 ];
@@ -73,6 +74,7 @@ pub(super) async fn answer(control: &Control, request: &Request<Incoming>) -> An
             let certificates = control.issuance.overview(&control.plan().config);
             document(StatusCode::OK, &json!({ "certificates": certificates }))
         }
+        "/api/certificates/rollover" => rollover(control).await,
         "/api/certificates/renew" => renew(control, query),
         "/api/rate-limits" if method == Method::DELETE => limits::reset(control, query).await,
         "/api/rate-limits" => limits::list(control).await,
@@ -131,6 +133,24 @@ fn renew(control: &Control, query: Option<&str>) -> Answer {
         }
         (count, _) => document(StatusCode::ACCEPTED, &json!({ "ok": true, "renewing": count })),
     }
+}
+
+/// 200 and the CAs whose account has a new key, or 502 and why not, or 409 if it is no time for it.
+async fn rollover(control: &Control) -> Answer {
+    if control.issuance.is_busy() {
+        let message = "orders are under way; ask again later";
+        return document(StatusCode::CONFLICT, &json!({ "ok": false, "message": message }));
+    }
+    let plan = control.plan();
+    let outcomes = control.issuance.replace_keys(&plan.config.acme).await;
+    let mut failed = outcomes.iter().filter_map(|(directory, outcome)| {
+        Some(format!("{directory}: {}", outcome.as_ref().err()?))
+    });
+    let failed = failed.next();
+    let done = outcomes.iter().filter(|(_, outcome)| outcome.is_ok());
+    let done: Vec<&String> = done.map(|(directory, _)| directory).collect();
+    let status = if failed.is_none() { StatusCode::OK } else { StatusCode::BAD_GATEWAY };
+    document(status, &json!({ "ok": failed.is_none(), "accounts": done, "message": failed }))
 }
 
 pub(super) fn document(status: StatusCode, document: &Value) -> Answer {

@@ -123,7 +123,7 @@ fn totals(control: &Control) -> Vec<Family> {
 }
 
 /// Families with a label.
-fn labelled(control: &Control) -> [Family; 5] {
+fn labelled(control: &Control) -> [Family; 6] {
     let classes = (1..=5)
         .map(|class| (format!("{{status=\"{class}xx\"}}"), responses(control, class)))
         .collect();
@@ -131,6 +131,9 @@ fn labelled(control: &Control) -> [Family; 5] {
         .into_iter()
         .map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), count))
         .collect();
+    let failures = control.issuance.failures();
+    let failures =
+        failures.into_iter().map(|(name, count)| (format!("{{name=\"{name}\"}}"), count)).collect();
     let plan = control.plan();
     let ends = control
         .issuance
@@ -157,6 +160,12 @@ fn labelled(control: &Control) -> [Family; 5] {
         ("responses_total", "counter", "Responses by status class.", classes),
         ("rejections_total", "counter", "Rejected requests by reason.", reasons),
         ("certificate_not_after_seconds", "gauge", "When the certificate of a site ends.", ends),
+        (
+            "certificate_failures_total",
+            "counter",
+            "Attempts at a certificate that came to nothing.",
+            failures,
+        ),
     ]
 }
 

@@ -30,7 +30,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::checks::Checks;
 pub(crate) use self::socket::AdminSocket;
 use self::socket::{Accepting, Stream};
-use crate::acme::{self, Issuance};
+use crate::acme::{Issuance, due};
 use crate::listener::Sockets;
 use crate::policy::rate_limit::Limiter;
 use crate::ramp::Ramps;
@@ -142,7 +142,7 @@ fn chores(control: &Rc<Control>, turn: usize) {
         let failing = |site: &str| control.issuance.is_failing(site);
         control.ramps.borrow_mut().climb(&control.plan().config, failing, Instant::now());
     }
-    acme::tick(control, worker::wall_clock());
+    due::tick(control, worker::wall_clock());
 }
 
 async fn listen(control: Rc<Control>, listener: Accepting) {

@@ -187,6 +187,11 @@ enum Certs {
         #[command(flatten)]
         remote: Remote,
     },
+    /// Replace the key of the account with each CA
+    ///
+    /// As a precaution from time to time, or because somebody may have seen it. Certificates and
+    /// their keys stay as they are.
+    Rollover(Remote),
     /// Put a certificate into the store that was obtained elsewhere
     ///
     /// For every site with issuer = "acme" all of whose hosts it is for. It is renewed in time as
@@ -271,6 +276,7 @@ pub fn main() -> ExitCode {
         }
         Command::Csp(command) => csp::run(command),
         Command::Certs(Certs::List(remote)) => remote.ask(&Request::Certificates),
+        Command::Certs(Certs::Rollover(remote)) => remote.ask(&Request::Rollover),
         Command::Certs(Certs::Import { file, key, place }) => {
             place.find().map(|path| import::import(&path, &file, key.as_deref()))
         }

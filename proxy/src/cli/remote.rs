@@ -48,6 +48,7 @@ pub(super) enum Request {
     Reset(String, Option<String>),
     /// The id of a request that a rate limit rejected.
     Rejection(String),
+    Rollover,
 }
 
 /// Asks, and prints the answer: as JSON, or as text for a person.
@@ -116,6 +117,7 @@ impl Request {
             }
             Self::Reports => ("GET", "/api/csp".to_owned()),
             Self::Certificates => ("GET", "/api/certificates".to_owned()),
+            Self::Rollover => ("POST", "/api/certificates/rollover".to_owned()),
             Self::Renew(None) => ("POST", "/api/certificates/renew".to_owned()),
             Self::Renew(Some(name)) => {
                 ("POST", format!("/api/certificates/renew?name={}", encode(name)))
@@ -164,6 +166,15 @@ fn say(request: &Request, document: &Value, body: &str) {
             let count = document.get("renewing").and_then(Value::as_u64).unwrap_or_default();
             print(&format!("renewing {count}; see: gatehouse certs list"));
         }
+        Request::Rollover if ok => {
+            let accounts = document.get("accounts").and_then(Value::as_array);
+            let accounts = accounts.into_iter().flatten().filter_map(Value::as_str);
+            let accounts: Vec<_> = accounts.collect();
+            match accounts.as_slice() {
+                [] => print("there is no account yet"),
+                accounts => print(&format!("new account key with {}", accounts.join(", "))),
+            }
+        }
         Request::Limits if ok => limits(document),
         Request::Reset(..) if ok => {
             let count = document.get("reset").and_then(Value::as_u64).unwrap_or_default();
@@ -171,6 +182,7 @@ fn say(request: &Request, document: &Value, body: &str) {
         }
         Request::Rejection(_) if ok => lines("", document),
         Request::Renew(_)
+        | Request::Rollover
         | Request::Activate { .. }
         | Request::Reset(..)
         | Request::Rejection(_) => {

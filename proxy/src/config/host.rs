@@ -31,7 +31,7 @@ pub(super) fn host(text: &str) -> Result<String, String> {
         return Err("write the host alone; the port belongs to [listen]".to_owned());
     }
     if text.contains('*') {
-        return Err("wildcard hosts are not supported; name each host".to_owned());
+        return Err("a wildcard stands for the first label of a site's host only".to_owned());
     }
     name(text)
 }
@@ -62,6 +62,17 @@ fn name(text: &str) -> Result<String, String> {
         return Err("this is neither a DNS name nor an IP address".to_owned());
     }
     Ok(text.to_ascii_lowercase())
+}
+
+/// The same, or a wildcard: `*.` in place of one label.
+pub(super) fn host_or_wildcard(text: &str) -> Result<String, String> {
+    match text.strip_prefix("*.") {
+        Some(rest) if rest.contains('.') && rest.parse::<IpAddr>().is_err() => {
+            host(rest).map(|rest| format!("*.{rest}"))
+        }
+        Some(_) => Err("write a domain after the wildcard: \"*.example.com\"".to_owned()),
+        None => host(text),
+    }
 }
 
 /// Reads the URL of a server. The port defaults to 80.

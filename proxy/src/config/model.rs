@@ -6,6 +6,7 @@ mod balance;
 mod admin;
 mod clients;
 mod group;
+mod dns;
 mod limits;
 mod server;
 mod log;
@@ -25,10 +26,11 @@ use crate::policy::headers::HeaderPolicy;
 use crate::ramp::Climbed;
 use crate::site::pattern::Pattern;
 
-pub use self::acme::{Acme, Challenge, UntilIssued};
+pub use self::acme::{Acme, Ca, Challenge, Eab, UntilIssued};
 pub use self::admin::{Admin, AdminAddress};
 pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};
+pub use self::dns::{Dns, DnsUpdate, DnsWriter, TsigHash};
 pub use self::group::{Group, Groups, Secret, Sticky};
 pub use self::limits::{Limits, RouteLimits};
 pub use self::log::{AccessLog, Log, LogFormat};
@@ -49,7 +51,7 @@ pub struct Config {
     pub tls: Tls,
     /// Who may speak for others, who may not speak at all.
     pub clients: Clients,
-    /// The certificate authority of sites with [`Issuer::Acme`].
+    /// The certificate ca of sites with [`Issuer::Acme`].
     pub acme: Acme,
     /// The bounds of everything a client can make Gatehouse hold.
     pub limits: Limits,
@@ -165,6 +167,8 @@ pub struct Site {
     pub hosts: Vec<String>,
     /// Who signs the site's certificate.
     pub issuer: Issuer,
+    /// Whether clients are asked for certificates; `None` if not.
+    pub client_certificates: Option<ClientCertificates>,
     /// Whether plain HTTP is answered by a redirect to https (default) or served.
     pub redirect_http: bool,
     /// Whether paths are served that two programs could read differently: `%2f`, `%5c`, controls,
@@ -182,6 +186,15 @@ pub struct Site {
     pub routes: Vec<(Pattern, Route)>,
     /// How far HSTS has climbed, where it does so step by step.
     pub(crate) climbed: Climbed,
+}
+
+/// The certificates that the clients of a site are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// Who may have signed them; at least one.
+    pub ca: Vec<CertificateDer<'static>>,
+    /// Whether a client without one is refused, in the handshake.
+    pub required: bool,
 }
 
 impl Site {

@@ -9,8 +9,8 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::{
-    AccessLog, Bound, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, RouteLimits, Scheme,
-    Scope, Server, Severity, TlsVersion, UpstreamId, load, load_text,
+    AccessLog, Bound, Ca, Config, Faults, Issuer, KeyPart, LogFormat, Mode, Route, RouteLimits,
+    Scheme, Scope, Server, Severity, TlsVersion, UpstreamId, load, load_text,
 };
 
 /// The fixtures of a folder. Tests run in the folder of the crate, and short paths keep the
@@ -87,8 +87,8 @@ fn minimal_is_the_defaults() {
     assert_eq!(config.admin.token, None);
     assert_eq!(config.tls.store, Path::new("/var/lib/gatehouse/certs"));
     assert_eq!(config.tls.min_version, TlsVersion::V1_2);
-    assert_eq!(config.acme.directory, "https://acme-v02.api.letsencrypt.org/directory");
-    assert_eq!(config.acme.email.as_deref(), Some("ops@example.com"));
+    assert_eq!(config.acme.cas[0].directory, "https://acme-v02.api.letsencrypt.org/directory");
+    assert_eq!(config.acme.cas[0].email.as_deref(), Some("ops@example.com"));
     assert_eq!((limits.connections, limits.connections_per_client), (20_000, 256));
     assert_eq!(limits.handshake_timeout, seconds(10));
     assert_eq!(limits.header_timeout, seconds(10));
@@ -141,6 +141,14 @@ fn every_key_has_its_effect() {
         Server::Tcp { host: "::1".to_owned(), port: 3001, scheme: Scheme::Http }
     );
     assert_eq!(config.upstreams.len(), 3, "one URL is one upstream");
+    let [ca, fallback] = config.acme.cas.as_slice() else { panic!("{:?}", config.acme) };
+    let key_id = |ca: &Ca| ca.eab.as_ref().map(|eab| eab.key_id.clone());
+    assert_eq!(
+        (key_id(ca).as_deref(), key_id(fallback).as_deref()),
+        (Some("kid-1"), Some("kid-2"))
+    );
+    assert_eq!(fallback.email.as_deref(), Some("other@example.com"));
+    assert!(!format!("{:?}", config.acme).contains("hmac_key"));
     let site = &config.sites[0];
     assert_eq!(site.hosts, ["app.example.com", "::1"]);
     let (pattern, uploads) = &site.routes[0];
@@ -206,7 +214,8 @@ fn uncommented(skipped: &[&str]) -> String {
     let activate = |line: &str| {
         let rest = line.strip_prefix("# ")?;
         let key = rest.split_once('=').map(|(key, _)| key.trim());
-        let has_files = rest.contains("tls.certificate") || rest.contains("/etc/ssl/");
+        let has_files =
+            rest.contains("tls.certificate") || rest.contains("/etc/ssl/") || rest.contains("dns_");
         let active = !has_files && (rest.starts_with('[') || key.is_some_and(is_key));
         (active && !key.is_some_and(|key| skipped.contains(&key))).then(|| rest.to_owned())
     };
@@ -232,6 +241,7 @@ fn what_the_reference_comments_out_is_the_default() {
     config.sites[0].routes.clear();
     config.upstreams.drain(..2);
     config.rules.truncate(3);
+    config.acme.cas.truncate(1); // of a fallback
     config.sites[0].default.upstream = UpstreamId(0);
     // The upstream's, unless it is said.
     config.sites[0].default.limits.answer_timeout = None;

@@ -13,7 +13,7 @@ use super::fault::Findings;
 use super::source::{Place, Source};
 
 /// Keys whose values are never printed.
-const SECRETS: [&str; 3] = ["secret", "token", "jwt_secret"];
+const SECRETS: [&str; 4] = ["secret", "token", "jwt_secret", "hmac_key"];
 
 /// A value and where it stands.
 #[derive(Debug)]
@@ -97,11 +97,18 @@ pub(super) fn parse(
 /// Keeps the values of secret keys out of faults, before there can be any, wherever they stand.
 fn hide_secrets(table: &DeTable<'_>, source: &Rc<Source>) {
     for (key, value) in table {
-        if SECRETS.contains(&key.get_ref().as_ref()) {
-            Place::new(source, value.span()).hide();
-        } else if let DeValue::Table(table) = value.get_ref() {
-            hide_secrets(table, source);
+        match SECRETS.contains(&key.get_ref().as_ref()) {
+            true => Place::new(source, value.span()).hide(),
+            false => hide_secrets_below(value.get_ref(), source),
         }
+    }
+}
+
+fn hide_secrets_below(value: &DeValue<'_>, source: &Rc<Source>) {
+    if let DeValue::Table(table) = value {
+        hide_secrets(table, source);
+    } else if let DeValue::Array(items) = value {
+        items.iter().for_each(|item| hide_secrets_below(item.get_ref(), source));
     }
 }
 

@@ -22,7 +22,6 @@ use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -77,10 +76,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         drop(deadline);
         return Box::pin(http1(stream, Origin::new(worker, peer, None))).await;
     }
-    let plan = Arc::clone(&worker.snapshot().plan);
-    let handshake = Box::pin(tls::accept(stream, &plan.tls, &plan.challenges));
+    let snapshot = worker.snapshot();
+    let handshake = Box::pin(tls::accept(stream, &snapshot));
     let secured = deadline.guard(handshake).await;
-    drop((deadline, plan));
+    drop((deadline, snapshot));
     match secured {
         Some(Ok(None)) => {}
         Some(Ok(Some(Secured { stream, http2: false, session }))) => {

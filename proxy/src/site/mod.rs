@@ -7,9 +7,9 @@
 mod name;
 pub(crate) mod path;
 pub mod pattern;
+mod places;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use http::{HeaderValue, Version, header};
 
 use self::name::normalise;
 use self::pattern::Pattern;
+use self::places::Places;
 use crate::client::Client;
 use crate::compression::Compression;
 use crate::config::{self, Access, Config, Maintenance, RouteLimits, UpstreamId};
@@ -32,7 +33,7 @@ use crate::snapshot::Snapshot;
 /// The sites of a configuration, found by host.
 pub(crate) struct Sites {
     sites: Vec<Site>,
-    by_host: HashMap<Box<str>, usize>,
+    pub(crate) places: Places,
     /// The first host of the only site.
     only_host: Option<Box<str>>,
 }
@@ -73,12 +74,6 @@ impl Sites {
     /// A copy of the configured sites that shares no counter with any other: each worker has its
     /// own.
     pub(crate) fn new(config: &Config) -> Self {
-        let hosts = config.sites.iter().enumerate();
-        let by_host = hosts
-            .flat_map(|(index, site)| {
-                site.hosts.iter().map(move |host| (host.as_str().into(), index))
-            })
-            .collect();
         let only_host = match config.sites.as_slice() {
             [only] => only.hosts.first().map(|host| host.as_str().into()),
             _ => None,
@@ -86,7 +81,7 @@ impl Sites {
         let sites = config.sites.iter().enumerate();
         Self {
             sites: sites.map(|(index, site)| Site::new(site, index)).collect(),
-            by_host,
+            places: Places::new(config),
             only_host,
         }
     }
@@ -116,8 +111,8 @@ impl Sites {
         server_name: Option<&str>,
     ) -> Result<(Box<str>, Option<usize>), Rejection> {
         let name = normalise(raw).ok_or(Rejection::HostInvalid)?;
-        let site = self.by_host.get(&*name).copied();
-        let asked = server_name.and_then(|name| self.by_host.get(name)).copied();
+        let site = self.places.of(&name);
+        let asked = server_name.and_then(|name| self.places.of(name));
         if site.is_some() && asked.is_some() && site != asked {
             // What was agreed on for one site does not hold for another (RFC 9110, 7.4).
             return Err(Rejection::HostMisdirected);
@@ -248,6 +243,13 @@ impl HostCache {
             return Ok(Rc::clone(host));
         }
         let (name, site) = sites.find(raw, server_name)?;
+        let asking = site.and_then(|site| snapshot.plan.tls.asking(site));
+        let fits = asking.is_none_or(|asking| session.is_some_and(|s| s.is_under(asking)));
+        if !fits && (secure || session.is_some()) {
+            // It asks for certificates, and this connection was not asked. Over plain HTTP the
+            // site is a redirect.
+            return Err(Rejection::HostMisdirected);
+        }
         let field = HeaderValue::from_bytes(raw).map_err(|_| Rejection::HostInvalid)?;
         let forwarded = client.forwarded(raw, secure).ok_or(Rejection::HostInvalid)?;
         let client = Rc::clone(client);

@@ -38,6 +38,8 @@ impl Served {
 #[derive(Debug, Default)]
 struct Snapshot {
     by_name: HashMap<Box<str>, Choice>,
+    /// By what follows the `*.` of a wildcard, which stands for one label.
+    by_parent: HashMap<Box<str>, Choice>,
     nameless: Option<Choice>,
     /// When the first of the development CA's has to be replaced.
     renew_at: Option<SystemTime>,
@@ -69,7 +71,7 @@ impl Certificates {
         let mut hosts = all.iter().flat_map(|served| &served.hosts);
         let address = hosts.clone().find(|host| host.parse::<IpAddr>().is_ok());
         let nameless = address.or_else(|| hosts.next());
-        next.nameless = nameless.and_then(|host| next.by_name.get(host.as_str())).cloned();
+        next.nameless = nameless.and_then(|host| next.of(host)).cloned();
         self.0.store(Arc::new(next));
     }
 
@@ -80,23 +82,33 @@ impl Certificates {
 
     /// When the certificate of a host ends.
     pub(crate) fn not_after(&self, host: &str) -> Option<SystemTime> {
-        self.0.load().by_name.get(host).map(|choice| choice.not_after)
+        self.0.load().of(host).map(|choice| choice.not_after)
     }
 }
 
 impl Snapshot {
     fn add(&mut self, host: &str, leaf: &Leaf) {
         let key = Arc::clone(&leaf.key);
-        match self.by_name.get_mut(host) {
+        let (map, name) = match host.strip_prefix("*.") {
+            Some(parent) => (&mut self.by_parent, parent),
+            None => (&mut self.by_name, host),
+        };
+        match map.get_mut(name) {
             Some(choice) => {
                 choice.others.push(key);
                 choice.not_after = choice.not_after.min(leaf.not_after);
             }
             None => {
                 let choice = Choice { first: key, others: Vec::new(), not_after: leaf.not_after };
-                self.by_name.insert(host.into(), choice);
+                map.insert(name.into(), choice);
             }
         }
+    }
+
+    /// Those of a host as the configuration has it, or as a client names it.
+    fn of(&self, host: &str) -> Option<&Choice> {
+        let by_parent = || self.by_parent.get(host.split_once('.')?.1);
+        self.by_name.get(host).or_else(by_parent)
     }
 }
 
@@ -118,9 +130,9 @@ impl ResolvesServerCert for Certificates {
         let snapshot = self.0.load();
         let choice = match hello.server_name() {
             Some(name) if name.bytes().any(|b| b.is_ascii_uppercase()) => {
-                snapshot.by_name.get(name.to_ascii_lowercase().as_str())
+                snapshot.of(&name.to_ascii_lowercase())
             }
-            Some(name) => snapshot.by_name.get(name),
+            Some(name) => snapshot.of(name),
             None => snapshot.nameless.as_ref(),
         };
         choice.map(|choice| choice.choose(&hello))

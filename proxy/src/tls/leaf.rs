@@ -72,8 +72,11 @@ impl Leaf {
         Ok(Self { key: Arc::new(key), not_before, not_after })
     }
 
-    /// Whether it is for a host: a DNS name or an IP address (RFC 9525).
+    /// Whether it is for a host: a DNS name, an IP address (RFC 9525), or a wildcard.
     pub(crate) fn covers(&self, host: &str) -> bool {
+        if host.starts_with("*.") {
+            return self.names().iter().any(|name| name == host);
+        }
         let Ok(name) = ServerName::try_from(host) else { return false };
         let certificate = self.key.end_entity_cert().map(ParsedCertificate::try_from);
         matches!(certificate, Ok(Ok(certificate))

@@ -15,6 +15,9 @@ pub struct StoreError {
     source: io::Error,
 }
 
+/// The file that proves that files can be written.
+const PROBE: &str = ".probe";
+
 /// A directory of certificates and keys.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -30,10 +33,14 @@ impl Store {
             Err(_) => DirBuilder::new().recursive(true).mode(0o700).create(directory),
         };
         made.map_err(|source| store.error("create", directory, source))?;
-        let probe = store.path(".probe");
-        let written = store.write(".probe", b"").map(|()| fs::remove_file(&probe));
-        written?.map_err(|source| store.error("remove", &probe, source))?;
+        store.prove()?;
         Ok(store)
+    }
+
+    /// Proves that a file of usual size can be written.
+    pub(crate) fn prove(&self) -> Result<(), StoreError> {
+        self.write(PROBE, &[b' '; 4 << 10])?;
+        self.remove(PROBE)
     }
 
     /// Where a file of the store lies.

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use crate::body;
 use crate::telemetry::Counter;
+use crate::tls::client::ClientCertificate;
 use crate::trailers;
 
 /// What Gatehouse tells the upstream about the request.
@@ -24,6 +25,7 @@ pub(crate) struct Told<'a> {
     /// The request asks for a WebSocket.
     pub(crate) switches: bool,
     pub(crate) request_id: &'a HeaderValue,
+    pub(crate) certificate: Option<&'a ClientCertificate>,
     /// Counts fields that are not passed on because of their names.
     pub(crate) dropped: &'a Counter,
 }
@@ -31,6 +33,8 @@ pub(crate) struct Told<'a> {
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const X_CLIENT_SUBJECT: HeaderName = HeaderName::from_static("x-client-subject");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Turns a client's head into the one that goes upstream over HTTP/1.1.
@@ -63,6 +67,10 @@ pub(crate) fn request(head: &mut Parts, told: &Told<'_>) {
     let proto = if told.secure { "https" } else { "http" };
     fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     fields.insert(X_REQUEST_ID, told.request_id.clone());
+    if let Some(certificate) = told.certificate {
+        fields.insert(CLIENT_CERT, certificate.field.clone());
+        fields.insert(X_CLIENT_SUBJECT, certificate.subject.clone());
+    }
     fields.append(header::VIA, via);
     if takes_trailers && !told.switches {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -179,6 +187,9 @@ pub(crate) fn is_claim(name: &str) -> bool {
                 | "cf-connecting-ip"
                 | "remote-user"
                 | "remote-addr"
+                | "client-cert"
+                | "client-cert-chain"
+                | "x-client-subject"
         )
 }
 
@@ -198,6 +209,7 @@ mod tests {
             secure: true,
             switches: false,
             request_id: &value("id"),
+            certificate: None,
             dropped: &Counter::default(),
         };
         super::request(&mut head, &told);
@@ -249,6 +261,10 @@ mod tests {
             "Remote.User",
             "X-Request-Id",
             "True-Client-IP",
+            "Client-Cert",
+            "Client_Cert",
+            "Client-Cert-Chain",
+            "X-Client-Subject",
         ] {
             let head = forwarded(Request::get("/").header(name, "evil"));
             assert!(!head.headers.values().any(|value| value == "evil"), "{name}");

@@ -9,9 +9,14 @@ use crate::harness::{Pebble, TestProxy, TestUpstream};
 
 /// The contract's smallest configuration, with addresses that a test can use and this CA.
 pub(crate) fn text(pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> String {
+    text_with(pebble, upstream, &format!("{}{acme}", pebble.keys()))
+}
+
+/// The same, with all keys of `[acme]` but the address.
+pub(crate) fn text_with(pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> String {
     let minimal = include_str!("../config/valid/minimal.toml");
     assert!(minimal.contains("[acme]\n") && minimal.contains("http://127.0.0.1:3000"));
-    let keys = format!("[acme]\n{}{acme}\n", pebble.keys());
+    let keys = format!("[acme]\n{acme}\n");
     let text = minimal
         .replace("[acme]\n", &keys)
         .replace("http://127.0.0.1:3000", &format!("http://{}", upstream.address));
@@ -26,7 +31,7 @@ pub(crate) fn text(pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> Stri
 }
 
 /// What `gatehouse certs` says of a running instance.
-fn certs(proxy: &TestProxy, arguments: &[&str]) -> (bool, String) {
+pub(crate) fn certs(proxy: &TestProxy, arguments: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
     command.arg("certs").args(arguments).args(["--admin", &proxy.admin().to_string()]);
     let output = command.output().unwrap();

@@ -8,12 +8,16 @@
 
 mod acme;
 mod admin;
+mod adversity;
 mod application;
 mod audit;
 mod blue_green;
+mod ca;
 mod cli;
+mod client_certificates;
 mod clients;
 mod compression;
+mod dns;
 mod error_pages;
 mod explain;
 mod fields;

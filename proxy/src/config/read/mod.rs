@@ -3,6 +3,8 @@
 
 mod acme;
 mod client;
+mod client_certificates;
+mod dns;
 mod headers;
 mod limits;
 mod listen;
@@ -71,12 +73,13 @@ pub(super) fn configuration(
     upstreams.warn_of_unused(findings);
     policies.read_unused();
     own.check(&sites.from_files, findings);
+    acme.check(&sites.wildcards, findings);
     Config {
         listen,
         admin,
         tls,
         clients,
-        acme,
+        acme: acme.acme,
         limits,
         upstreams: upstreams.into_list(),
         sites: sites.into_list(),

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::client;
+use super::client_certificates;
 use super::headers::{Headers, Policies};
 use super::limits;
 use super::pages::Pages;
 use super::rate_limit::Scoped;
 use super::upstream::Upstreams;
 use crate::compression::{Coding, Compression};
-use crate::config::host::host;
+use crate::config::host::host_or_wildcard;
 use crate::config::model::{Access, Issuer, Route, RouteLimits, Scope, Site, UpstreamId};
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
@@ -30,6 +31,8 @@ pub(super) struct Sites<'t> {
     pub(super) files: Vec<PathBuf>,
     /// Rate limits that stand in sites and routes, to be read when all sites are known.
     pub(super) rate_limits: Vec<Scoped<'t>>,
+    /// Wildcards whose certificates are obtained over ACME.
+    pub(super) wildcards: Vec<At<String>>,
 }
 
 /// What a site inherits from other sections.
@@ -89,11 +92,14 @@ impl<'t> Sites<'t> {
             other => Err(suggestion(other, ["acme", "internal", "files"])),
         });
         let issuer = issuer.map_or(Issuer::Acme, |at| at.value);
-        if issuer == Issuer::Files {
-            let first = self.hosts.len() - hosts.len();
-            self.from_files.extend(self.hosts.iter().skip(first).cloned());
+        let own = self.hosts.iter().skip(self.hosts.len() - hosts.len()).cloned();
+        match issuer {
+            Issuer::Files => self.from_files.extend(own),
+            Issuer::Acme => self.wildcards.extend(own.filter(|at| at.value.starts_with("*."))),
+            Issuer::Internal => {}
         }
         let redirect_http = section.boolean("redirect_http");
+        let client_certificates = client_certificates::read(section, &hosts, redirect_http);
         let ambiguous_paths = section.boolean("ambiguous_paths");
         let access = client::access(section);
         let Pages { pages, maintenance, files } = Pages::read(section);
@@ -120,6 +126,7 @@ impl<'t> Sites<'t> {
         Some(Site {
             hosts,
             issuer,
+            client_certificates,
             redirect_http: redirect_http.unwrap_or(true),
             ambiguous_paths: ambiguous_paths.unwrap_or(false),
             access: access.map_or_else(|| Arc::clone(&defaults.access), Arc::new),
@@ -145,7 +152,7 @@ impl<'t> Sites<'t> {
 
     fn hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {
         section.require("hosts", "hosts = [\"app.example.com\"]");
-        let Some(list) = section.list("hosts", "host", host) else { return Vec::new() };
+        let Some(list) = section.list("hosts", "host", host_or_wildcard) else { return Vec::new() };
         section.note_empty("hosts", &list, "name at least one host");
         let earlier = self.hosts.len();
         for at in &list.items {

@@ -168,7 +168,7 @@ fn upstream(name: &str, mut section: Section<'_>) -> Upstream {
 }
 
 /// The certificates of a PEM file; an empty path is no file.
-fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     if path.is_empty() {
         return Ok(Vec::new());
     }

@@ -54,3 +54,17 @@ pub(crate) fn openssl(
     let said = String::from_utf8_lossy(&said).into_owned();
     (said.contains("Verify return code: 0 (ok)") && output.status.success(), said)
 }
+
+/// A handshake that verifies the certificate by `root`, and a request on it.
+pub(crate) async fn visit(address: SocketAddr, root: &Path, name: &str) -> std::io::Result<()> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = super::client::tls(address, root, &[b"http/1.1"], name, b"").await?;
+    let request = format!("GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    match answer.starts_with(b"HTTP/1.1 200 ") {
+        true => Ok(()),
+        false => Err(std::io::Error::other(String::from_utf8_lossy(&answer).into_owned())),
+    }
+}

@@ -10,6 +10,8 @@ mod browser;
 mod client;
 pub(crate) mod frames;
 pub(crate) mod http2;
+mod front;
+mod named;
 mod pebble;
 mod proxy;
 mod raw;
@@ -17,6 +19,8 @@ mod upstream;
 
 pub(crate) use browser::Browser;
 pub(crate) use client::TestClient;
+pub(crate) use front::{Asked, Fate, Front};
+pub(crate) use named::{Named, SECRET};
 pub(crate) use pebble::Pebble;
 pub(crate) use proxy::TestProxy;
 pub(crate) use raw::Raw;

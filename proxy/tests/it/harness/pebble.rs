@@ -15,6 +15,8 @@ pub(crate) struct Pebble {
     children: Vec<Child>,
     directory: TempDir,
     ports: Ports,
+    /// The name server that it asks, if it is not its own.
+    names: Option<SocketAddr>,
     /// Where it looks for proofs; held for a Gatehouse to listen on beside this.
     http: (Socket, SocketAddr),
     https: (Socket, SocketAddr),
@@ -28,15 +30,24 @@ impl Pebble {
 
     /// With further keys of its configuration.
     pub(crate) fn configured(validity: u64, more: &serde_json::Value) -> Self {
+        Self::with(validity, more, None)
+    }
+
+    /// That asks another name server than its own.
+    pub(crate) fn with_names_of(name_server: SocketAddr) -> Self {
+        Self::with(3_600, &serde_json::json!({}), Some(name_server))
+    }
+
+    fn with(validity: u64, more: &serde_json::Value, names: Option<SocketAddr>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let own = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let own = rcgen::CertificateParams::new(hosts).unwrap().self_signed(&key).unwrap();
         std::fs::write(directory.path().join("ca.pem"), own.pem()).unwrap();
         std::fs::write(directory.path().join("ca.key"), key.serialize_pem()).unwrap();
         let (http, https) = (held(), held());
         let ports = Ports::default();
-        let mut pebble = Self { children: Vec::new(), directory, ports, http, https };
+        let mut pebble = Self { children: Vec::new(), directory, ports, names, http, https };
         // Whoever takes a port first has it: then other ports are tried.
         for _ in 0..10 {
             pebble.ports = Ports::free();
@@ -94,7 +105,8 @@ impl Pebble {
             ["-tlsalpn01", ""],
         ];
         let resolver = spawn("pebble-challtestsrv", resolver.as_flattened());
-        let ca = spawn("pebble", &["-config", "pebble.json", "-dnsserver", &address(dns)]);
+        let names = self.names.map_or_else(|| address(dns), |names| names.to_string());
+        let ca = spawn("pebble", &["-config", "pebble.json", "-dnsserver", &names]);
         self.children = vec![ca, resolver];
         let deadline = Instant::now() + Duration::from_secs(30);
         for port in [acme, management, dns_management] {
@@ -119,9 +131,24 @@ impl Pebble {
         self.https.1
     }
 
+    /// Where it is asked.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.ports.acme))
+    }
+
+    /// Its name server, and where that is told by HTTP what to answer.
+    pub(crate) fn names(&self) -> (SocketAddr, u16) {
+        (SocketAddr::from(([127, 0, 0, 1], self.ports.dns)), self.ports.dns_management)
+    }
+
+    /// A file of its own.
+    pub(crate) fn own(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// The keys of `[acme]` that name this CA.
     pub(crate) fn keys(&self) -> String {
-        let root = self.directory.path().join("ca.pem");
+        let root = self.own("ca.pem");
         let port = self.ports.acme;
         format!("directory = \"https://localhost:{port}/dir\"\nroot_ca = \"{}\"\n", root.display())
     }
@@ -178,13 +205,17 @@ struct Ports {
 impl Ports {
     /// Free ones, of those that the kernel gives to nobody who asks for any.
     fn free() -> Self {
-        let port = || loop {
-            let port = fastrand::u16(12_000..32_000);
-            let address = ("127.0.0.1", port);
-            if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
-                return port;
-            }
-        };
         Self { acme: port(), management: port(), dns: port(), dns_management: port() }
+    }
+}
+
+/// A port that is free for TCP and UDP.
+pub(super) fn port() -> u16 {
+    loop {
+        let port = fastrand::u16(12_000..32_000);
+        let address = ("127.0.0.1", port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+            return port;
+        }
     }
 }

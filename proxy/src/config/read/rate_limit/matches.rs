@@ -94,7 +94,13 @@ fn note_dead<T>(
 /// Notes hosts of no site: an error if the rule can never match, a warning if it can.
 fn note_strangers(section: &Section<'_>, hosts: Option<&List<String>>, known: &[At<String>]) {
     let items = hosts.map_or(&[][..], |list| &list.items);
-    let is_known = |host: &At<String>| known.iter().any(|known| known.value == host.value);
+    let is_known = |host: &At<String>| {
+        let wildcard = host.value.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        let names = |known: &At<String>| {
+            known.value == host.value || wildcard.as_ref().is_some_and(|w| *w == known.value)
+        };
+        known.iter().any(names)
+    };
     let dead = !items.iter().any(is_known);
     for host in items.iter().filter(|host| !is_known(host)) {
         let remedy = suggestion(&host.value, known.iter().map(|host| host.value.as_str()));

@@ -1,0 +1,109 @@
+//! What a CA is shown to prove that the names of an order are ours.
+
+use instant_acme::{AuthorizationStatus, ChallengeStatus, ChallengeType, Order};
+
+use super::challenge::Shown;
+use super::dns::{self, Action, Record};
+use super::failure::Failure;
+use super::order::{Job, steady};
+use crate::config::Challenge;
+
+/// What is shown until it is withdrawn.
+#[derive(Debug, Default)]
+pub(super) struct Proofs {
+    shown: Vec<Shown>,
+    records: Vec<Record>,
+}
+
+impl Proofs {
+    /// Shows nothing any more. A record that stays proves nothing to anybody, and fails nothing.
+    pub(super) async fn withdraw(self, job: &Job<'_>) {
+        drop(self.shown);
+        let Some(dns) = job.dns else { return };
+        for record in &self.records {
+            if let Err(failure) = dns::write(dns, Action::Cleanup, record).await {
+                tracing::warn!(name = job.name, "a record of a challenge stays: {}", failure.words);
+            }
+        }
+    }
+}
+
+/// Shows the answer of every name that is not proven yet, and tells the CA to look.
+pub(super) async fn prove(
+    job: &Job<'_>,
+    order: &mut Order,
+    proofs: &mut Proofs,
+) -> Result<(), Failure> {
+    steady(async || {
+        let mut all = order.authorizations();
+        while let Some(authorization) = all.next().await {
+            authorization?;
+        }
+        Ok(())
+    })
+    .await?;
+    show(job, order, proofs).await?;
+    if let Some(dns) = job.dns.filter(|_| !proofs.records.is_empty()) {
+        dns::seen(dns, &proofs.records).await?;
+    }
+    let mut all = order.authorizations();
+    while let Some(authorization) = all.next().await {
+        let mut authorization = authorization?;
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        let kind = kind(job, authorization.identifier().wildcard);
+        // An order that is taken up again may have come this far.
+        if let Some(mut challenge) = authorization.challenge(of_acme(kind))
+            && challenge.status == ChallengeStatus::Pending
+        {
+            steady(async || challenge.set_ready().await).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn show(job: &Job<'_>, order: &mut Order, proofs: &mut Proofs) -> Result<(), Failure> {
+    let mut all = order.authorizations();
+    while let Some(authorization) = all.next().await {
+        let mut authorization = authorization?;
+        if authorization.status != AuthorizationStatus::Pending {
+            continue;
+        }
+        let host = authorization.identifier().to_string();
+        let kind = kind(job, authorization.identifier().wildcard);
+        let Some(challenge) = authorization.challenge(of_acme(kind)) else {
+            let text = format!("{host}: the CA does not offer {}", kind.name());
+            return Err(Failure::name(text));
+        };
+        let answer = challenge.key_authorization();
+        match kind {
+            Challenge::Http01 => {
+                proofs.shown.push(job.challenges.show_http(&host, &challenge.token, &answer));
+            }
+            Challenge::TlsAlpn01 => proofs.shown.push(job.challenges.show_tls(&host, &answer)?),
+            Challenge::Dns01 => {
+                let dns = job.dns.ok_or_else(|| {
+                    Failure::name(format!("{host}: nothing writes DNS records for dns-01"))
+                })?;
+                let record = Record::new(&host, answer.dns_value());
+                proofs.records.push(record.clone());
+                dns::write(dns, Action::Present, &record).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Wildcards are proven in DNS and nowhere else.
+fn kind(job: &Job<'_>, wildcard: bool) -> Challenge {
+    if wildcard { Challenge::Dns01 } else { job.challenge }
+}
+
+fn of_acme(kind: Challenge) -> ChallengeType {
+    match kind {
+        Challenge::Http01 => ChallengeType::Http01,
+        Challenge::TlsAlpn01 => ChallengeType::TlsAlpn01,
+        Challenge::Dns01 => ChallengeType::Dns01,
+    }
+}
