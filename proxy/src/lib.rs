@@ -32,8 +32,8 @@
 //! Off the path: [`acme`] (certificates), [`config`], [`server`] (start and stop), [`supervisor`]
 //! (systemd), [`reload`], [`admin`] (the control thread), [`application`] (the process behind it,
 //! if Gatehouse starts it), [`audit`] (a site seen from outside), [`explain`] and [`simulate`]
-//! (what the rules would do), [`deadline`] (time bounds without timers), [`ramp`] (HSTS step by
-//! step), [`telemetry`], [`cli`].
+//! (what the rules would do), [`store`] (what instances share), [`deadline`] (time bounds without
+//! timers), [`ramp`] (HSTS step by step), [`telemetry`], [`cli`].
 //!
 //! # Invariants
 //!
@@ -90,5 +90,6 @@ mod ramp;
 pub mod reload;
 pub mod server;
 mod simulate;
+mod store;
 mod supervisor;
 mod telemetry;

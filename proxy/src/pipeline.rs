@@ -4,6 +4,11 @@
 //! response. [`decide`] reads top to bottom, one call per stage, and leaves by `?` at the first
 //! that rejects. Nothing in it waits, so all that it works with is gone before the wait for the
 //! upstream, and a request in flight is small.
+//!
+//! One thing may have to be waited for in between: the shared store, in [`asking`].
+
+mod asking;
+mod integrity;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -12,26 +17,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, Version, header};
-use hyper::body::{Body as _, Incoming};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, Version, header};
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::body::{self, RequestBody, UnclearFraming};
-use crate::client::{PeerAddr, Sender};
-use crate::connection::{Hidden, Watch};
-use crate::policy::{self, Found};
+use self::asking::{Asking, ask};
+use crate::body::{self, RequestBody};
+use crate::client::{Client, PeerAddr, Sender};
+use crate::connection::Watch;
+use crate::nonce;
+use crate::policy::{self, Admission, Found, Outcome};
 use crate::record::Record;
 use crate::redirect;
 use crate::rejection::Rejection;
 use crate::reports::Receiving;
 use crate::response::{self, Answer, Finish, FinishedBody};
-use crate::site::{self, HostCache};
+use crate::site::{self, Host, HostCache, Route};
 use crate::snapshot::Snapshot;
 use crate::tls::Session;
 use crate::tunnel::{self, Tunnel};
-use crate::upstream::{Outgoing, Switched, Told, Upstream};
+use crate::upstream::{Outgoing, Switched, Told, Upstream, UpstreamBody};
 use crate::worker::Worker;
 
 /// What all requests of a connection share.
@@ -73,15 +80,13 @@ pub(crate) fn handle(
     let mut body = Some(body);
     let waits = head.headers.contains_key(header::EXPECT);
     let decision = decide(&origin, &snapshot, head, &mut body, &mut record, &mut finish);
-    // What is forwarded is under way before the wait for it begins; all else is settled.
-    let under_way = match decision {
-        Ok(Decision::Forward(upstream, outgoing)) => UnderWay::Upstream(upstream.send(outgoing)),
-        Ok(Decision::Switch(switch)) => UnderWay::Switch(switch),
-        Ok(Decision::Receive(receiving)) => UnderWay::Receive(receiving),
-        Ok(Decision::Answer(answer)) => UnderWay::Settled(Ok(answer)),
-        Err(rejection) => UnderWay::Settled(Err(rejection)),
-    };
+    let mut under_way = begin(decision);
     async move {
+        if let UnderWay::Ask(asking) = &mut under_way {
+            let asked = ask(asking.take(), &origin, &snapshot, &mut body, &mut record, &mut finish);
+            let decision = Box::pin(asked).await;
+            under_way = begin(decision);
+        }
         let answer = match under_way {
             UnderWay::Upstream(response) => {
                 let response = response.await;
@@ -93,6 +98,7 @@ pub(crate) fn handle(
             }
             UnderWay::Receive(receiving) => Box::pin(receiving.receive(&mut body, &record)).await,
             UnderWay::Settled(answer) => answer,
+            UnderWay::Ask(_) => Err(Rejection::LimitsUnavailable),
         };
         // A client that waits for `100 Continue` sends no body if it is told something else.
         if let Some(unread) = body.filter(|_| !waits) {
@@ -109,6 +115,22 @@ enum UnderWay<F> {
     Switch(Box<Switch>),
     Receive(Box<Receiving>),
     Settled(Result<Answer, Rejection>),
+    /// The shared store is to be asked; taken by the wait for it.
+    Ask(Option<Box<Asking>>),
+}
+
+/// What is forwarded is under way before the wait for it begins; all else is settled, or asked.
+fn begin(
+    decision: Result<Decision, Rejection>,
+) -> UnderWay<impl Future<Output = Result<Response<UpstreamBody>, Rejection>>> {
+    match decision {
+        Ok(Decision::Forward(upstream, outgoing)) => UnderWay::Upstream(upstream.send(outgoing)),
+        Ok(Decision::Switch(switch)) => UnderWay::Switch(switch),
+        Ok(Decision::Receive(receiving)) => UnderWay::Receive(receiving),
+        Ok(Decision::Answer(answer)) => UnderWay::Settled(Ok(answer)),
+        Ok(Decision::Ask(asking)) => UnderWay::Ask(Some(asking)),
+        Err(rejection) => UnderWay::Settled(Err(rejection)),
+    }
 }
 
 /// Switches to another protocol, if the upstream agrees.
@@ -159,6 +181,24 @@ enum Decision {
     Switch(Box<Switch>),
     Receive(Box<Receiving>),
     Answer(Answer),
+    Ask(Box<Asking>),
+}
+
+/// What has been found out about a request when its limits are looked at.
+struct Arrived {
+    client: Rc<Client>,
+    host: Rc<Host>,
+    route: Rc<Route>,
+    secure: bool,
+    switches: bool,
+    takes_interim: bool,
+    stream: Option<OnUpgrade>, // that switches
+}
+
+impl Arrived {
+    fn found<'a>(&'a self, path: &'a str) -> Found<'a> {
+        Found { client: &self.client, host: &self.host.name, path, route: &self.route }
+    }
 }
 
 /// Takes the body only when the request is about to be forwarded.
@@ -173,7 +213,7 @@ fn decide(
     let (worker, client) = (&*origin.worker, Rc::clone(&record.client));
     let secure = origin.tls.is_some() || origin.sender.is_secure(&head.headers);
     let switches = tunnel::is_asked(&head);
-    let whole = integrity(&head, origin, body.as_ref(), switches);
+    let whole = integrity::check(&head, origin, body.as_ref(), switches);
     let host = origin.hosts.host(&head, origin, snapshot, &client, secure);
     // What is refused is refused as the site does it, if it can be told.
     if let Ok(host) = &host {
@@ -203,16 +243,40 @@ fn decide(
     let route = Rc::clone(site.route(&path));
     record.route = Some(Rc::clone(&route));
     finish.compression = route.compression.choose(&head.headers, &worker.encoders);
-    let method = head.method.clone();
     let takes_interim = head.version == Version::HTTP_11 && !switches;
-    crate::nonce::make_unconditional(&route.headers, &method, &mut head.headers);
+    let method = head.method.clone();
+    nonce::make_unconditional(&route.headers, &method, &mut head.headers);
     let stream = head.extensions.remove().filter(|_| method == Method::CONNECT);
-    let found = Found { client: &client, host: &host.name, path: &path, route: &route };
-    let (limiter, now) = (&worker.shared.limiter, worker.now(record.started));
-    let (terms, admitted) = policy::admit(head, &found, limiter, &snapshot.rules, now);
+    let arrived = Arrived { client, host, route, secure, switches, takes_interim, stream };
+    let found = arrived.found(&path);
+    let (limiter, link) = (&worker.shared.limiter, worker.link.as_deref());
+    let now = worker.now(record.started);
+    match policy::admit(head, &found, limiter, link, &snapshot.rules, now) {
+        Admission::Decided(outcome) => {
+            forward(outcome, arrived, origin, snapshot, body, record, finish)
+        }
+        Admission::Ask(head, question) => {
+            let path = path.into_owned();
+            Ok(Decision::Ask(Box::new(Asking { head, question, arrived, path })))
+        }
+    }
+}
+
+/// What is left to do with a request that the limits admit.
+fn forward(
+    (terms, admitted): Outcome,
+    arrived: Arrived,
+    origin: &Origin,
+    snapshot: &Snapshot,
+    body: &mut Option<Incoming>,
+    record: &mut Record,
+    finish: &mut Finish,
+) -> Result<Decision, Rejection> {
     finish.quota = terms.fields;
     (record.lease, record.shadowed) = (terms.lease, terms.shadowed);
     let admitted = admitted?;
+    let worker = &*origin.worker;
+    let Arrived { client, host, route, secure, switches, takes_interim, stream } = arrived;
     let bounds = worker.bounds(&route.limits);
     let body = RequestBody::new(bounds.take(body)?, bounds, &worker.deadlines);
     record.upload = body.progress();
@@ -242,60 +306,4 @@ fn challenge(origin: &Origin, snapshot: &Snapshot, host: &str, head: &Parts) -> 
         Some(_) => None,
         None => snapshot.plan.challenges.answer(host, head.uri.path()),
     }
-}
-
-/// What the library does not look at (RFC 9113, 8.2.1 and 8.3.1): HTTP/2 comes over TLS only, and a
-/// value that begins or ends with a space is none.
-fn is_well_formed(head: &Parts) -> bool {
-    let padded = |value: &HeaderValue| {
-        let (first, last) = (value.as_bytes().first(), value.as_bytes().last());
-        [first, last].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
-    };
-    head.uri.scheme() == Some(&Scheme::HTTPS) && !head.headers.values().any(padded)
-}
-
-/// What no backend may see. The framing itself is hyper's to parse; what it accepts and should not,
-/// or no longer shows, is refused here.
-fn integrity(
-    head: &Parts,
-    origin: &Origin,
-    body: Option<&Incoming>,
-    switches: bool,
-) -> Result<(), Rejection> {
-    let limits = origin.worker.limits();
-    if origin.watch.is_crowded(&limits) {
-        return Err(Rejection::ConnectionSaturated);
-    }
-    let has_body = body.is_some_and(|body| !body.is_end_stream());
-    let hidden = match head.version {
-        Version::HTTP_2 => Some(Hidden::default()),
-        _ => origin.watch.head.take(&head.method, head.headers.len(), has_body),
-    };
-    if head.version == Version::HTTP_2 && !is_well_formed(head) {
-        return Err(Rejection::Malformed);
-    }
-    let bytes: usize = head.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
-    if bytes > limits.header_bytes || head.headers.len() > limits.header_count {
-        return Err(Rejection::HeadTooLarge);
-    }
-    if switches && has_body {
-        return Err(Rejection::FramingInvalid);
-    }
-    if matches!(head.method, Method::CONNECT | Method::TRACE) && !switches {
-        return Err(Rejection::MethodRefused);
-    }
-    let chunked =
-        body::is_chunked(&head.headers).map_err(|UnclearFraming| Rejection::FramingInvalid)?;
-    let clear = match hidden {
-        Some(hidden) => !(hidden.bare_lf || chunked && hidden.content_length),
-        None => !chunked,
-    };
-    if !clear {
-        return Err(Rejection::FramingInvalid);
-    }
-    let expectations = head.headers.get_all(header::EXPECT).iter();
-    if { expectations }.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Rejection::ExpectationUnknown);
-    }
-    Ok(())
 }

@@ -43,6 +43,8 @@ pub(crate) enum Rejection {
     Maintenance(u64),
     #[error("rate limit `{}`", .0.rule.name)]
     RateLimited(rate_limit::Refusal),
+    #[error("the shared store does not answer, and a rate limit denies what it cannot count")]
+    LimitsUnavailable,
     #[error("the request body is larger than this route takes")]
     BodyTooLarge,
     #[error("the request body came too slowly")]
@@ -76,6 +78,8 @@ pub(crate) enum Blame {
     Upstream,
     /// Nobody's: it was configured.
     Operator,
+    /// What Gatehouse needs for itself, and whoever runs it.
+    Gatehouse,
 }
 
 impl Rejection {
@@ -96,7 +100,8 @@ impl Rejection {
             Self::Maintenance(_)
             | Self::ConnectionSaturated
             | Self::UpstreamSaturated
-            | Self::UpstreamDown => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::UpstreamDown
+            | Self::LimitsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_) | Self::UpstreamInvalid(_) | Self::UpstreamRefused => {
                 StatusCode::BAD_GATEWAY
             }
@@ -119,6 +124,7 @@ impl Rejection {
             Self::ClientDenied => "client_denied",
             Self::Maintenance(_) => "maintenance",
             Self::RateLimited(..) => "rate_limited",
+            Self::LimitsUnavailable => "limits_unavailable",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::BodyAborted => "body_aborted",
@@ -158,6 +164,7 @@ impl Rejection {
             | Self::UpstreamInvalid(_)
             | Self::UpstreamRefused => Blame::Upstream,
             Self::Maintenance(_) => Blame::Operator,
+            Self::LimitsUnavailable => Blame::Gatehouse,
         }
     }
 
@@ -188,6 +195,9 @@ impl Rejection {
                 "This site is being worked on. Wait as long as Retry-After says, then try again."
             }
             Self::RateLimited(..) => RATE_LIMITED,
+            Self::LimitsUnavailable => {
+                "Requests cannot be counted at the moment, so none is served. Try again in a moment."
+            }
             Self::BodyTooLarge => "The request body is larger than this server accepts here.",
             Self::BodyTimeout => "The request body arrived too slowly.",
             Self::BodyAborted => "The request body ended before it was complete.",
@@ -226,7 +236,10 @@ impl Rejection {
             Self::Maintenance(retry_after) => {
                 _ = headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after));
             }
-            Self::ConnectionSaturated | Self::UpstreamSaturated | Self::UpstreamDown => {
+            Self::ConnectionSaturated
+            | Self::UpstreamSaturated
+            | Self::UpstreamDown
+            | Self::LimitsUnavailable => {
                 _ = headers.insert(header::RETRY_AFTER, HeaderValue::from(1))
             }
             Self::MethodRefused => {

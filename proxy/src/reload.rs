@@ -137,6 +137,8 @@ fn restart_for(before: &Config, after: &Config) -> Vec<&'static str> {
     let changed = [
         ("listen.admin", before.listen.admin != after.listen.admin),
         ("listen.workers", before.listen.workers != after.listen.workers),
+        ("store.redis", before.store.redis != after.store.redis),
+        ("store.timeout", before.store.timeout != after.store.timeout),
         ("tls.store", before.tls.store != after.tls.store),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()

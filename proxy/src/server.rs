@@ -137,6 +137,7 @@ impl Server {
             connections: AtomicUsize::new(0),
             peers: DashMap::new(),
             reports,
+            standing: config.store.redis.is_some().then(Arc::default),
         });
         let phase = watch::Sender::new(Phase::Serving);
         let https_port = sockets.https_port();

@@ -33,6 +33,7 @@ use crate::reload::Change;
 use crate::reports::{Intake, Reports};
 use crate::server::Phase;
 use crate::snapshot::{Plan, Snapshot};
+use crate::store::{self, Link, Standing};
 use crate::telemetry::Counters;
 
 /// What all workers share.
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     pub(crate) peers: DashMap<IpAddr, usize>,
     pub(crate) reports: Reports,
+    /// How the shared store is, if there is one.
+    pub(crate) standing: Option<Arc<Standing>>,
 }
 
 /// The state of one worker.
@@ -55,6 +58,7 @@ pub(crate) struct Worker {
     pub(crate) records: RecordBuffer,
     pub(crate) counters: Arc<Counters>,
     pub(crate) draining: Cell<bool>,
+    pub(crate) link: Option<Rc<Link>>, // to the shared store
     pub(crate) encoders: Rc<compression::Room>,
     pub(crate) pages: Rc<nonce::Room>,
     pub(crate) intake: Intake,
@@ -77,10 +81,12 @@ impl Worker {
         let deadlines = Deadlines::new(shared.clock.started());
         let limits = Cell::new(plan.config.limits);
         let records = RecordBuffer::new(sink, plan.config.log.access != AccessLog::Off);
+        let link = store::link(&plan.config.store, shared.standing.as_ref());
         let snapshot = Snapshot::new(plan, None, &shared.limiter, &deadlines);
         Self {
             snapshot: RefCell::new(Rc::new(snapshot)),
             limits,
+            link,
             records,
             draining: Cell::new(false),
             encoders: compression::Room::new(&counters),
@@ -204,6 +210,9 @@ async fn work(
     mut phase: watch::Receiver<Phase>,
 ) -> io::Result<()> {
     let mut accepting = Vec::new();
+    if let Some(link) = &worker.link {
+        link.start().await;
+    }
     listen(&worker, &mut accepting, first.listeners).await?;
     _ = first.done.send(());
     let mut ticks = interval(TICK);

@@ -35,7 +35,8 @@ type Family = (&'static str, &'static str, &'static str, Vec<(String, u64)>);
 /// The text format of Prometheus, version 0.0.4.
 pub(super) fn prometheus(control: &Control) -> String {
     let mut out = String::new();
-    for (name, kind, help, samples) in totals(control).into_iter().chain(labelled(control)) {
+    let families = totals(control).into_iter().chain(store(control)).chain(labelled(control));
+    for (name, kind, help, samples) in families {
         _ = writeln!(out, "# HELP gatehouse_{name} {help}\n# TYPE gatehouse_{name} {kind}");
         for (labels, value) in samples {
             _ = writeln!(out, "gatehouse_{name}{labels} {value}");
@@ -120,6 +121,25 @@ fn totals(control: &Control) -> Vec<Family> {
         one("records_dropped_total", "counter", "Records that the sink did not take.", dropped),
     ];
     counted.chain(shared).collect()
+}
+
+/// How the shared store is, where there is one.
+fn store(control: &Control) -> Vec<Family> {
+    let Some(standing) = &control.shared.standing else { return Vec::new() };
+    let family = |name, kind, help, value| (name, kind, help, vec![(String::new(), value)]);
+    let up = "Whether the shared store answers.";
+    let instances = "Instances that were alive when the store last answered.";
+    vec![
+        family("store_up", "gauge", up, u64::from(standing.is_up())),
+        family("store_instances", "gauge", instances, standing.instances()),
+        family("store_answers_total", "counter", "Decisions of the store.", standing.answers()),
+        family(
+            "store_failures_total",
+            "counter",
+            "Requests decided as `on_failure` says.",
+            standing.silences(),
+        ),
+    ]
 }
 
 /// Families with a label.
@@ -212,6 +232,10 @@ pub(super) fn status(control: &Control) -> Value {
         },
         "responses": classes,
         "rejections": rejections(control),
+        "store": shared.standing.as_ref().map(|standing| json!({
+            "up": standing.is_up(),
+            "instances": standing.instances(),
+        })),
         "rate_limit": { "rules": config.rules.len(), "keys": shared.limiter.keys() },
     })
 }

@@ -9,6 +9,7 @@ mod group;
 mod dns;
 mod limits;
 mod server;
+mod store;
 mod log;
 mod pages;
 mod rate_limit;
@@ -39,6 +40,8 @@ pub use self::rate_limit::{
     Ban, Bound, Cost, Count, FieldMatch, FieldSyntax, KeyPart, Match, Mode, RateLimits, Rule, Scope,
 };
 pub use self::server::{Scheme, Server};
+pub(crate) use self::store::Deployment;
+pub use self::store::{OnFailure, Redis, Store};
 
 /// Everything a running Gatehouse was told.
 #[derive(Debug, Clone)]
@@ -55,6 +58,8 @@ pub struct Config {
     pub acme: Acme,
     /// The bounds of everything a client can make Gatehouse hold.
     pub limits: Limits,
+    /// What is shared with other instances.
+    pub store: Store,
     /// Named and anonymous upstreams; [`UpstreamId`] is an index into this list.
     pub upstreams: Vec<Upstream>,
     /// The sites, in the order of the file.

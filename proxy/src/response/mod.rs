@@ -177,7 +177,10 @@ fn reject(
     }
     let request_id = record.id.to_str().unwrap_or_default();
     match rejection.blame() {
-        Blame::Client | Blame::Operator => tracing::debug!(request_id, %rejection, "rejected"),
+        // Why the store does not answer has been said where that was found out.
+        Blame::Client | Blame::Operator | Blame::Gatehouse => {
+            tracing::debug!(request_id, %rejection, "rejected");
+        }
         Blame::Upstream => tracing::warn!(request_id, %rejection, "upstream failed"),
     }
     let mut response = Response::new(());

@@ -98,6 +98,7 @@ async fn start(
     let first = format!(
         "[client]\ntrusted_proxies = [\"127.0.0.1\"]\ndeny = [\"203.0.113.0/24\"]\n\
          [limits]\nbody_bytes = \"1KiB\"\n[headers.site]\npreset = \"{preset}\"\n\
+         remove = [\"x-powered-by\"]\n\
          [upstream.mute]\nservers = [\"http://{}\"]\nanswer_timeout = \"100ms\"",
         mute.address
     );

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{TestProxy, TestUpstream};
 
 const POLICY: &str = "[headers.site]\npreset = \"none\"\ncsp.img-src = [\"'self'\"]\n\
-    csp_report = { collect = true }";
+    csp_report = { collect = true }\nremove = [\"x-powered-by\"]";
 
 const SITE: &str = "headers = \"site\"";
 

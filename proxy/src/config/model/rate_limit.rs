@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
+use super::store::OnFailure;
 use crate::client::networks::Networks;
 use crate::site::pattern::Pattern;
 
@@ -64,6 +65,8 @@ pub struct Rule {
     pub key: Vec<KeyPart>,
     /// Whether the rule rejects.
     pub mode: Mode,
+    /// What it does when the shared store does not answer.
+    pub on_failure: OnFailure,
 }
 
 /// Whose requests a rule counts.

@@ -12,6 +12,7 @@ mod pages;
 mod rate_limit;
 mod server;
 mod site;
+mod store;
 mod tls;
 mod upstream;
 
@@ -44,6 +45,7 @@ pub(super) fn configuration(
             findings.error(&node.place, message, remedy);
         }
     }
+    let store = store::read(root.section("store", "[store]"));
     let (tls, own) = tls::read(root.section("tls", "[tls]"));
     let acme = acme::read(root.section("acme", "[acme]"));
     let limits = limits::read(root.section("limits", "[limits]"));
@@ -60,7 +62,8 @@ pub(super) fn configuration(
     let table = root.section("rate_limits", "[rate_limits]");
     let rate_limits = rate_limit::defaults(table, &sites.hosts);
     let verifies_tokens = !rate_limits.jwt_secrets.is_empty();
-    let known = rate_limit::Known { hosts: &sites.hosts, limits: &limits, verifies_tokens };
+    let known =
+        rate_limit::Known { hosts: &sites.hosts, limits: &limits, verifies_tokens, store: &store };
     let rules = rate_limit::read(&mut root, std::mem::take(&mut sites.rate_limits), &known);
     let log = log(root.section("log", "[log]"));
     if root.node("site").is_none_or(|node| matches!(&node.value, Value::List(l) if l.is_empty())) {
@@ -81,6 +84,7 @@ pub(super) fn configuration(
         clients,
         acme: acme.acme,
         limits,
+        store,
         upstreams: upstreams.into_list(),
         sites: sites.into_list(),
         rules,

@@ -29,6 +29,7 @@ mod matching;
 mod overview;
 mod recent;
 mod rule;
+mod shared;
 mod slot;
 mod table;
 mod tally;
@@ -56,6 +57,7 @@ pub(crate) use self::lease::Lease;
 pub use self::matching::Mismatch;
 pub(crate) use self::recent::{Recent, Rejected};
 pub use self::rule::{Facts, Rule, Rules};
+pub(crate) use self::shared::{Denied, Question, Verdict};
 use crate::config::Mode;
 
 /// The counts of all clients.
@@ -98,6 +100,12 @@ impl Limiter {
     /// it passes.
     #[must_use]
     pub fn decide(&self, rules: &Rules, facts: &Facts<'_>, now: u64) -> Decision {
+        let counted = self.counted(rules, facts, now);
+        self.decide_counted(rules, counted, facts, 1, now)
+    }
+
+    /// The keys that a request asks for, in their order.
+    fn counted(&self, rules: &Rules, facts: &Facts<'_>, now: u64) -> SmallVec<[Counted; 4]> {
         let mut counted: SmallVec<[Counted; 4]> = SmallVec::new();
         for asked in rules.asked(facts) {
             match rules.get(asked.rule).and_then(|rule| self.table.slot(asked.key, rule, now)) {
@@ -108,8 +116,20 @@ impl Limiter {
         if counted.len() > 1 {
             counted.sort_unstable_by_key(|counted| counted.asked.key);
         }
+        counted
+    }
+
+    /// Decides here, by the share that one of `instances` has.
+    fn decide_counted(
+        &self,
+        rules: &Rules,
+        mut counted: SmallVec<[Counted; 4]>,
+        facts: &Facts<'_>,
+        instances: u64,
+        now: u64,
+    ) -> Decision {
         loop {
-            if let Some(decision) = self.decide_locked(rules, &counted, facts, now) {
+            if let Some(decision) = self.decide_locked(rules, &counted, facts, instances, now) {
                 return decision;
             }
             counted.retain(|counted| self.renew(rules, counted, now));
@@ -139,6 +159,7 @@ impl Limiter {
         rules: &Rules,
         counted: &[Counted],
         facts: &Facts<'_>,
+        instances: u64,
         now: u64,
     ) -> Option<Decision> {
         let mut locked: SmallVec<[_; 4]> = SmallVec::new();
@@ -147,7 +168,7 @@ impl Limiter {
             if state.removed {
                 return None;
             }
-            let word = state.word(rules.get(*rule)?, *cost, now);
+            let word = state.word(rules.get(*rule)?, *cost, instances, now);
             locked.push((state, Reading { rule: *rule, key: *key, cost: *cost, word }));
         }
         let rejected = Decision::rejects(rules, locked.iter().map(|(_, reading)| reading));
@@ -156,7 +177,7 @@ impl Limiter {
             let before = state.bytes();
             let rule = rules.get(reading.rule)?;
             if settle(rule, state, reading, rejected, now) {
-                lease.0.push(Held { slot: Arc::clone(&counted.slot), cost: reading.cost });
+                lease.0.push(Held::new(&counted.slot, reading.cost));
             }
             if state.label.is_none() && is_notable(rule, &reading.word) {
                 state.label = Some(rules.label(rule, facts).into());

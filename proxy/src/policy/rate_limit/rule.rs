@@ -14,7 +14,9 @@ use super::matching::Mismatch;
 use super::tally::Tally;
 use super::token::Verifier;
 use super::window::Quota;
-use crate::config::{self, Config, Cost, Count, FieldSyntax, KeyPart, Match, Mode, Scope};
+use crate::config::{
+    self, Config, Cost, Count, FieldSyntax, KeyPart, Match, Mode, OnFailure, Scope,
+};
 
 /// What rules look at. Nothing in it is of a connection: a line of a log will do.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +52,8 @@ pub struct Rule {
     /// Where the hashes of its keys begin.
     seed: SipHasher13,
     pub(super) policy: Policy,
+    /// What it does when the shared store does not answer.
+    pub(super) on_failure: OnFailure,
     /// The bodies of a 429.
     pub(crate) page: Page,
     /// Of the worker whose rule it is.
@@ -152,6 +156,12 @@ impl Rules {
         })
     }
 
+    /// The key of a rule by a secret that other instances have, too.
+    pub(super) fn shared_key(&self, rule: &Rule, facts: &Facts<'_>, secret: &[u8; 16]) -> Key {
+        let seed = key::seed(secret, &rule.name, rule.bound.numbers());
+        key::key(seed, &rule.key, facts, &self.tokens)
+    }
+
     /// What a request is counted by, for people.
     pub(crate) fn label(&self, rule: &Rule, facts: &Facts<'_>) -> String {
         key::label(&self.secret, &rule.key, facts, &self.tokens)
@@ -172,6 +182,7 @@ impl Rule {
             key: rule.key.clone(),
             seed,
             policy,
+            on_failure: rule.on_failure,
             page: Page::new(&rule.name),
             tally,
         }
@@ -191,6 +202,11 @@ impl Rule {
             }
             Bound::Window { count: None, .. } | Bound::InFlight(_) => true,
         }
+    }
+
+    /// Whether it has to learn of the end of what it admits.
+    pub(super) fn is_leased(&self) -> bool {
+        !matches!(self.bound, Bound::Window { count: None, .. })
     }
 
     /// What a request takes of the limit.

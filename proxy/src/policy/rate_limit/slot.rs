@@ -1,9 +1,13 @@
 //! One key of one rule: what it has used, what it has under way, and whether it is banned.
 
+mod told;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::rule::{Ban, Bound, Rule};
 use super::window::Window;
+
+pub(super) use self::told::Said;
 
 /// How long a client should wait that only has to wait for its own requests to end: nobody knows.
 const A_SECOND: u64 = 1_000_000_000;
@@ -68,6 +72,8 @@ pub(super) struct State {
     /// What is under way: cost that waits for its answers, or requests in flight.
     open: u64,
     rejections: Option<Box<Rejections>>,
+    /// What the shared store has rejected, and until when it will: a cost and a time.
+    barred: Option<(u64, u64)>,
     /// The key for people, once it is worth knowing.
     pub(super) label: Option<Box<str>>,
     /// Set once the table has let go of the slot: what is counted here from now on is lost.
@@ -101,11 +107,13 @@ impl Slot {
 }
 
 impl State {
-    /// What the rule says of a request that costs `cost`. Forgets what has left the window.
-    pub(super) fn word(&mut self, rule: &Rule, cost: u64, now: u64) -> Word {
+    /// What the rule says of a request that costs `cost`, by the share of the limit that one of
+    /// `instances` has. Forgets what has left the window.
+    pub(super) fn word(&mut self, rule: &Rule, cost: u64, instances: u64, now: u64) -> Word {
         let (quota, ahead) = match &rule.bound {
             Bound::Window { quota, count, .. } => {
-                (*quota, count.as_ref().map_or(0, |count| count.ahead.saturating_mul(cost)))
+                let ahead = count.as_ref().map_or(0, |count| count.ahead.saturating_mul(cost));
+                (quota.share(instances, cost), ahead)
             }
             Bound::InFlight(most) => {
                 let remaining = most.saturating_sub(self.open);

@@ -23,7 +23,7 @@ fn spend(table: &Table, n: u64, rule: &Arc<Rule>, now: u64, times: u64) -> bool 
     let mut state = slot.lock();
     let before = state.bytes();
     for _ in 0..times {
-        assert!(state.word(rule, 1, now).admits());
+        assert!(state.word(rule, 1, 1, now).admits());
         state.enter(rule, 1, now);
     }
     let grown = state.bytes() - before;

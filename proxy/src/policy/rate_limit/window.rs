@@ -38,6 +38,21 @@ impl Quota {
         Self { limit: limit.max(1), window, grain }
     }
 
+    /// Requests that one stamp stands for.
+    pub(crate) fn grain(self) -> u64 {
+        self.grain
+    }
+
+    /// What one of several instances may admit when they cannot count together, at least one
+    /// request of this cost. Stamps stand for as much as before: the window may have been filled
+    /// when they could.
+    pub(crate) fn share(self, instances: u64, cost: u64) -> Self {
+        match instances {
+            0 | 1 => self,
+            _ => Self { limit: (self.limit / instances).max(cost), ..self },
+        }
+    }
+
     /// The stamps of a full window.
     pub(crate) fn stamps(self) -> usize {
         self.stamps_of(self.limit)

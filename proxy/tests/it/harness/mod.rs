@@ -15,6 +15,7 @@ mod named;
 mod pebble;
 mod proxy;
 mod raw;
+mod redis;
 mod upstream;
 
 pub(crate) use browser::Browser;
@@ -24,6 +25,7 @@ pub(crate) use named::{Named, SECRET};
 pub(crate) use pebble::Pebble;
 pub(crate) use proxy::TestProxy;
 pub(crate) use raw::Raw;
+pub(crate) use redis::{Redis, free};
 pub(crate) use upstream::TestUpstream;
 
 /// What helmet 8 sets, and so what every response over TLS carries under the default policy.

@@ -8,8 +8,9 @@ use std::ops::RangeInclusive;
 
 use http::HeaderName;
 
-use crate::config::model::{FieldSyntax, KeyPart, Limits, Mode, RateLimits, Rule, Scope};
+use crate::config::model::{FieldSyntax, KeyPart, Limits, Mode, RateLimits, Rule, Scope, Store};
 use crate::config::nearest::suggestion;
+use crate::config::read::store;
 use crate::config::section::{Section, quoted};
 use crate::config::values::At;
 
@@ -74,6 +75,7 @@ pub(super) struct Known<'a> {
     pub(super) hosts: &'a [At<String>],
     pub(super) limits: &'a Limits,
     pub(super) verifies_tokens: bool,
+    pub(super) store: &'a Store,
 }
 
 /// Reads all `[[rate_limit]]` sections, also those of sites and routes.
@@ -117,8 +119,9 @@ fn rule(
         "off" => Ok(None),
         other => Err(suggestion(other, ["enforce", "shadow", "off"])),
     });
+    let on_failure = store::of_rule(section, known.store);
     let mode = mode.map_or(Some(Mode::Enforce), |at| at.value)?;
-    Some(Rule { name: name?, scope, bound: bound?, matches, key, mode })
+    Some(Rule { name: name?, scope, bound: bound?, matches, key, mode, on_failure })
 }
 
 fn name(section: &mut Section<'_>, names: &mut Vec<At<String>>) -> Option<String> {

@@ -1,0 +1,68 @@
+//! Messages that no backend may see, because two programs could read them differently (RFC 9112,
+//! 11.2).
+
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{HeaderValue, Method, Version, header};
+use hyper::body::{Body as _, Incoming};
+
+use super::Origin;
+use crate::body::{self, UnclearFraming};
+use crate::connection::Hidden;
+use crate::rejection::Rejection;
+
+/// What the library does not look at (RFC 9113, 8.2.1 and 8.3.1): HTTP/2 comes over TLS only, and a
+/// value that begins or ends with a space is none.
+fn is_well_formed(head: &Parts) -> bool {
+    let padded = |value: &HeaderValue| {
+        let (first, last) = (value.as_bytes().first(), value.as_bytes().last());
+        [first, last].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
+    };
+    head.uri.scheme() == Some(&Scheme::HTTPS) && !head.headers.values().any(padded)
+}
+
+/// Refuses them. The framing itself is hyper's to parse; what it accepts and should not,
+/// or no longer shows, is refused here.
+pub(super) fn check(
+    head: &Parts,
+    origin: &Origin,
+    body: Option<&Incoming>,
+    switches: bool,
+) -> Result<(), Rejection> {
+    let limits = origin.worker.limits();
+    if origin.watch.is_crowded(&limits) {
+        return Err(Rejection::ConnectionSaturated);
+    }
+    let has_body = body.is_some_and(|body| !body.is_end_stream());
+    let hidden = match head.version {
+        Version::HTTP_2 => Some(Hidden::default()),
+        _ => origin.watch.head.take(&head.method, head.headers.len(), has_body),
+    };
+    if head.version == Version::HTTP_2 && !is_well_formed(head) {
+        return Err(Rejection::Malformed);
+    }
+    let bytes: usize = head.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+    if bytes > limits.header_bytes || head.headers.len() > limits.header_count {
+        return Err(Rejection::HeadTooLarge);
+    }
+    if switches && has_body {
+        return Err(Rejection::FramingInvalid);
+    }
+    if matches!(head.method, Method::CONNECT | Method::TRACE) && !switches {
+        return Err(Rejection::MethodRefused);
+    }
+    let chunked =
+        body::is_chunked(&head.headers).map_err(|UnclearFraming| Rejection::FramingInvalid)?;
+    let clear = match hidden {
+        Some(hidden) => !(hidden.bare_lf || chunked && hidden.content_length),
+        None => !chunked,
+    };
+    if !clear {
+        return Err(Rejection::FramingInvalid);
+    }
+    let expectations = head.headers.get_all(header::EXPECT).iter();
+    if { expectations }.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Rejection::ExpectationUnknown);
+    }
+    Ok(())
+}
