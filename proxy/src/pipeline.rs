@@ -9,21 +9,20 @@
 
 mod asking;
 mod integrity;
+mod switching;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
 use self::asking::{Asking, ask};
+use self::switching::{Switch, switch};
 use crate::body::{self, RequestBody};
 use crate::client::{Client, PeerAddr, Sender};
 use crate::connection::Watch;
@@ -38,7 +37,7 @@ use crate::site::{self, Host, HostCache, Route};
 use crate::snapshot::Snapshot;
 use crate::tls::Session;
 use crate::tunnel::{self, Tunnel};
-use crate::upstream::{Outgoing, Switched, Told, Upstream, UpstreamBody};
+use crate::upstream::{Outgoing, Told, Upstream, UpstreamBody};
 use crate::worker::Worker;
 
 /// What all requests of a connection share.
@@ -131,48 +130,6 @@ fn begin(
         Ok(Decision::Ask(asking)) => UnderWay::Ask(Some(asking)),
         Err(rejection) => UnderWay::Settled(Err(rejection)),
     }
-}
-
-/// Switches to another protocol, if the upstream agrees.
-async fn switch(
-    origin: Rc<Origin>,
-    snapshot: &Snapshot,
-    to: Box<Switch>,
-    finish: Finish,
-    mut record: Box<Record>,
-) -> Response<FinishedBody> {
-    let Switch { upstream, outgoing, stream, idle_timeout } = *to;
-    let answer = upstream.switch(outgoing).await;
-    record.upstream_time = Some(record.started.elapsed());
-    let fallback = snapshot.sites.fallback();
-    let (head, far) = match answer {
-        Ok(Switched::Tunnel(head, far)) => (head, far),
-        Ok(Switched::Response(response)) => {
-            return response::finish(Ok(Answer::Upstream(response)), finish, record, fallback);
-        }
-        Err(rejection) => return response::finish(Err(rejection), finish, record, fallback),
-    };
-    let response = response::switch(head, stream.is_some(), finish, &mut record, fallback);
-    let deadline = origin.worker.deadlines.deadline();
-    let tunnel = Tunnel::new(far, record, deadline, idle_timeout);
-    match stream {
-        Some(stream) => drop(tokio::task::spawn_local(async move {
-            if let Ok(near) = stream.await {
-                tunnel.run(TokioIo::new(near), Bytes::new()).await;
-            }
-        })),
-        None => origin.tunnel.set(Some(Box::new(tunnel))),
-    }
-    response
-}
-
-/// A request that asks for a WebSocket.
-struct Switch {
-    upstream: Rc<Upstream>,
-    outgoing: Outgoing,
-    /// The stream that switches; over HTTP/1.1 it is the connection.
-    stream: Option<OnUpgrade>,
-    idle_timeout: Duration,
 }
 
 /// What is to be done with a request that nothing stands against.

@@ -196,7 +196,7 @@ impl Rejection {
             }
             Self::RateLimited(..) => RATE_LIMITED,
             Self::LimitsUnavailable => {
-                "Requests cannot be counted at the moment, so none is served. Try again in a moment."
+                "Requests cannot be counted now, so none is served. Try again in a moment."
             }
             Self::BodyTooLarge => "The request body is larger than this server accepts here.",
             Self::BodyTimeout => "The request body arrived too slowly.",

@@ -4,8 +4,6 @@
 //! to hear first, and before the first connection is accepted.
 
 use std::cell::RefCell;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -132,7 +130,7 @@ impl Server {
             RecordSink::open(&config.log.access, Arc::clone(&dropped)).map_err(StartError::Log)?;
         let (reports, keeper) = Reports::start(config.tls.store.clone())?;
         let shared = Arc::new(Shared {
-            limiter: Limiter::new(config.rate_limits.memory, secret()),
+            limiter: Limiter::new(config.rate_limits.memory, Limiter::secret()),
             clock: Clock::new(),
             connections: AtomicUsize::new(0),
             peers: DashMap::new(),
@@ -293,13 +291,4 @@ fn announce(config: &Config, issuance: &Issuance) {
     if config.sites.iter().any(|site| site.issuer == Issuer::Internal) {
         tracing::info!("certificates by the development CA; clients must trust {root}");
     }
-}
-
-/// A secret of this process, from the operating system's randomness.
-fn secret() -> [u8; 16] {
-    let mut secret = [0; 16];
-    for half in secret.chunks_mut(8) {
-        half.copy_from_slice(&RandomState::new().build_hasher().finish().to_ne_bytes());
-    }
-    secret
 }

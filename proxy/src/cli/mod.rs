@@ -21,15 +21,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::application::Application;
-use crate::config::AdminAddress;
 
 use self::csp::Csp;
 use self::init::Init;
 use self::place::Place;
-use self::remote::Request;
+use self::remote::{Remote, Request};
 
 /// Wrong usage, or a configuration that cannot be used.
 const UNUSABLE: u8 = 2;
@@ -220,31 +219,6 @@ enum Limits {
         #[command(flatten)]
         remote: Remote,
     },
-}
-
-/// Which running instance.
-#[derive(Debug, Args)]
-struct Remote {
-    #[command(flatten)]
-    place: Place,
-    /// Its admin listener [default: `listen.admin` of the configuration]
-    #[arg(long, value_name = "ADDRESS")]
-    admin: Option<AdminAddress>,
-    /// Print its answer as JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Remote {
-    fn ask(self, request: &Request) -> Result<ExitCode, String> {
-        let path = match self.place.find() {
-            Ok(path) => path,
-            // It is only asked for the address.
-            Err(_) if self.admin.is_some() => PathBuf::new(),
-            Err(missing) => return Err(missing),
-        };
-        Ok(remote::ask(request, &path, self.admin, self.json))
-    }
 }
 
 /// Does what the command line says.

@@ -1,30 +1,52 @@
 //! `gatehouse status`, `reload`, `drain`, `activate`, `limits`, `certs` and `csp`: a word with a
 //! running instance, over its admin listener.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::ExitCode;
-use std::time::Duration;
+mod exchange;
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde_json::Value;
 
+use super::place::Place;
 use super::{complain, csp, print};
 use crate::config::{self, Admin, AdminAddress};
 
 /// The instance cannot be reached, or does not do it.
 const AT_FAULT: u8 = 1;
 
-/// A reload waits for every worker.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// What would end a request's target, or one of its values.
 const MARKS: &AsciiSet = &CONTROLS.add(b' ').add(b'&').add(b'#').add(b'+').add(b'%');
 
 fn encode(value: &str) -> PercentEncode<'_> {
     utf8_percent_encode(value, MARKS)
+}
+
+/// Which running instance.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// Its admin listener [default: `listen.admin` of the configuration]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) admin: Option<AdminAddress>,
+    /// Print its answer as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Remote {
+    pub(super) fn ask(self, request: &Request) -> Result<ExitCode, String> {
+        let path = match self.place.find() {
+            Ok(path) => path,
+            // It is only asked for the address.
+            Err(_) if self.admin.is_some() => PathBuf::new(),
+            Err(missing) => return Err(missing),
+        };
+        Ok(ask(request, &path, self.admin, self.json))
+    }
 }
 
 /// What a running instance is asked.
@@ -96,7 +118,7 @@ impl Request {
     /// The answer's status and body; the error is a sentence for the operator.
     fn exchange(&self, address: &AdminAddress, access: &Admin) -> Result<(u16, String), String> {
         let (method, target) = self.target();
-        exchange(address, method, &target, access).map_err(|error| {
+        exchange::exchange(address, method, &target, access).map_err(|error| {
             format!(
                 "no Gatehouse answers on {address}: {error}\n\
                  Is it running? Its address is `admin` in [listen]; another: --admin ADDRESS"
@@ -262,47 +284,4 @@ fn lines(prefix: &str, value: &Value) {
     }
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     print(&format!("{prefix:28} {text}"));
-}
-
-/// One request and its answer: status and body.
-fn exchange(
-    address: &AdminAddress,
-    method: &str,
-    target: &str,
-    admin: &Admin,
-) -> io::Result<(u16, String)> {
-    match address {
-        AdminAddress::Tcp(address) => {
-            let stream = TcpStream::connect_timeout(address, Duration::from_secs(5))?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            converse(stream, method, target, admin)
-        }
-        AdminAddress::Unix(path) => {
-            let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            converse(stream, method, target, admin)
-        }
-    }
-}
-
-fn converse(
-    mut stream: impl Read + Write,
-    method: &str,
-    target: &str,
-    admin: &Admin,
-) -> io::Result<(u16, String)> {
-    let token = admin.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n"));
-    let token = token.unwrap_or_default();
-    write!(
-        stream,
-        "{method} {target} HTTP/1.1\r\nHost: admin\r\nContent-Length: 0\r\n\
-         Connection: close\r\n{token}\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.take(8 << 20).read_to_string(&mut answer)?;
-    let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
-        let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-        Some((status, body.to_owned()))
-    });
-    parsed.ok_or_else(|| io::Error::other("this is not an admin listener"))
 }

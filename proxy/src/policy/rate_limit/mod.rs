@@ -36,6 +36,8 @@ mod tally;
 mod token;
 mod window;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -82,6 +84,15 @@ struct Counted {
 }
 
 impl Limiter {
+    /// A secret of this process, from the operating system's randomness.
+    pub(crate) fn secret() -> [u8; 16] {
+        let mut secret = [0; 16];
+        for half in secret.chunks_mut(8) {
+            half.copy_from_slice(&RandomState::new().build_hasher().finish().to_ne_bytes());
+        }
+        secret
+    }
+
     /// A limiter whose keys take up to `memory` bytes.
     #[must_use]
     pub fn new(memory: u64, secret: [u8; 16]) -> Self {
