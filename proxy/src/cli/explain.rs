@@ -86,7 +86,11 @@ fn render(explanation: &Explanation) {
         line("path", path);
     }
     if let Some(upstream) = &explanation.upstream {
-        line("upstream", &format!("{}: {}", upstream.name, upstream.servers.join(", ")));
+        // One that is written as a URL is its only server.
+        match upstream.servers.as_slice() {
+            [only] if upstream.name.ends_with(only.as_str()) => line("upstream", &upstream.name),
+            servers => line("upstream", &format!("{}: {}", upstream.name, servers.join(", "))),
+        }
     }
     let outcome = match &explanation.outcome {
         Outcome::Forwarded => "forwarded, unless a limit is used up".to_owned(),

@@ -171,7 +171,7 @@ fn a_request_is_explained_to_people_and_machines() {
         "client     2001:db8::7: the peer; not a trusted proxy, so nothing else is believed",
         "           counted as 2001:db8::",
         "path       /api/auth/login",
-        "upstream   http://127.0.0.1:3002: 127.0.0.1:3002",
+        "upstream   http://127.0.0.1:3002",
         "outcome    forwarded, unless a limit is used up",
         "  login                5 per 1m         matches; counted by ip: 2001:db8::",
         "  register             3 per 1h         does not match by `path` or `not_path`",

@@ -66,6 +66,7 @@ pub(super) fn configuration(
         rate_limit::Known { hosts: &sites.hosts, limits: &limits, verifies_tokens, store: &store };
     let rules = rate_limit::read(&mut root, std::mem::take(&mut sites.rate_limits), &known);
     let log = log(root.section("log", "[log]"));
+    telemetry(root.section("telemetry", "[telemetry]"));
     if root.node("site").is_none_or(|node| matches!(&node.value, Value::List(l) if l.is_empty())) {
         let remedy = "add a [[site]] with `hosts` and `upstream`";
         findings.whole_file(&first, 0, "there is no [[site]]".to_owned(), remedy);
@@ -120,4 +121,13 @@ fn log(mut section: Section<'_>) -> Log {
         format: format.map_or(LogFormat::Json, |at| at.value),
         level: level.map_or(tracing::Level::INFO, |at| at.value),
     }
+}
+
+/// Where traces go: so far nowhere, which is what an empty address means.
+fn telemetry(mut section: Section<'_>) {
+    section.parsed("otlp", "address", |text| match text.is_empty() {
+        true => Ok(()),
+        false => Err("traces are not exported yet; leave it empty".to_owned()),
+    });
+    section.finish();
 }
