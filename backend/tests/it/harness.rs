@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use nomation::config::{Bind, Config};
 use nomation::server::Server;
@@ -79,7 +80,14 @@ impl TestDatabase {
 
     pub(crate) async fn remove(self) {
         match self.kind {
-            Kind::File(folder) => folder.close().unwrap(),
+            // A connection that is still closing may write beside what is being removed.
+            Kind::File(folder) => {
+                let deadline = Instant::now() + Duration::from_secs(10);
+                while let Err(error) = std::fs::remove_dir_all(folder.path()) {
+                    assert!(Instant::now() < deadline, "{error}");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
             Kind::OnServer { server, name } => {
                 administer(&server, format!("DROP DATABASE {name} WITH (FORCE)")).await;
             }

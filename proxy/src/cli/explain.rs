@@ -23,7 +23,7 @@ pub(super) struct Question {
     /// GET, POST, …
     #[arg(required_unless_present = "id")]
     method: Option<Method>,
-    /// With scheme and host: https://app.example.com/login
+    /// With scheme and host, as in `https://app.example.com/login`
     #[arg(required_unless_present = "id", value_parser = url)]
     url: Option<Uri>,
 }
