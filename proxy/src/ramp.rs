@@ -5,14 +5,16 @@
 //! [`crate::policy::headers`]'. A file that is lost or broken begins anew, which is safe.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::tls::store::{Store, StoreError};
+
+const FILE: &str = "hsts-ramp.json";
 
 /// The seconds that a site has climbed; one number for all who ask.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +32,7 @@ impl Climbed {
 
 /// The ramps of all sites, by their names.
 pub(crate) struct Ramps {
-    path: PathBuf,
+    store: Store,
     climbed: BTreeMap<String, u64>,
     /// When they climbed last.
     at: Instant,
@@ -45,16 +47,17 @@ impl Ramps {
     }
 
     fn read(folder: &Path) -> Self {
-        let path = folder.join("hsts-ramp.json");
-        let climbed = fs::read(&path).ok().map(|bytes| serde_json::from_slice(&bytes));
+        let store = Store::at(folder);
+        let climbed = store.read(FILE).ok().flatten().map(|text| serde_json::from_str(&text));
         let climbed = match climbed.transpose() {
             Ok(climbed) => climbed.unwrap_or_default(),
             Err(error) => {
+                let path = store.path(FILE);
                 tracing::warn!(path = %path.display(), %error, "HSTS begins its ramp anew");
                 BTreeMap::new()
             }
         };
-        Self { path, climbed, at: Instant::now() }
+        Self { store, climbed, at: Instant::now() }
     }
 
     /// Tells the sites of a configuration how far they are.
@@ -82,14 +85,13 @@ impl Ramps {
             any = true;
         }
         if any && let Err(error) = self.write() {
-            tracing::warn!(path = %self.path.display(), %error, "HSTS would begin its ramp anew");
+            tracing::warn!(%error, "HSTS would begin its ramp anew");
         }
     }
 
-    fn write(&self) -> std::io::Result<()> {
-        let next = self.path.with_extension("next");
-        fs::write(&next, serde_json::to_vec_pretty(&self.climbed)?)?;
-        fs::rename(next, &self.path)
+    fn write(&self) -> Result<(), StoreError> {
+        let text = serde_json::to_vec_pretty(&self.climbed).unwrap_or_default();
+        self.store.write(FILE, &text)
     }
 }
 
@@ -146,7 +148,7 @@ mod tests {
         let next = self::config();
         Ramps::read(folder.path()).adopt(&next);
         assert_eq!(max_age(&next, 0), "max-age=31536000");
-        fs::write(folder.path().join("hsts-ramp.json"), "{").unwrap();
+        std::fs::write(folder.path().join(FILE), "{").unwrap();
         Ramps::read(folder.path()).adopt(&next);
         assert_eq!(max_age(&next, 0), "max-age=300");
     }

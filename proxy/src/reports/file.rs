@@ -2,15 +2,17 @@
 //!
 //! If it cannot be used, that is said once, and reports are kept in memory only.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
+use std::path::Path;
 
 use super::table::{Entry, Table};
+use crate::tls::store::Store;
+
+const NAME: &str = "csp-reports.json";
 
 /// The file of reports in a folder.
 pub(super) struct File {
-    path: PathBuf,
+    store: Store,
     failed: bool,
 }
 
@@ -19,18 +21,18 @@ const OLDEST: u64 = 30 * 86_400;
 
 impl File {
     pub(super) fn new(folder: &Path) -> Self {
-        Self { path: folder.join("csp-reports.json"), failed: false }
+        Self { store: Store::at(folder), failed: false }
     }
 
     /// Puts what an earlier process has kept into a table.
     pub(super) fn load(&mut self, table: &mut Table, now: u64) {
-        if !self.path.exists() {
-            return;
-        }
-        let read = fs::read(&self.path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-        match read {
+        let text = match self.store.read(NAME) {
+            Ok(Some(text)) => text,
+            Ok(None) => return,
+            Err(error) => return self.note(&error),
+        };
+        match serde_json::from_str::<Vec<Entry>>(&text) {
             Ok(entries) => {
-                let entries: Vec<Entry> = entries;
                 let is_young = |entry: &Entry| entry.last >= now.saturating_sub(OLDEST);
                 entries.into_iter().filter(is_young).for_each(|entry| table.restore(entry));
             }
@@ -38,22 +40,19 @@ impl File {
         }
     }
 
-    /// Writes all entries, under another name first.
+    /// Writes all entries.
     pub(super) fn write(&mut self, entries: &[Entry]) {
-        let next = self.path.with_extension("next");
-        let written = serde_json::to_vec(entries)
-            .map_err(io::Error::other)
-            .and_then(|bytes| fs::write(&next, bytes))
-            .and_then(|()| fs::rename(&next, &self.path));
-        match written {
+        let text = serde_json::to_vec(entries).unwrap_or_default();
+        match self.store.write(NAME, &text) {
             Ok(()) => self.failed = false,
             Err(error) => self.note(&error),
         }
     }
 
-    fn note(&mut self, error: &io::Error) {
+    fn note(&mut self, error: &dyn Display) {
         if !std::mem::replace(&mut self.failed, true) {
-            tracing::warn!(path = %self.path.display(), %error, "CSP reports stay in memory");
+            let path = self.store.path(NAME);
+            tracing::warn!(path = %path.display(), %error, "CSP reports stay in memory");
         }
     }
 }
@@ -99,7 +98,7 @@ mod tests {
         file.write(&table.entries());
         assert!(file.failed && table.entries().len() == 1);
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("csp-reports.json"), "[{").unwrap();
+        std::fs::write(folder.path().join(NAME), "[{").unwrap();
         let mut file = File::new(folder.path());
         file.load(&mut table, 1);
         assert!(file.failed && table.entries().len() == 1);

@@ -27,7 +27,7 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the directory, making it where it is missing, and proves that it can be written to.
     pub(crate) fn open(directory: &Path) -> Result<Self, StoreError> {
-        let store = Self { directory: directory.to_owned() };
+        let store = Self::at(directory);
         let made = match fs::metadata(directory) {
             Ok(_) => Ok(()),
             Err(_) => DirBuilder::new().recursive(true).mode(0o700).create(directory),
@@ -35,6 +35,11 @@ impl Store {
         made.map_err(|source| store.error("create", directory, source))?;
         store.prove()?;
         Ok(store)
+    }
+
+    /// A directory that whoever owns it has opened already.
+    pub(crate) fn at(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
     }
 
     /// Proves that a file of usual size can be written.
