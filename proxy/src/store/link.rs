@@ -173,10 +173,7 @@ impl Link {
                     return Err(Silence);
                 }
                 Err(_) => {
-                    self.strikes.set(self.strikes.get() + 1);
-                    if self.strikes.get() >= STRIKES {
-                        self.fall(generation, &"no answers in time");
-                    }
+                    self.strike(generation);
                     return Err(Silence);
                 }
             }
@@ -187,6 +184,14 @@ impl Link {
     /// A question that was not asked, because the link is down.
     pub(crate) fn not_asked(&self) {
         self.standing.silences.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A deadline was missed.
+    fn strike(&self, generation: u64) {
+        self.strikes.set(self.strikes.get() + 1);
+        if self.strikes.get() >= STRIKES {
+            self.fall(generation, &"no answers in time");
+        }
     }
 
     /// The connection of this generation is of no use any more.
@@ -257,12 +262,7 @@ impl Link {
             match timeout(self.patience, self.probe(&mut connection)).await {
                 Ok(Ok(())) => self.strikes.set(0),
                 Ok(Err(error)) => self.fall(generation, &error),
-                Err(_) => {
-                    self.strikes.set(self.strikes.get() + 1);
-                    if self.strikes.get() >= STRIKES {
-                        self.fall(generation, &"no answers in time");
-                    }
-                }
+                Err(_) => self.strike(generation),
             }
         }
     }
@@ -271,7 +271,8 @@ impl Link {
     async fn probe(&self, connection: &mut Connection) -> Result<(), RedisError> {
         let mut proposed = self.secret.get();
         if proposed == [0; 16] {
-            fastrand::fill(&mut proposed);
+            let filled = aws_lc_rs::rand::fill(&mut proposed);
+            filled.map_err(|_| (ErrorKind::Io, "there are no random bits"))?;
         }
         let mut command = redis::cmd("EVAL");
         command.arg(include_str!("alive.lua")).arg(2);
