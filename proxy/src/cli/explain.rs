@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
-use super::{UNUSABLE, coloured, complain, print};
-use crate::config;
+use super::{UNUSABLE, load, print};
 use crate::explain::{Explanation, OfRule, Outcome, explain};
 
 /// The request that is asked about.
@@ -46,13 +45,7 @@ fn url(text: &str) -> Result<Uri, String> {
 /// Answers by the configuration at `path`. The exit code says whether there is an answer, not
 /// which.
 pub(super) fn answer(path: &Path, question: Question, json: bool) -> ExitCode {
-    let config = match config::load(path, &config::environment) {
-        Ok(config) => config,
-        Err(faults) => {
-            complain(&faults.render(coloured()));
-            return ExitCode::from(UNUSABLE);
-        }
-    };
+    let Some(config) = load(path) else { return ExitCode::from(UNUSABLE) };
     let mut request = Request::new(());
     *request.method_mut() = question.method.unwrap_or_default();
     *request.uri_mut() = question.url.unwrap_or_default();

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{UNUSABLE, coloured, complain, print};
+use super::{UNUSABLE, complain, load, print};
 use crate::acme::import;
-use crate::config;
 use crate::worker::wall_clock;
 
 /// The certificate is at fault.
@@ -15,13 +14,7 @@ const AT_FAULT: u8 = 1;
 /// Imports the chain in `file`, and its key from there or from `key`, for the configuration at
 /// `path`.
 pub(super) fn import(path: &Path, file: &Path, key: Option<&Path>) -> ExitCode {
-    let config = match config::load(path, &config::environment) {
-        Ok(config) => config,
-        Err(faults) => {
-            complain(&faults.render(coloured()));
-            return ExitCode::from(UNUSABLE);
-        }
-    };
+    let Some(config) = load(path) else { return ExitCode::from(UNUSABLE) };
     let read = |path: &Path| {
         fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
     };

@@ -18,12 +18,13 @@ mod simulate;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::application::Application;
+use crate::config::{self, Config};
 
 use self::csp::Csp;
 use self::init::Init;
@@ -260,6 +261,12 @@ pub fn main() -> ExitCode {
         complain(&format!("error: {missing}\n"));
         ExitCode::from(UNUSABLE)
     })
+}
+
+/// The configuration at `path`; if it cannot be used, its faults have been told.
+fn load(path: &Path) -> Option<Config> {
+    let loaded = config::load(path, &config::environment);
+    loaded.inspect_err(|faults| complain(&faults.render(coloured()))).ok()
 }
 
 /// Prints a line. A reader that has gone away has seen enough.

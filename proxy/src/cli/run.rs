@@ -4,19 +4,13 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{OWN_FAILURE, UNUSABLE, coloured, complain};
+use super::{OWN_FAILURE, UNUSABLE, coloured, complain, load};
 use crate::application::Application;
-use crate::{config, server};
+use crate::server;
 
 /// Serves the configuration at `path` until it is told to stop, beside the application.
 pub(super) fn run(path: &Path, application: Option<Application>) -> ExitCode {
-    let config = match config::load(path, &config::environment) {
-        Ok(config) => config,
-        Err(faults) => {
-            complain(&faults.render(coloured()));
-            return ExitCode::from(UNUSABLE);
-        }
-    };
+    let Some(config) = load(path) else { return ExitCode::from(UNUSABLE) };
     if !config.warnings.is_empty() {
         complain(&config.warnings.render(coloured()));
     }

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{Place, UNUSABLE, coloured, complain, print};
-use crate::config;
+use super::{Place, UNUSABLE, complain, load, print};
 use crate::simulate::{self, Progress, Report};
 
 /// A log cannot be read, or holds nothing that is one.
@@ -34,13 +33,7 @@ pub(super) struct Options {
 pub(super) fn simulate(options: Options) -> Result<ExitCode, String> {
     let Options { place, logs, json, html } = options;
     let path = place.find()?;
-    let config = match config::load(&path, &config::environment) {
-        Ok(config) => config,
-        Err(faults) => {
-            complain(&faults.render(coloured()));
-            return Ok(ExitCode::from(UNUSABLE));
-        }
-    };
+    let Some(config) = load(&path) else { return Ok(ExitCode::from(UNUSABLE)) };
     let mut display = Display::new();
     let outcome = simulate::simulate(&config, &logs, |progress| display.show(progress));
     display.clear();

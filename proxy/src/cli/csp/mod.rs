@@ -13,8 +13,8 @@ use clap::Subcommand;
 
 pub(super) use self::reports::say;
 use super::remote::{self, Request};
-use super::{Remote, UNUSABLE, coloured, complain, print};
-use crate::config::{self, AdminAddress};
+use super::{Remote, UNUSABLE, complain, load, print};
+use crate::config::AdminAddress;
 
 /// The thing asked about is at fault.
 const AT_FAULT: u8 = 1;
@@ -72,13 +72,7 @@ pub(super) fn run(command: Csp) -> Result<ExitCode, String> {
 
 /// `gatehouse csp suggest`, for the configuration at `path`.
 fn suggest(path: &Path, admin: Option<AdminAddress>, json: bool) -> ExitCode {
-    let config = match config::load(path, &config::environment) {
-        Ok(config) => config,
-        Err(faults) => {
-            complain(&faults.render(coloured()));
-            return ExitCode::from(UNUSABLE);
-        }
-    };
+    let Some(config) = load(path) else { return ExitCode::from(UNUSABLE) };
     let document = match remote::document(&Request::Reports, path, admin) {
         Ok(document) => document,
         Err(error) => {
