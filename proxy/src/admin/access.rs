@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::config::Admin;
@@ -43,17 +44,12 @@ pub(super) fn check(admin: &Admin, fields: &HeaderMap) -> Result<(), Refused> {
     match &admin.token {
         Some(token) => {
             let given = field(header::AUTHORIZATION).strip_prefix(b"Bearer ");
-            let same = given.is_some_and(|given| is_same(given, token.as_bytes()));
+            let same =
+                given.is_some_and(|given| verify_slices_are_equal(given, token.as_bytes()).is_ok());
             same.then_some(()).ok_or(Refused::Token)
         }
         None => is_local(host).then_some(()).ok_or(Refused::Host),
     }
-}
-
-/// Compared without a hint where they differ.
-fn is_same(given: &[u8], token: &[u8]) -> bool {
-    let differences = given.iter().zip(token).fold(0, |sum, (a, b)| sum | (a ^ b));
-    given.len() == token.len() && differences == 0
 }
 
 /// An address, or a name of one label, which nobody can own in the DNS.

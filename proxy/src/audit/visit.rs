@@ -1,7 +1,7 @@
 //! Speaking to the site: one bounded request at a time, over TLS that notes what is wrong with a
 //! certificate instead of giving up.
 
-use std::io::{self, BufReader};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -60,8 +60,8 @@ impl Visitor {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         if let Some(path) = ca {
             let fail = |error: String| Unreachable::Ca(path.to_owned(), error);
-            let file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
-            for certificate in CertificateDer::pem_reader_iter(BufReader::new(file)) {
+            let read = CertificateDer::pem_file_iter(path);
+            for certificate in read.map_err(|error| fail(error.to_string()))? {
                 let added = certificate
                     .map_err(|error| error.to_string())
                     .and_then(|der| roots.add(der).map_err(|error| error.to_string()));

@@ -8,7 +8,7 @@ use super::peak::Peak;
 use super::report::{Busy, Limits, Rates, Report, RuleReport};
 use super::timeline::Timeline;
 use crate::config::{Bound, Config, KeyPart, Mode, Rule};
-use crate::policy::rate_limit::{Key, Limiter};
+use crate::policy::rate_limit::{Key, Limiter, nanoseconds};
 
 /// Keys of one rule whose rates are followed; the requests of further ones are decided and counted
 /// all the same.
@@ -167,8 +167,7 @@ impl Table {
             limits: None,
             histogram: Vec::new(),
         };
-        let window =
-            window.map_or(0, |window| u64::try_from(window.as_nanos()).unwrap_or(u64::MAX));
+        let window = window.map_or(0, nanoseconds);
         Self { about, window, keys: HashMap::new(), found: BTreeMap::new() }
     }
 

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use siphasher::sip128::SipHasher13;
@@ -13,7 +12,7 @@ use super::key::{self, Key};
 use super::matching::Mismatch;
 use super::tally::Tally;
 use super::token::Verifier;
-use super::window::Quota;
+use super::window::{Quota, nanoseconds};
 use crate::config::{
     self, Config, Cost, Count, FieldSyntax, KeyPart, Match, Mode, OnFailure, Scope,
 };
@@ -246,8 +245,4 @@ impl Bound {
     pub(super) fn limit(&self) -> u64 {
         self.numbers()[0]
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -34,7 +34,7 @@ impl Quota {
 
     pub(crate) fn new(limit: u64, window: Duration) -> Self {
         let grain = if limit <= Self::EXACT { 1 } else { limit / 100 };
-        let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let window = nanoseconds(window).max(1);
         Self { limit: limit.max(1), window, grain }
     }
 
@@ -62,6 +62,11 @@ impl Quota {
     pub(crate) fn stamps_of(self, cost: u64) -> usize {
         usize::try_from(cost.div_ceil(self.grain)).unwrap_or(usize::MAX)
     }
+}
+
+/// As many as fit: 584 years.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The state of one key under one rule.
