@@ -3,6 +3,8 @@
 //! No answer is a 500, every error is a problem document that repeats its status, a 503 says when
 //! to come back, and no answer speaks of SQL.
 
+use std::time::Duration;
+
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
@@ -53,6 +55,18 @@ impl Client {
     /// Nobody in particular.
     pub(crate) fn new(address: &str) -> Self {
         Self { address: address.to_owned(), token: None }
+    }
+
+    /// Asks until the answer is `status`, for so many seconds at most: recovery takes as long as a
+    /// reconnection, not a fixed time.
+    pub(crate) async fn until(&self, path: &str, status: u16, seconds: u64) {
+        let reached = async {
+            while self.get(path).await.status != status {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(seconds), reached).await;
+        waited.unwrap_or_else(|_| panic!("{path} never answered {status}"));
     }
 
     /// The same client with another token.

@@ -78,17 +78,6 @@ async fn all_end(client: &Client, tables: &Tables, accepted: &[String]) {
     }
 }
 
-/// Waits until the answer is `status`.
-async fn until(client: &Client, path: &str, status: u16) {
-    let reached = async {
-        while client.get(path).await.status != status {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(60), reached).await;
-    waited.unwrap_or_else(|_| panic!("{path} never answered {status}"));
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_killed_under_load_loses_no_accepted_job() {
     let mut database = Server::postgres();
@@ -108,7 +97,7 @@ async fn a_database_killed_under_load_loses_no_accepted_job() {
     assert_eq!(ada.get("/health/ready").await.status, 503);
     assert_eq!(ada.get("/health").await.status, 200);
     database.start();
-    until(&ada, "/health/ready", 200).await;
+    ada.until("/health/ready", 200, 60).await;
     tables.0.close().await;
     let tables = Tables::at(&url).await;
     tables.until_at_least(60, "SELECT count(*) FROM jobs").await;
@@ -189,10 +178,10 @@ async fn a_redis_killed_under_load_loses_no_accepted_job() {
     tables.until_at_least(20, "SELECT count(*) FROM jobs").await;
 
     redis.kill();
-    until(&ada, "/health/ready", 503).await;
+    ada.until("/health/ready", 503, 60).await;
     let known = ada.get(&format!("{test}/executions?limit=1")).await.text("/0/id");
     redis.start();
-    until(&ada, "/health/ready", 200).await;
+    ada.until("/health/ready", 200, 60).await;
     until_newer(&ada, &test, &known).await;
     let accepted = load.accepted().await;
     all_end(&ada, &tables, &accepted).await;

@@ -1,25 +1,10 @@
 //! The database or the queue goes away and comes back, and the server needs no restart.
 
-use std::time::Duration;
-
 use serde_json::json;
 use sqlx::{ConnectOptions as _, Executor as _};
 
-use crate::client::Client;
 use crate::harness::{Engine, TestDatabase, TestServer, server_url};
 use crate::relay::Relay;
-
-/// Asks until the answer is `status`: recovery takes as long as a reconnection, not a fixed time.
-async fn until(client: &Client, path: &str, status: u16) {
-    let recovered = async {
-        while client.get(path).await.status != status {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), recovered)
-        .await
-        .unwrap_or_else(|_| panic!("{path} never answered {status}"));
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgresql_goes_away_and_comes_back() {
@@ -27,7 +12,7 @@ async fn postgresql_goes_away_and_comes_back() {
     let (relay, url) = Relay::to(&database.url).await;
     let server = TestServer::start(&url, &[]).await;
     let ada = server.client.registered("ada@example.com").await;
-    until(&ada, "/health/ready", 200).await;
+    ada.until("/health/ready", 200, 30).await;
 
     relay.cut();
     assert_eq!(ada.get("/health/ready").await.status, 503);
@@ -38,7 +23,7 @@ async fn postgresql_goes_away_and_comes_back() {
     assert_eq!(ada.post("/api/auth/login", &body).await.status, 503);
 
     relay.mend();
-    until(&ada, "/health/ready", 200).await;
+    ada.until("/health/ready", 200, 30).await;
     assert_eq!(ada.post("/api/projects", &json!({ "name": "x" })).await.status, 201);
     database.remove().await;
 }
@@ -84,7 +69,7 @@ async fn without_redis_the_server_is_alive_and_not_ready() {
     let database = TestDatabase::create(Engine::Sqlite).await;
     let (relay, url) = Relay::to(&server_url("TEST_REDIS_URL")).await;
     let server = TestServer::start(&database.url, &[("REDIS_URL", &url)]).await;
-    until(&server.client, "/health/ready", 200).await;
+    server.client.until("/health/ready", 200, 30).await;
 
     relay.cut();
     let answer = server.client.get("/health/ready").await;
@@ -95,7 +80,7 @@ async fn without_redis_the_server_is_alive_and_not_ready() {
     assert_eq!(server.client.get("/health").await.status, 200);
 
     relay.mend();
-    until(&server.client, "/health/ready", 200).await;
+    server.client.until("/health/ready", 200, 30).await;
     database.remove().await;
 }
 
@@ -108,6 +93,6 @@ async fn a_redis_that_was_never_there_only_means_not_ready() {
     let server = TestServer::start(&database.url, &[("REDIS_URL", &url)]).await;
     assert_eq!(server.client.get("/health/ready").await.status, 503);
     relay.mend();
-    until(&server.client, "/health/ready", 200).await;
+    server.client.until("/health/ready", 200, 30).await;
     database.remove().await;
 }

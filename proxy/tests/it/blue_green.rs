@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::admin;
-use crate::harness::{TestProxy, TestUpstream};
+use crate::harness::{TestProxy, TestUpstream, until};
 
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
@@ -38,15 +38,6 @@ async fn active(proxy: &TestProxy) -> Value {
     let (_, body) = status.split_once("\r\n\r\n").unwrap();
     let status: Value = serde_json::from_str(body).unwrap();
     status["upstreams"]["app"]["active"].clone()
-}
-
-async fn until(condition: impl Fn() -> bool) {
-    let reached = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
 }
 
 /// Clients that ask one thing after another.

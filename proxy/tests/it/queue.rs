@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{TestProxy, TestUpstream};
+use crate::harness::{TestProxy, TestUpstream, until};
 
 /// A Gatehouse of one worker, so that all connections share one bound; with keys of the upstream.
 fn proxy(upstream: &TestUpstream, keys: &str) -> TestProxy {
@@ -22,15 +22,6 @@ async fn begin(
     let request = tokio::spawn(async move { client.get(path).await.status.as_u16() });
     until(|| upstream.seen().len() > before).await;
     request
-}
-
-async fn until(condition: impl Fn() -> bool) {
-    let reached = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
 }
 
 #[tokio::test]

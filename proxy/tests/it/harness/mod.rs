@@ -18,6 +18,8 @@ mod raw;
 mod redis;
 mod upstream;
 
+use std::time::Duration;
+
 pub(crate) use browser::Browser;
 pub(crate) use client::TestClient;
 pub(crate) use front::{Asked, Fate, Front};
@@ -48,3 +50,13 @@ pub(crate) const HELMET: [(&str, &str); 12] = [
     ("x-permitted-cross-domain-policies", "none"),
     ("x-xss-protection", "0"),
 ];
+
+/// Waits for something that another task does.
+pub(crate) async fn until(condition: impl Fn() -> bool) {
+    let reached = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
+}
