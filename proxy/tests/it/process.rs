@@ -48,6 +48,20 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// The same once it has stopped to grow: threads go on starting after the first listens.
+    fn settled(&self) -> u64 {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let before = self.memory();
+            std::thread::sleep(Duration::from_millis(200));
+            let now = self.memory();
+            if now <= before {
+                return now;
+            }
+            assert!(std::time::Instant::now() < deadline, "it grows without end: {now} KiB");
+        }
+    }
+
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.http).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -130,7 +144,7 @@ fn a_gibibyte_down_leaves_memory_flat() {
         (0..GIB >> 20).for_each(|_| stream.write_all(&chunk).unwrap());
     });
     let process = Process::start(address);
-    let before = process.memory();
+    let before = process.settled();
     let mut client = process.connect();
     client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let head = read_head(&mut client);
@@ -158,7 +172,7 @@ fn a_gibibyte_up_leaves_memory_flat() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
     let process = Process::start(address);
-    let before = process.memory();
+    let before = process.settled();
     let mut client = process.connect();
     let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {GIB}\r\n\r\n");
     client.write_all(head.as_bytes()).unwrap();
