@@ -39,6 +39,11 @@ impl Failure {
         Self::new(words, Cause::Name)
     }
 
+    /// The same, of one host of the name.
+    pub(super) fn of(self, host: &str) -> Self {
+        Self { words: format!("{host}: {}", self.words), ..self }
+    }
+
     /// With what the CA asks for, and what is wrong with the clock.
     pub(super) fn told(self, asked: Option<Duration>, clock: Option<String>) -> Self {
         let words = match clock {

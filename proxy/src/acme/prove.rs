@@ -52,12 +52,15 @@ pub(super) async fn prove(
         if authorization.status != AuthorizationStatus::Pending {
             continue;
         }
+        let host = authorization.identifier().to_string();
         let kind = kind(job, authorization.identifier().wildcard);
         // An order that is taken up again may have come this far.
         if let Some(mut challenge) = authorization.challenge(of_acme(kind))
             && challenge.status == ChallengeStatus::Pending
         {
-            steady(async || challenge.set_ready().await).await?;
+            // A CA that is quick says here already that it looked in vain.
+            let told = steady(async || challenge.set_ready().await).await;
+            told.map_err(|error| Failure::from(error).of(&host))?;
         }
     }
     Ok(())
