@@ -188,6 +188,7 @@ fn identifier(host: &str) -> Identifier {
 
 /// What the CA says of the first name that it could not validate.
 async fn refusal(order: &mut Order) -> Option<String> {
+    learn(order).await.ok()?;
     let mut all = order.authorizations();
     while let Some(authorization) = all.next().await {
         let mut authorization = authorization.ok()?;
@@ -198,6 +199,18 @@ async fn refusal(order: &mut Order) -> Option<String> {
         }
     }
     None
+}
+
+/// Learns how each authorization of an order is, where that is not known.
+pub(super) async fn learn(order: &mut Order) -> Result<(), Error> {
+    steady(async || {
+        let mut all = order.authorizations();
+        while let Some(authorization) = all.next().await {
+            authorization?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Repeats an exchange whose nonce the CA refuses: that is no failure of the order (RFC 8555, 6.5).

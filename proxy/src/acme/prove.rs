@@ -5,7 +5,7 @@ use instant_acme::{AuthorizationStatus, ChallengeStatus, ChallengeType, Order};
 use super::challenge::Shown;
 use super::dns::{self, Action, Record};
 use super::failure::Failure;
-use super::order::{Job, steady};
+use super::order::{Job, learn, steady};
 use crate::config::Challenge;
 
 /// What is shown until it is withdrawn.
@@ -34,14 +34,7 @@ pub(super) async fn prove(
     order: &mut Order,
     proofs: &mut Proofs,
 ) -> Result<(), Failure> {
-    steady(async || {
-        let mut all = order.authorizations();
-        while let Some(authorization) = all.next().await {
-            authorization?;
-        }
-        Ok(())
-    })
-    .await?;
+    learn(order).await?;
     show(job, order, proofs).await?;
     if let Some(dns) = job.dns.filter(|_| !proofs.records.is_empty()) {
         dns::seen(dns, &proofs.records).await?;
