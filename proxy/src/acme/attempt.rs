@@ -7,14 +7,15 @@ use super::failure::{Cause, Failure};
 use super::life::Life;
 use super::order::{self, Job};
 use super::schedule::{self, Window};
-use super::{Issuance, Name, certificate_file};
-use crate::config::{Acme, Ca, Site};
+use super::slot::Wanted;
+use super::{Issuance, State};
+use crate::config::{Acme, Ca};
 use crate::tls::leaf::Leaf;
 use crate::worker::wall_clock;
 
 impl Issuance {
     /// Asks the CA when to renew (RFC 9773, 4). What it cannot say, it is asked later.
-    pub(super) async fn ask(&self, ca: &Ca, state: &mut Name) {
+    pub(super) async fn ask(&self, ca: &Ca, state: &mut State) {
         let Some(leaf) = &state.leaf else { return };
         let answer = async {
             let client = Client::new(ca.root_ca.as_deref())?;
@@ -36,11 +37,12 @@ impl Issuance {
     }
 
     /// Obtains a certificate, or notes why not.
-    pub(super) async fn renew(&self, acme: &Acme, ca: &Ca, site: &Site, state: &mut Name) {
-        let (hosts, by) = (site.hosts.join(", "), &ca.directory);
-        let mut outcome = self.attempt(acme, ca, site, state).await;
+    pub(super) async fn renew(&self, acme: &Acme, ca: &Ca, wanted: &Wanted, state: &mut State) {
+        let (hosts, by) = (wanted.hosts.join(", "), &ca.directory);
+        let key = wanted.slot.key_type.name();
+        let mut outcome = self.attempt(acme, ca, wanted, state).await;
         if matches!(&outcome, Err(failure) if failure.cause == Cause::Account) {
-            outcome = self.attempt(acme, ca, site, state).await; // with a new account
+            outcome = self.attempt(acme, ca, wanted, state).await; // with a new account
         }
         match outcome {
             Ok(leaf) => {
@@ -49,13 +51,13 @@ impl Issuance {
                 state.leaf = Some(leaf);
                 self.succeeded(ca);
                 let until = state.life.not_after.map(|end| end.to_string()).unwrap_or_default();
-                tracing::info!(hosts, until, by, "certificate obtained");
+                tracing::info!(hosts, key, until, by, "certificate obtained");
             }
             Err(failure) => {
                 let words = failure.words.clone();
-                self.failed(acme, ca, site.name(), &mut state.life, failure, wall_clock());
+                self.failed(acme, ca, &wanted.slot.name, &mut state.life, failure, wall_clock());
                 let next = state.life.retry_at.map(|at| at.to_string()).unwrap_or_default();
-                tracing::error!(hosts, next, by, "no certificate: {words}");
+                tracing::error!(hosts, key, next, by, "no certificate: {words}");
             }
         }
     }
@@ -64,8 +66,8 @@ impl Issuance {
         &self,
         acme: &Acme,
         ca: &Ca,
-        site: &Site,
-        state: &Name,
+        wanted: &Wanted,
+        state: &State,
     ) -> Result<Leaf, Failure> {
         // What cannot be kept is not ordered.
         self.store.prove()?;
@@ -82,8 +84,8 @@ impl Issuance {
             store: &self.store,
             challenges: &self.challenges,
             ca,
-            name: site.name(),
-            hosts: &site.hosts,
+            slot: &wanted.slot,
+            hosts: &wanted.hosts,
             replaces: replaced.and_then(identifier),
             dns: acme.dns.as_ref(),
             challenge: acme.challenges.get(kind).copied().unwrap_or_default(),
@@ -97,15 +99,15 @@ impl Issuance {
             tracing::warn!("{wrong}: certificates and renewals go by it");
         }
         let leaf = Leaf::read(&pem, wall_clock()).and_then(|leaf| {
-            leaf.covers_all(&site.hosts)?;
+            leaf.covers_all(&wanted.hosts)?;
             Ok(leaf)
         });
         let kept = match &leaf {
-            Ok(_) => self.store.write(&certificate_file(site.name()), pem.as_bytes()),
+            Ok(_) => self.store.write(&wanted.slot.certificate_file(), pem.as_bytes()),
             Err(_) => Ok(()),
         };
         kept?;
-        self.store.remove(&order::file(site.name()))?;
+        self.store.remove(&wanted.slot.order_file())?;
         leaf.map_err(|unfit| told(unfit.into()))
     }
 }

@@ -8,8 +8,8 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::life::Life;
-use super::{certificate_file, life_file};
-use crate::config::{Config, Issuer};
+use super::slot::Slot;
+use crate::config::{Config, Issuer, KeyType};
 use crate::tls::leaf::{Leaf, Unfit};
 use crate::tls::store::{Store, StoreError};
 
@@ -51,9 +51,14 @@ pub(crate) fn import(
     let by = config.acme.cas.first().map(|ca| ca.directory.as_str());
     let life = Life::renewed(&leaf, by.unwrap_or_default(), now, fastrand::f64());
     let life = serde_json::to_vec_pretty(&life)?;
+    // Beside one with another kind of key, if both are wanted; else in the place of the first.
+    let key_types = &config.acme.key_types;
+    let same = key_types.iter().find(|key_type| key_type.is_rsa() == leaf.is_rsa());
+    let key_type = same.or_else(|| key_types.first()).copied().unwrap_or(KeyType::EcdsaP256);
     for name in &names {
-        store.write(&certificate_file(name), pem.as_bytes())?;
-        store.write(&life_file(name), &life)?;
+        let slot = Slot::new(name, key_type);
+        store.write(&slot.certificate_file(), pem.as_bytes())?;
+        store.write(&slot.life_file(), &life)?;
     }
     Ok(names)
 }

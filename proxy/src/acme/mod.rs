@@ -1,8 +1,9 @@
 //! Certificates that look after themselves: what each site is served with, and when the next
 //! certificate is obtained (RFC 8555, RFC 9773).
 //!
-//! Runs on the control thread. Each name, which is the first host of a site, has its own life and
-//! its own attempts, so that one that fails holds up no other. A site without a certificate is
+//! Runs on the control thread. Each name, which is the first host of a site, has for each kind of
+//! key a certificate with a life and attempts of its own ([`slot`]), so that one that fails holds
+//! up no other. A site without a certificate is
 //! served with one of the development CA, or refused, as the configuration says. Certificates of
 //! the operator's own are served beside them, and read again when their files change.
 
@@ -20,6 +21,7 @@ mod order;
 mod overview;
 mod prove;
 mod schedule;
+mod slot;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,7 +32,8 @@ use tokio::sync::Mutex;
 
 use self::challenge::Challenges;
 use self::life::Life;
-use crate::config::{Config, Issuer, UntilIssued};
+use self::slot::{Slot, Wanted};
+use crate::config::{Config, Issuer, KeyType, UntilIssued};
 use crate::reload::FileWatch;
 use crate::tls::certificates::{Certificates, Served};
 use crate::tls::files::Files;
@@ -44,7 +47,7 @@ pub(crate) struct Issuance {
     authority: Authority,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) challenges: Arc<Challenges>,
-    names: RefCell<BTreeMap<String, Name>>,
+    slots: RefCell<BTreeMap<Slot, State>>,
     /// The operator's own.
     files: Files,
     watch: RefCell<FileWatch>,
@@ -56,9 +59,9 @@ pub(crate) struct Issuance {
     account: Mutex<()>,
 }
 
-/// What is known of the certificate of one site.
+/// What is known of one certificate.
 #[derive(Default)]
-struct Name {
+struct State {
     leaf: Option<Leaf>,
     life: Life,
     /// A task is at it.
@@ -79,7 +82,7 @@ impl Issuance {
             authority,
             certificates: Arc::default(),
             challenges: Arc::default(),
-            names: RefCell::default(),
+            slots: RefCell::default(),
             files: Files::default(),
             watch: RefCell::default(),
             troubles: RefCell::default(),
@@ -99,22 +102,22 @@ impl Issuance {
     ) -> Result<Vec<Served>, InternalError> {
         self.files.read(config, now);
         self.watch.borrow_mut().loaded(&Files::paths(config));
-        for (name, state) in self.names.borrow_mut().iter_mut() {
+        for (slot, state) in self.slots.borrow_mut().iter_mut() {
             match state.busy {
                 true => state.reread = true,
-                false => self.reread(name, state, now),
+                false => self.reread(slot, state, now),
             }
         }
         self.choose(config, now)
     }
 
-    /// Takes over what the store holds for a name, if somebody has put another certificate there.
-    fn reread(&self, name: &str, state: &mut Name, now: SystemTime) {
-        let kept = self.store.read(&certificate_file(name)).ok().flatten();
+    /// Takes over what the store holds for a slot, if somebody has put another certificate there.
+    fn reread(&self, slot: &Slot, state: &mut State, now: SystemTime) {
+        let kept = self.store.read(&slot.certificate_file()).ok().flatten();
         let known = state.leaf.as_ref().map(|leaf| &leaf.key.cert);
         let leaf = kept.and_then(|pem| Leaf::read(&pem, now).ok());
         if leaf.is_some_and(|leaf| Some(&leaf.key.cert) != known) {
-            *state = self.read(name, now);
+            *state = self.read(slot, now);
         }
     }
 
@@ -143,16 +146,16 @@ impl Issuance {
         Ok(())
     }
 
-    /// Swaps in what was chosen, and forgets names that are no longer configured.
+    /// Swaps in what was chosen, and forgets what is no longer configured.
     pub(crate) fn serve(&self, config: &Config, all: &[Served]) {
-        let mut names = self.names.borrow_mut();
-        names.retain(|name, state| state.busy || config.sites.iter().any(|s| s.name() == name));
+        let wanted = Wanted::all(config);
+        let mut slots = self.slots.borrow_mut();
+        slots.retain(|slot, state| state.busy || wanted.iter().any(|of| of.slot == *slot));
         self.certificates.replace(all);
     }
 
     fn choose(&self, config: &Config, now: SystemTime) -> Result<Vec<Served>, InternalError> {
         let mut all = Vec::new();
-        let mut names = self.names.borrow_mut();
         for site in &config.sites {
             let mut rest = site.hosts.clone();
             let stands_in = match site.issuer {
@@ -165,13 +168,11 @@ impl Issuance {
                     false
                 }
                 Issuer::Acme => {
-                    let name = names
-                        .entry(site.name().to_owned())
-                        .or_insert_with(|| self.read(site.name(), now));
-                    if let Some(leaf) = &name.leaf {
-                        let (covered, missing) = rest.drain(..).partition(|host| leaf.covers(host));
-                        rest = missing;
-                        all.push(Served::new(covered, leaf.clone(), false));
+                    for leaf in self.leaves(site.name(), &config.acme.key_types, now) {
+                        let hosts = site.hosts.iter().filter(|host| leaf.covers(host));
+                        let covered: Vec<String> = hosts.cloned().collect();
+                        rest.retain(|host| !covered.contains(host));
+                        all.push(Served::new(covered, leaf, false));
                     }
                     config.acme.until_issued == UntilIssued::Internal
                 }
@@ -184,10 +185,27 @@ impl Issuance {
         Ok(all)
     }
 
-    /// What the store holds for a name. What cannot be used is set aside.
-    fn read(&self, name: &str, now: SystemTime) -> Name {
-        let mut state = Name::default();
-        let (certificate, life) = (certificate_file(name), life_file(name));
+    /// The certificates of a name. While there is none of the wanted kinds, one of another serves
+    /// that was obtained before they were wanted.
+    fn leaves(&self, name: &str, wanted: &[KeyType], now: SystemTime) -> Vec<Leaf> {
+        let mut slots = self.slots.borrow_mut();
+        let mut held = |key_type: &KeyType| {
+            let slot = Slot::new(name, *key_type);
+            let state = slots.entry(slot).or_insert_with_key(|slot| self.read(slot, now));
+            state.leaf.clone()
+        };
+        let leaves: Vec<Leaf> = wanted.iter().filter_map(&mut held).collect();
+        if !leaves.is_empty() {
+            return leaves;
+        }
+        let others = KeyType::ALL.into_iter().filter(|key_type| !wanted.contains(key_type));
+        others.filter_map(|key_type| self.read(&Slot::new(name, key_type), now).leaf).collect()
+    }
+
+    /// What the store holds for a slot. What cannot be used is set aside.
+    fn read(&self, slot: &Slot, now: SystemTime) -> State {
+        let mut state = State::default();
+        let (certificate, life) = (slot.certificate_file(), slot.life_file());
         match self.store.read(&life) {
             Ok(Some(text)) => match serde_json::from_str(&text) {
                 Ok(life) => state.life = life,
@@ -199,7 +217,7 @@ impl Issuance {
         match self.store.read(&certificate) {
             Ok(Some(pem)) => match Leaf::read(&pem, now) {
                 Ok(leaf) => {
-                    order::forget_finished(&self.store, name, &pem);
+                    order::forget_finished(&self.store, slot, &pem);
                     let life = Life::renewed(&leaf, &state.life.directory, now, fastrand::f64());
                     if state.life.not_after != life.not_after {
                         state.life = life; // what was noted is of another certificate
@@ -221,10 +239,10 @@ impl Issuance {
         }
     }
 
-    /// Has certificates renewed as soon as can be: that of a name, or all. Says how many.
+    /// Has certificates renewed as soon as can be: those of a name, or all. Says how many.
     pub(crate) fn hurry(&self, name: Option<&str>) -> usize {
-        let mut names = self.names.borrow_mut();
-        let wanted = names.iter_mut().filter(|(key, _)| name.is_none_or(|name| name == *key));
+        let mut slots = self.slots.borrow_mut();
+        let wanted = slots.iter_mut().filter(|(slot, _)| name.is_none_or(|name| name == slot.name));
         let hurried = wanted.map(|(_, state)| state.hurried = true);
         self.troubles.borrow_mut().clear();
         hurried.count()
@@ -232,26 +250,12 @@ impl Issuance {
 
     /// Whether orders are under way.
     pub(crate) fn is_busy(&self) -> bool {
-        self.names.borrow().values().any(|state| state.busy)
+        self.slots.borrow().values().any(|state| state.busy)
     }
 }
 
-impl From<Life> for Name {
+impl From<Life> for State {
     fn from(life: Life) -> Self {
         Self { life, ..Self::default() }
     }
-}
-
-/// How the files of a name begin: a `*` means more than itself to shells.
-fn stem(name: &str) -> String {
-    name.replace('*', "_wildcard")
-}
-
-/// The key and the chain of a name.
-fn certificate_file(name: &str) -> String {
-    format!("{}.certificate.pem", stem(name))
-}
-
-fn life_file(name: &str) -> String {
-    format!("{}.certificate.json", stem(name))
 }

@@ -9,14 +9,17 @@ use std::time::Duration;
 use instant_acme::{
     Account, CertificateIdentifier, Error, Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::{
+    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
+    RsaKeySize,
+};
 use serde::{Deserialize, Serialize};
 
 use super::challenge::Challenges;
 use super::failure::{Failure, is_bad_nonce};
 use super::prove::{Proofs, prove};
-use super::stem;
-use crate::config::{Ca, Challenge, Dns};
+use super::slot::Slot;
+use crate::config::{Ca, Challenge, Dns, KeyType};
 use crate::tls::store::Store;
 
 /// Nonces that are refused before an exchange is given up. The library itself tries each three
@@ -35,7 +38,7 @@ pub(super) struct Job<'a> {
     pub(super) store: &'a Store,
     pub(super) challenges: &'a Arc<Challenges>,
     pub(super) ca: &'a Ca,
-    pub(super) name: &'a str,
+    pub(super) slot: &'a Slot,
     pub(super) hosts: &'a [String],
     /// The certificate that this one takes the place of (RFC 9773, 5).
     pub(super) replaces: Option<CertificateIdentifier<'static>>,
@@ -53,18 +56,13 @@ struct Pending {
     key: String,
 }
 
-/// The file of a name's pending order.
-pub(super) fn file(name: &str) -> String {
-    format!("{}.order.json", stem(name))
-}
-
 /// Forgets an order whose certificate is in the store already: what a crash between the two leaves.
-pub(super) fn forget_finished(store: &Store, name: &str, certificate: &str) {
-    let Ok(Some(text)) = store.read(&file(name)) else { return };
+pub(super) fn forget_finished(store: &Store, slot: &Slot, certificate: &str) {
+    let Ok(Some(text)) = store.read(&slot.order_file()) else { return };
     let finished = serde_json::from_str::<Pending>(&text)
         .map_or(true, |pending| certificate.starts_with(&pending.key));
     if finished {
-        _ = store.remove(&file(name));
+        _ = store.remove(&slot.order_file());
     }
 }
 
@@ -86,7 +84,7 @@ pub(super) async fn obtain(job: &Job<'_>) -> Result<String, Failure> {
         // An error of the order says less than those of its challenges.
         if !matches!(ready, Ok(OrderStatus::Ready)) {
             let refused = refusal(&mut order).await;
-            _ = job.store.remove(&file(job.name));
+            _ = job.store.remove(&job.slot.order_file());
             return Err(match (refused, ready) {
                 (Some(refused), _) => Failure::name(refused),
                 (None, Err(error)) => error.into(),
@@ -102,14 +100,14 @@ pub(super) async fn obtain(job: &Job<'_>) -> Result<String, Failure> {
     }
     let chain = steady(async || order.poll_certificate(&POLL).await).await;
     if order.state().status == OrderStatus::Invalid {
-        _ = job.store.remove(&file(job.name));
+        _ = job.store.remove(&job.slot.order_file());
     }
     Ok(format!("{}{}", key.serialize_pem(), chain?))
 }
 
 /// The order that an earlier attempt left, if the CA still knows it and it can end well.
 async fn resume(job: &Job<'_>) -> Result<Option<(Order, KeyPair)>, Failure> {
-    let Some(text) = job.store.read(&file(job.name))? else { return Ok(None) };
+    let Some(text) = job.store.read(&job.slot.order_file())? else { return Ok(None) };
     let pending = serde_json::from_str::<Pending>(&text)
         .ok()
         .filter(|pending| pending.directory == job.ca.directory && pending.hosts == job.hosts);
@@ -120,7 +118,7 @@ async fn resume(job: &Job<'_>) -> Result<Option<(Order, KeyPair)>, Failure> {
         match known {
             Ok(mut order) => {
                 if order.state().status != OrderStatus::Invalid {
-                    tracing::info!(name = job.name, "taking up a pending order");
+                    tracing::info!(name = job.slot.name, "taking up a pending order");
                     return Ok(Some((order, key)));
                 }
             }
@@ -128,7 +126,7 @@ async fn resume(job: &Job<'_>) -> Result<Option<(Order, KeyPair)>, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    job.store.remove(&file(job.name))?;
+    job.store.remove(&job.slot.order_file())?;
     Ok(None)
 }
 
@@ -153,21 +151,36 @@ async fn open(job: &Job<'_>) -> Result<(Order, KeyPair), Failure> {
                 Ok(order) => order,
                 // A CA that does not understand `replaces`, or not this one.
                 Err(error) => {
-                    tracing::info!(name = job.name, %error, "ordering again without `replaces`");
+                    let name = &job.slot.name;
+                    tracing::info!(name, %error, "ordering again without `replaces`");
                     steady(async || job.account.new_order(&new).await).await?
                 }
             }
         }
     };
-    let key = KeyPair::generate()?;
+    let key = generate(job.slot.key_type).await?;
     let pending = Pending {
         directory: job.ca.directory.clone(),
         hosts: job.hosts.to_vec(),
         order: order.url().to_owned(),
         key: key.serialize_pem(),
     };
-    job.store.write(&file(job.name), &serde_json::to_vec_pretty(&pending)?)?;
+    job.store.write(&job.slot.order_file(), &serde_json::to_vec_pretty(&pending)?)?;
     Ok((order, key))
+}
+
+/// A new key. One of RSA takes up to seconds, for which this thread has no time.
+async fn generate(key_type: KeyType) -> Result<KeyPair, Failure> {
+    let rsa = |size| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size);
+    let generate = move || match key_type {
+        KeyType::EcdsaP256 => KeyPair::generate(),
+        KeyType::EcdsaP384 => KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384),
+        KeyType::Rsa2048 => rsa(RsaKeySize::_2048),
+        KeyType::Rsa3072 => rsa(RsaKeySize::_3072),
+        KeyType::Rsa4096 => rsa(RsaKeySize::_4096),
+    };
+    let generated = tokio::task::spawn_blocking(generate).await;
+    Ok(generated.map_err(|_| Failure::name("no key could be made".to_owned()))??)
 }
 
 fn replacing<'a>(

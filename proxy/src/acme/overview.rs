@@ -6,14 +6,17 @@ use serde::Serialize;
 
 use super::Issuance;
 use super::life::Life;
-use crate::config::{Config, Issuer, Site};
+use super::slot::Slot;
+use crate::config::{Config, Issuer, KeyType, Site};
 
-/// The certificate of a site.
+/// A certificate of a site.
 #[derive(Debug, Serialize)]
 pub(crate) struct Overview {
     pub(crate) name: String,
     hosts: Vec<String>,
     issuer: &'static str,
+    /// The kind of its key; of the operator's own whatever they have.
+    key: Option<&'static str>,
     /// Whether a certificate of that issuer is being served.
     issued: bool,
     #[serde(flatten)]
@@ -21,6 +24,11 @@ pub(crate) struct Overview {
 }
 
 impl Overview {
+    fn new(site: &Site, issued: bool, life: Life) -> Self {
+        let (name, hosts) = (site.name().to_owned(), site.hosts.clone());
+        Self { name, hosts, issuer: site.issuer.name(), key: None, issued, life }
+    }
+
     /// When it ends, in seconds since 1970; `None` if there is none.
     pub(crate) fn not_after(&self) -> Option<u64> {
         u64::try_from(self.life.not_after?.as_second()).ok()
@@ -28,16 +36,25 @@ impl Overview {
 }
 
 impl Issuance {
-    /// Every site's certificate.
+    /// The certificates of every site.
     pub(crate) fn overview(&self, config: &Config) -> Vec<Overview> {
-        config.sites.iter().map(|site| self.overview_of(site)).collect()
+        let of_site = |site: &Site| -> Vec<Overview> {
+            match site.issuer {
+                Issuer::Acme => {
+                    let key_types = config.acme.key_types.iter();
+                    key_types.map(|key_type| self.of_acme(site, *key_type)).collect()
+                }
+                Issuer::Internal | Issuer::Files => vec![self.of_another(site)],
+            }
+        };
+        config.sites.iter().flat_map(of_site).collect()
     }
 
-    /// Whether the last attempt to renew the certificate of a site has failed.
+    /// Whether the last attempt to renew a certificate of a site has failed.
     pub(crate) fn is_failing(&self, site: &str) -> bool {
-        let names = self.names.borrow();
-        names.get(site).is_some_and(|state| state.life.failures > 0)
-            || self.files.error(site).is_some()
+        let slots = self.slots.borrow();
+        let mut states = slots.iter().filter(|(slot, _)| slot.name == site);
+        states.any(|(_, state)| state.life.failures > 0) || self.files.error(site).is_some()
     }
 
     /// Failed attempts since the start, by name.
@@ -45,26 +62,34 @@ impl Issuance {
         self.failures.borrow().iter().map(|(name, count)| (name.clone(), *count)).collect()
     }
 
-    fn overview_of(&self, site: &Site) -> Overview {
-        let served = self.certificates.not_after(site.name());
-        let served = served.and_then(|end| Timestamp::try_from(end).ok());
-        let names = self.names.borrow();
-        let state = names.get(site.name());
-        let (issued, life) = match (site.issuer, state) {
-            (Issuer::Acme, Some(state)) if state.leaf.is_some() => (true, state.life.clone()),
-            (Issuer::Acme, state) => {
-                let life = state.map(|state| state.life.clone()).unwrap_or_default();
-                (false, Life { not_after: served, ..life })
-            }
-            (Issuer::Internal, _) => (true, Life { not_after: served, ..Life::default() }),
-            (Issuer::Files, _) => {
+    fn of_acme(&self, site: &Site, key_type: KeyType) -> Overview {
+        let slots = self.slots.borrow();
+        let state = slots.get(&Slot::new(site.name(), key_type));
+        let issued = state.is_some_and(|state| state.leaf.is_some());
+        let mut life = state.map(|state| state.life.clone()).unwrap_or_default();
+        if !issued {
+            life.not_after = self.served_until(site);
+        }
+        Overview { key: Some(key_type.name()), ..Overview::new(site, issued, life) }
+    }
+
+    fn of_another(&self, site: &Site) -> Overview {
+        let not_after = self.served_until(site);
+        match site.issuer {
+            Issuer::Files => {
                 let error = self.files.error(site.name());
                 let failures = u32::from(error.is_some());
-                let life = Life { not_after: served, error, failures, ..Life::default() };
-                (served.is_some(), life)
+                let life = Life { not_after, error, failures, ..Life::default() };
+                Overview::new(site, not_after.is_some(), life)
             }
-        };
-        let (name, hosts) = (site.name().to_owned(), site.hosts.clone());
-        Overview { name, hosts, issuer: site.issuer.name(), issued, life }
+            Issuer::Internal | Issuer::Acme => {
+                Overview::new(site, true, Life { not_after, ..Life::default() })
+            }
+        }
+    }
+
+    /// When what a site is served with ends.
+    fn served_until(&self, site: &Site) -> Option<Timestamp> {
+        Timestamp::try_from(self.certificates.not_after(site.name())?).ok()
     }
 }

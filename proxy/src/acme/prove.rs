@@ -22,7 +22,11 @@ impl Proofs {
         let Some(dns) = job.dns else { return };
         for record in &self.records {
             if let Err(failure) = dns::write(dns, Action::Cleanup, record).await {
-                tracing::warn!(name = job.name, "a record of a challenge stays: {}", failure.words);
+                tracing::warn!(
+                    name = job.slot.name,
+                    "a record of a challenge stays: {}",
+                    failure.words
+                );
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What is counted, as Prometheus text and as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,8 +22,8 @@ fn responses(control: &Control, class: usize) -> u64 {
     sum(control, |counters| counters.responses.get(class).map_or(0, Counter::get))
 }
 
-fn rejections(control: &Control) -> std::collections::BTreeMap<&'static str, u64> {
-    let mut all = std::collections::BTreeMap::new();
+fn rejections(control: &Control) -> BTreeMap<&'static str, u64> {
+    let mut all = BTreeMap::new();
     for (reason, count) in control.counters.iter().map(Arc::as_ref).flat_map(Counters::rejections) {
         *all.entry(reason).or_default() += count;
     }
@@ -155,12 +156,15 @@ fn labelled(control: &Control) -> [Family; 6] {
     let failures =
         failures.into_iter().map(|(name, count)| (format!("{{name=\"{name}\"}}"), count)).collect();
     let plan = control.plan();
-    let ends = control
-        .issuance
-        .overview(&plan.config)
-        .iter()
-        .filter_map(|of| Some((format!("{{name=\"{}\"}}", of.name), of.not_after()?)))
-        .collect();
+    // Of several certificates of a name, the one that ends first.
+    let mut ends = BTreeMap::new();
+    for of in control.issuance.overview(&plan.config) {
+        if let Some(end) = of.not_after() {
+            let first = ends.entry(format!("{{name=\"{}\"}}", of.name)).or_insert(end);
+            *first = end.min(*first);
+        }
+    }
+    let ends = ends.into_iter().collect();
     let servers = |value: fn(&Health) -> u64| -> Vec<_> {
         let upstreams = plan.upstreams();
         let servers = upstreams.flat_map(|(upstream, standing)| {

@@ -223,7 +223,10 @@ fn say(request: &Request, document: &Value, body: &str) {
 
 /// One line per certificate, and one more for what went wrong with it.
 fn certificates(document: &Value) {
-    print(&format!("{:32} {:10} {:22} {:22} {}", "NAME", "ISSUER", "ENDS", "RENEWED", "STATE"));
+    let line = |[name, issuer, key, ends, renewed, state]: [&str; 6]| {
+        print(&format!("{name:32} {issuer:9} {key:10} {ends:20} {renewed:20} {state}"));
+    };
+    line(["NAME", "ISSUER", "KEY", "ENDS", "RENEWED", "STATE"]);
     for entry in document.get("certificates").and_then(Value::as_array).into_iter().flatten() {
         let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or("-");
         let moment = |key: &str| text(key).chars().take(19).collect::<String>();
@@ -237,7 +240,7 @@ fn certificates(document: &Value) {
             (_, failures) => format!("failed {failures}x, next at {}", moment("retry_at")),
         };
         let (ends, renewed) = (moment("not_after"), moment("renew_at"));
-        print(&format!("{name:32} {issuer:10} {ends:22} {renewed:22} {state}"));
+        line([name, issuer, text("key"), &ends, &renewed, &state]);
         if failures > 0 {
             print(&format!("    {}", text("error")));
         }

@@ -27,7 +27,7 @@ use crate::policy::headers::HeaderPolicy;
 use crate::ramp::Climbed;
 use crate::site::pattern::Pattern;
 
-pub use self::acme::{Acme, Ca, Challenge, Eab, UntilIssued};
+pub use self::acme::{Acme, Ca, Challenge, Eab, KeyType, UntilIssued};
 pub use self::admin::{Admin, AdminAddress};
 pub use self::balance::{Balance, HealthCheck};
 pub use self::clients::{Access, Clients, ProxyProtocol};

@@ -9,8 +9,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use rustls::SignatureAlgorithm;
-
 use super::leaf::{Leaf, Unfit};
 use crate::config::{CertificateFiles, Config, Issuer};
 
@@ -52,9 +50,8 @@ impl Files {
         let all = self.0.borrow();
         let leaves = all.iter().filter_map(|own| own.leaf.as_ref());
         let mut fitting: Vec<&Leaf> = leaves.filter(|leaf| leaf.covers(host)).collect();
-        let is_rsa = |leaf: &Leaf| leaf.key.key.algorithm() == SignatureAlgorithm::RSA;
-        fitting.sort_by_key(|leaf| (is_rsa(leaf), !leaf.names().iter().any(|name| name == host)));
-        fitting.dedup_by_key(|leaf| is_rsa(leaf));
+        fitting.sort_by_key(|leaf| (leaf.is_rsa(), !leaf.names().iter().any(|name| name == host)));
+        fitting.dedup_by_key(|leaf| leaf.is_rsa());
         fitting.into_iter().cloned().collect()
     }
 

@@ -7,11 +7,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::RootCertStore;
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, SignatureAlgorithm};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_parser::extensions::GeneralName;
@@ -81,6 +81,11 @@ impl Leaf {
         let certificate = self.key.end_entity_cert().map(ParsedCertificate::try_from);
         matches!(certificate, Ok(Ok(certificate))
             if verify_server_name(&certificate, &name).is_ok())
+    }
+
+    /// Whether its key is RSA.
+    pub(crate) fn is_rsa(&self) -> bool {
+        self.key.key.algorithm() == SignatureAlgorithm::RSA
     }
 
     /// The DNS names that it is for, as they stand in it.

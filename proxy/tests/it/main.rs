@@ -34,6 +34,7 @@ mod http2_floods;
 mod init;
 mod http2_framing;
 mod interim;
+mod key_types;
 mod limits;
 mod nonces;
 mod paths;

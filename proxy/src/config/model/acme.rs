@@ -13,6 +13,9 @@ pub struct Acme {
     pub cas: Vec<Ca>,
     /// How names are proven: at least one kind, each after the one before it has failed.
     pub challenges: Vec<Challenge>,
+    /// The kinds of key: each name has a certificate of each. At most one ECDSA, which is then the
+    /// first, and one RSA; at least one.
+    pub key_types: Vec<KeyType>,
     /// Who writes the records of [`Challenge::Dns01`], if anybody does.
     pub dns: Option<Dns>,
     /// What a site is served with that has no certificate yet.
@@ -78,6 +81,45 @@ impl Challenge {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
         }
+    }
+}
+
+/// The kind of a certificate's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyType {
+    /// ECDSA over P-256 (the default).
+    EcdsaP256,
+    /// ECDSA over P-384.
+    EcdsaP384,
+    /// RSA of 2,048 bits, for clients that know nothing else.
+    Rsa2048,
+    /// RSA of 3,072 bits.
+    Rsa3072,
+    /// RSA of 4,096 bits.
+    Rsa4096,
+}
+
+impl KeyType {
+    /// All of them, ECDSA first.
+    pub const ALL: [Self; 5] =
+        [Self::EcdsaP256, Self::EcdsaP384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::EcdsaP384 => "ecdsa-p384",
+            Self::Rsa2048 => "rsa-2048",
+            Self::Rsa3072 => "rsa-3072",
+            Self::Rsa4096 => "rsa-4096",
+        }
+    }
+
+    /// Whether it is RSA, of whatever size.
+    #[must_use]
+    pub fn is_rsa(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096)
     }
 }
 

@@ -6,7 +6,7 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::dns;
 use crate::config::fault::Findings;
-use crate::config::model::{Acme, Ca, Challenge, Eab, UntilIssued};
+use crate::config::model::{Acme, Ca, Challenge, Eab, KeyType, UntilIssued};
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
 use crate::config::source::Place;
@@ -52,6 +52,7 @@ pub(super) fn read(mut section: Section<'_>) -> Read {
         "dns-01" => Ok(Challenge::Dns01),
         other => Err(suggestion(other, ["tls-alpn-01", "http-01", "dns-01"])),
     });
+    let key_types = key_types(&mut section);
     let dns = dns::read(&mut section);
     if let Some(list) = &challenges {
         section.note_empty("challenges", list, "name at least one");
@@ -87,10 +88,33 @@ pub(super) fn read(mut section: Section<'_>) -> Read {
     let acme = Acme {
         cas: all.into_iter().map(|(ca, _)| ca).collect(),
         challenges: challenges.map_or_else(default, |list| list.into_values()),
+        key_types,
         dns,
         until_issued: until_issued.map_or(UntilIssued::Internal, |at| at.value),
     };
     Read { acme, dns: place }
+}
+
+/// The kinds of key, ECDSA first: who can verify it is served that.
+fn key_types(section: &mut Section<'_>) -> Vec<KeyType> {
+    let list = section.list("key_types", "kind of key", |text| {
+        let named = KeyType::ALL.into_iter().find(|key_type| key_type.name() == text);
+        named.ok_or_else(|| suggestion(text, KeyType::ALL.map(KeyType::name)))
+    });
+    let Some(list) = list else { return vec![KeyType::EcdsaP256] };
+    section.note_empty("key_types", &list, "name at least one");
+    for (index, later) in list.items.iter().enumerate() {
+        let same = |first: &&At<KeyType>| first.value.is_rsa() == later.value.is_rsa();
+        if let Some(first) = list.items.iter().take(index).find(same) {
+            let kind = if later.value.is_rsa() { "RSA" } else { "ECDSA" };
+            let message = format!("two kinds of {kind} key: no client would be served the second");
+            let (place, other) = (&later.place, &first.place);
+            section.findings.clash(place, message, "keep one", "the other is", other);
+        }
+    }
+    let mut key_types = list.into_values();
+    key_types.sort_unstable();
+    key_types
 }
 
 /// What a section says of a CA, and where it names it.

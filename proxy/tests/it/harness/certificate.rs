@@ -11,26 +11,36 @@ use super::TestProxy;
 
 /// The first of `/api/certificates`.
 pub(crate) async fn get(proxy: &TestProxy) -> Value {
+    all(proxy).await.swap_remove(0)
+}
+
+/// All of `/api/certificates`.
+pub(crate) async fn all(proxy: &TestProxy) -> Vec<Value> {
     let text = crate::admin::get(proxy.admin(), "/api/certificates", "").await;
     let (_, body) = text.split_once("\r\n\r\n").unwrap_or(("", &text));
     let document: Value = serde_json::from_str(body).unwrap();
-    document["certificates"][0].clone()
+    document["certificates"].as_array().unwrap().clone()
 }
 
 /// Waits until it is as wanted.
 pub(crate) async fn until(proxy: &TestProxy, wanted: impl Fn(&Value) -> bool) -> Value {
+    until_all(proxy, |all| wanted(&all[0])).await.swap_remove(0)
+}
+
+/// Waits until all are as wanted.
+pub(crate) async fn until_all(proxy: &TestProxy, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let waiting = async {
         loop {
-            let certificate = get(proxy).await;
-            if wanted(&certificate) {
-                return certificate;
+            let certificates = all(proxy).await;
+            if wanted(&certificates) {
+                return certificates;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     match tokio::time::timeout(Duration::from_secs(60), waiting).await {
-        Ok(certificate) => certificate,
-        Err(_) => panic!("{:#}", get(proxy).await),
+        Ok(certificates) => certificates,
+        Err(_) => panic!("{:#?}", all(proxy).await),
     }
 }
 
