@@ -33,7 +33,8 @@
 //! (systemd), [`reload`], [`admin`] (the control thread), [`application`] (the process behind it,
 //! if Gatehouse starts it), [`audit`] (a site seen from outside), [`explain`] and [`simulate`]
 //! (what the rules would do), [`store`] (what instances share), [`deadline`] (time bounds without
-//! timers), [`ramp`] (HSTS step by step), [`telemetry`], [`cli`].
+//! timers), [`ramp`] (HSTS step by step), [`vault`] (what is kept of certificates), [`telemetry`],
+//! [`cli`].
 //!
 //! # Invariants
 //!
@@ -93,3 +94,4 @@ mod simulate;
 mod store;
 mod supervisor;
 mod telemetry;
+mod vault;

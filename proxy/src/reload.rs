@@ -103,7 +103,7 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     let log = Output::open(&config.log.access)?;
     let sockets = control.sockets.borrow().clone();
     let (sockets, mut listeners) = sockets.open(&config.listen, control.workers.len())?;
-    let tls = Policies::new(&config, &control.issuance.certificates, Some(&before.tls))?;
+    let tls = Policies::new(&config, &control.issuance.credentials, Some(&before.tls))?;
     let certificates = control.issuance.prepare(&config, worker::wall_clock())?;
     control.records.redirect(log)?;
     control.issuance.serve(&config, &certificates);
@@ -134,12 +134,14 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
 
 /// What a running process cannot change.
 fn restart_for(before: &Config, after: &Config) -> Vec<&'static str> {
+    let kept = |config: &Config| (config.tls.store.clone(), config.tls.shared);
     let changed = [
         ("listen.admin", before.listen.admin != after.listen.admin),
         ("listen.workers", before.listen.workers != after.listen.workers),
         ("store.redis", before.store.redis != after.store.redis),
         ("store.timeout", before.store.timeout != after.store.timeout),
-        ("tls.store", before.tls.store != after.tls.store),
+        ("store.encryption_key", before.store.encryption_key != after.store.encryption_key),
+        ("tls.store", kept(before) != kept(after)),
     ];
     changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
 }

@@ -19,7 +19,7 @@ use crate::acme::Issuance;
 use crate::admin::{self, AdminSocket, Command, Control};
 use crate::application::{Application, Supervised};
 use crate::clock::Clock;
-use crate::config::{AdminAddress, Config, Issuer};
+use crate::config::{AdminAddress, Config};
 use crate::listener::{ListenError, Sockets};
 use crate::policy::rate_limit::Limiter;
 use crate::ramp::Ramps;
@@ -113,7 +113,7 @@ impl Server {
         let issuance = Issuance::open(&config, worker::wall_clock())?;
         announce(&config, &issuance);
         let ramps = Ramps::open(&config);
-        let tls = Policies::new(&config, &issuance.certificates, None)?;
+        let tls = Policies::new(&config, &issuance.credentials, None)?;
         let kept = Kept::read(&config).map_err(InternalError::Store)?;
         let standings = Standing::all(&config, None, &kept)?;
         let workers = config.listen.workers;
@@ -287,8 +287,8 @@ async fn second_signal() {
 
 /// What the operator has to know about certificates.
 fn announce(config: &Config, issuance: &Issuance) {
-    let root = issuance.root().display();
-    if config.sites.iter().any(|site| site.issuer == Issuer::Internal) {
-        tracing::info!("certificates by the development CA; clients must trust {root}");
+    issuance.announce(config);
+    if issuance.vault.shared().is_some_and(|shared| !shared.is_sealed()) {
+        tracing::warn!("private keys are kept unencrypted in the store; set GATEHOUSE_STORE_KEY");
     }
 }

@@ -10,11 +10,26 @@ use super::client::Client;
 use super::failure::Failure;
 use super::order::steady;
 use crate::config::{Acme, Ca};
+use crate::vault::Lead;
 
 impl Issuance {
     /// The account that the store has, or a new one.
     pub(super) async fn account(&self, client: &Client, ca: &Ca) -> Result<Account, Failure> {
         let _one = self.account.lock().await;
+        if self.vault.read(&marker(ca))?.is_none()
+            && let Some(account) = self.known(client, ca).await?
+        {
+            return Ok(account);
+        }
+        let lead = self.vault.lead_in_turn(&account_file(ca)).await?;
+        let account = self.settled(client, ca, &lead).await;
+        self.vault.release(lead).await;
+        account
+    }
+
+    /// The account after whatever happened to it, or a new one.
+    async fn settled(&self, client: &Client, ca: &Ca, lead: &Lead) -> Result<Account, Failure> {
+        self.settle(client, ca, lead).await?;
         if let Some(account) = self.known(client, ca).await? {
             return Ok(account);
         }
@@ -29,7 +44,7 @@ impl Issuance {
         let directory = &ca.directory;
         let create = async || http(client).create(&new, directory.clone(), binding.as_ref()).await;
         let (account, credentials) = steady(create).await?;
-        self.keep(ca, &credentials)?;
+        self.keep(ca, lead, &credentials).await?;
         tracing::info!(directory, "account made");
         Ok(account)
     }
@@ -37,7 +52,7 @@ impl Issuance {
     /// The account that the store has, if it can be used.
     async fn known(&self, client: &Client, ca: &Ca) -> Result<Option<Account>, Failure> {
         let file = account_file(ca);
-        let Some(text) = self.store.read(&file)? else { return Ok(None) };
+        let Some(text) = self.vault.read(&file)? else { return Ok(None) };
         let credentials: AccountCredentials = match serde_json::from_str(&text) {
             Ok(credentials) => credentials,
             Err(error) => {
@@ -45,33 +60,43 @@ impl Issuance {
                 return Ok(None);
             }
         };
-        let account = http(client).from_credentials(credentials).await?;
-        let marker = marker(ca);
-        if self.store.read(&marker)?.is_none() {
-            return Ok(Some(account));
-        }
-        // An earlier process ended while the key was replaced. Which one does the CA know?
-        let contact = contact(ca);
-        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-        let known = match steady(async || account.update_contacts(&contact).await).await {
-            Err(Error::Api(problem)) if matches!(problem.status, Some(400 | 401 | 403)) => {
-                self.set_aside(&file, &problem);
-                None
-            }
-            outcome => outcome.map(|()| Some(account))?,
-        };
-        self.store.remove(&marker)?;
-        Ok(known)
+        Ok(Some(http(client).from_credentials(credentials).await?))
     }
 
-    fn keep(&self, ca: &Ca, account: &AccountCredentials) -> Result<(), Failure> {
-        Ok(self.store.write(&account_file(ca), &serde_json::to_vec_pretty(account)?)?)
+    /// An earlier process may have ended while the key was replaced. If it is not the one that is
+    /// kept which the CA knows, that one is set aside.
+    async fn settle(&self, client: &Client, ca: &Ca, lead: &Lead) -> Result<(), Failure> {
+        let marker = marker(ca);
+        if self.vault.read(&marker)?.is_none() {
+            return Ok(());
+        }
+        if let Some(account) = self.known(client, ca).await? {
+            let contact = contact(ca);
+            let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
+            match steady(async || account.update_contacts(&contact).await).await {
+                Err(Error::Api(problem)) if matches!(problem.status, Some(400 | 401 | 403)) => {
+                    self.set_aside(&account_file(ca), &problem);
+                }
+                outcome => outcome?,
+            }
+        }
+        Ok(self.vault.remove(lead, &marker).await?)
+    }
+
+    async fn keep(
+        &self,
+        ca: &Ca,
+        lead: &Lead,
+        account: &AccountCredentials,
+    ) -> Result<(), Failure> {
+        let text = serde_json::to_vec_pretty(account)?;
+        Ok(self.vault.write(lead, &account_file(ca), &text).await?)
     }
 
     /// The CA does not know an account any more. If another has taken its place, that one stays.
     pub(super) fn forget_account(&self, ca: &Ca, id: &str) {
         let file = account_file(ca);
-        if self.store.read(&file).is_ok_and(|text| text.is_some_and(|text| text.contains(id))) {
+        if self.vault.read(&file).is_ok_and(|text| text.is_some_and(|text| text.contains(id))) {
             self.set_aside(&file, &"the CA does not know this account");
         }
     }
@@ -97,16 +122,24 @@ impl Issuance {
     /// False if there is no account.
     async fn replace_key(&self, ca: &Ca) -> Result<bool, Failure> {
         let _one = self.account.lock().await;
+        let lead = self.vault.lead_in_turn(&account_file(ca)).await?;
+        let replaced = self.replace_key_of(ca, &lead).await;
+        self.vault.release(lead).await;
+        replaced
+    }
+
+    async fn replace_key_of(&self, ca: &Ca, lead: &Lead) -> Result<bool, Failure> {
         let client = Client::new(ca.root_ca.as_deref())?;
+        self.settle(&client, ca, lead).await?;
         let Some(mut account) = self.known(&client, ca).await? else { return Ok(false) };
         let marker = marker(ca);
-        self.store.write(&marker, b"")?;
+        self.vault.write(lead, &marker, b"").await?;
         let replaced = steady(async || account.update_key().await).await;
         if matches!(replaced, Err(Error::Api(_))) {
-            self.store.remove(&marker)?;
+            self.vault.remove(lead, &marker).await?;
         }
-        self.keep(ca, &replaced?)?;
-        self.store.remove(&marker)?;
+        self.keep(ca, lead, &replaced?).await?;
+        self.vault.remove(lead, &marker).await?;
         Ok(true)
     }
 }

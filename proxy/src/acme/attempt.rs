@@ -11,6 +11,7 @@ use super::slot::Wanted;
 use super::{Issuance, State};
 use crate::config::{Acme, Ca};
 use crate::tls::leaf::Leaf;
+use crate::vault::Lead;
 use crate::worker::wall_clock;
 
 impl Issuance {
@@ -37,12 +38,19 @@ impl Issuance {
     }
 
     /// Obtains a certificate, or notes why not.
-    pub(super) async fn renew(&self, acme: &Acme, ca: &Ca, wanted: &Wanted, state: &mut State) {
+    pub(super) async fn renew(
+        &self,
+        acme: &Acme,
+        ca: &Ca,
+        wanted: &Wanted,
+        lead: &Lead,
+        state: &mut State,
+    ) {
         let (hosts, by) = (wanted.hosts.join(", "), &ca.directory);
         let key = wanted.slot.key_type.name();
-        let mut outcome = self.attempt(acme, ca, wanted, state).await;
+        let mut outcome = self.attempt(acme, ca, wanted, lead, state).await;
         if matches!(&outcome, Err(failure) if failure.cause == Cause::Account) {
-            outcome = self.attempt(acme, ca, wanted, state).await; // with a new account
+            outcome = self.attempt(acme, ca, wanted, lead, state).await; // with a new account
         }
         match outcome {
             Ok(leaf) => {
@@ -67,10 +75,11 @@ impl Issuance {
         acme: &Acme,
         ca: &Ca,
         wanted: &Wanted,
+        lead: &Lead,
         state: &State,
     ) -> Result<Leaf, Failure> {
         // What cannot be kept is not ordered.
-        self.store.prove()?;
+        self.vault.prove()?;
         let client = Client::new(ca.root_ca.as_deref())?;
         let told = |failure: Failure| failure.told(client.asked_to_wait(), client.clock());
         let account = self.account(&client, ca).await.map_err(told)?;
@@ -81,7 +90,8 @@ impl Issuance {
         let (_, kind) = schedule::turn(state.life.turns, kinds, count);
         let job = Job {
             account: &account,
-            store: &self.store,
+            vault: &self.vault,
+            lead,
             challenges: &self.challenges,
             ca,
             slot: &wanted.slot,
@@ -102,12 +112,10 @@ impl Issuance {
             leaf.covers_all(&wanted.hosts)?;
             Ok(leaf)
         });
-        let kept = match &leaf {
-            Ok(_) => self.store.write(&wanted.slot.certificate_file(), pem.as_bytes()),
-            Err(_) => Ok(()),
-        };
-        kept?;
-        self.store.remove(&wanted.slot.order_file())?;
+        if leaf.is_ok() {
+            self.vault.write(lead, &wanted.slot.certificate_file(), pem.as_bytes()).await?;
+        }
+        self.vault.remove(lead, &wanted.slot.order_file()).await?;
         leaf.map_err(|unfit| told(unfit.into()))
     }
 }

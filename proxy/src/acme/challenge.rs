@@ -7,11 +7,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use instant_acme::KeyAuthorization;
+use jiff::Timestamp;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -19,25 +21,68 @@ use rustls::crypto::aws_lc_rs::sign::any_ecdsa_type;
 use rustls::server::ClientHello;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
 
 use crate::response::Answer;
 
 /// Where a CA asks for the answer to `http-01`.
 const PATH: &str = "/.well-known/acme-challenge/";
 
+/// How long answers are shown that nobody withdraws: longer than any order is pending.
+const SHOWN: Duration = Duration::from_secs(600);
+
 /// The protocol of `tls-alpn-01`.
 const ALPN: &[u8] = b"acme-tls/1";
 
-/// What is shown while an order is pending.
+/// What is shown while orders are pending.
 #[derive(Debug, Default)]
 pub(crate) struct Challenges(ArcSwap<Pending>);
+
+/// What a CA is shown of one host: by whichever instance it asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proof {
+    pub(super) host: String,
+    /// Where the CA looks for it over plain HTTP; `None` if it asks in a handshake.
+    pub(super) token: Option<String>,
+    /// The key authorization (RFC 8555, 8.1).
+    pub(super) answer: String,
+}
+
+/// What all instances are told to show, for a while: whoever told them may have died.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Answers {
+    until: Timestamp,
+    proofs: Vec<Proof>,
+}
+
+impl Answers {
+    pub(super) fn new(proofs: &[Proof], now: SystemTime) -> Self {
+        let until = Timestamp::try_from(now + SHOWN).unwrap_or(Timestamp::MAX);
+        Self { until, proofs: proofs.to_vec() }
+    }
+
+    /// Those that are still to be shown.
+    pub(super) fn at(&self, now: SystemTime) -> &[Proof] {
+        match Timestamp::try_from(now).is_ok_and(|now| now < self.until) {
+            true => &self.proofs,
+            false => &[],
+        }
+    }
+}
+
+/// An answer, and the name of the site whose order waits for it.
+#[derive(Debug, Clone)]
+struct Shown<T> {
+    to_prove: String,
+    answer: T,
+}
 
 #[derive(Debug, Clone, Default)]
 struct Pending {
     /// By host and token.
-    http: HashMap<(String, String), Bytes>,
+    http: HashMap<(String, String), Shown<Bytes>>,
     /// By the name that the CA asks for.
-    tls: HashMap<String, Arc<ServerConfig>>,
+    tls: HashMap<String, Shown<Arc<ServerConfig>>>,
 }
 
 impl Challenges {
@@ -54,7 +99,8 @@ impl Challenges {
         if pending.http.is_empty() {
             return None;
         }
-        pending.http.get(&(host.to_owned(), token.to_owned())).cloned()
+        let shown = pending.http.get(&(host.to_owned(), token.to_owned()));
+        shown.map(|shown| shown.answer.clone())
     }
 
     /// The handshake that answers `tls-alpn-01`, if this is one and an order waits for it.
@@ -63,40 +109,40 @@ impl Challenges {
         if pending.tls.is_empty() || !hello.alpn()?.eq([ALPN]) {
             return None;
         }
-        pending.tls.get(hello.server_name()?.to_ascii_lowercase().as_str()).cloned()
+        let shown = pending.tls.get(hello.server_name()?.to_ascii_lowercase().as_str());
+        shown.map(|shown| Arc::clone(&shown.answer))
     }
 
-    /// Answers `http-01` until the result is dropped.
-    pub(super) fn show_http(
-        self: &Arc<Self>,
-        host: &str,
-        token: &str,
-        answer: &KeyAuthorization,
-    ) -> Shown {
-        let key = (host.to_owned(), token.to_owned());
-        let answer = Bytes::copy_from_slice(answer.as_str().as_bytes());
-        self.edit(|pending| drop(pending.http.insert(key.clone(), answer.clone())));
-        Shown { challenges: Arc::clone(self), what: What::Http(key) }
-    }
-
-    /// Answers `tls-alpn-01` until the result is dropped.
-    pub(super) fn show_tls(
-        self: &Arc<Self>,
-        host: &str,
-        answer: &KeyAuthorization,
-    ) -> Result<Shown, ShowError> {
-        let config = Arc::new(handshake(host, answer)?);
-        let name = server_name(host);
-        self.edit(|pending| drop(pending.tls.insert(name.clone(), Arc::clone(&config))));
-        Ok(Shown { challenges: Arc::clone(self), what: What::Tls(name) })
-    }
-
-    fn edit(&self, edit: impl Fn(&mut Pending)) {
+    /// Shows these proofs for the site of a name, and no others any more.
+    pub(super) fn show(&self, name: &str, proofs: &[Proof]) -> Result<(), ShowError> {
+        let (mut http, mut tls) = (Vec::new(), Vec::new());
+        for Proof { host, token, answer } in proofs {
+            let to_prove = name.to_owned();
+            match token {
+                Some(token) => {
+                    let answer = Bytes::copy_from_slice(answer.as_bytes());
+                    http.push(((host.clone(), token.clone()), Shown { to_prove, answer }));
+                }
+                None => {
+                    let answer = Arc::new(handshake(host, answer)?);
+                    tls.push((server_name(host), Shown { to_prove, answer }));
+                }
+            }
+        }
         self.0.rcu(|pending| {
             let mut next = Pending::clone(pending);
-            edit(&mut next);
+            next.http.retain(|_, shown| shown.to_prove != name);
+            next.tls.retain(|_, shown| shown.to_prove != name);
+            next.http.extend(http.iter().cloned());
+            next.tls.extend(tls.iter().cloned());
             next
         });
+        Ok(())
+    }
+
+    /// Shows nothing for the site of a name any more.
+    pub(super) fn withdraw(&self, name: &str) {
+        _ = self.show(name, &[]);
     }
 }
 
@@ -109,34 +155,13 @@ pub(crate) enum ShowError {
     Use(#[from] rustls::Error),
 }
 
-/// An answer that is shown until this is dropped.
-#[derive(Debug)]
-pub(super) struct Shown {
-    challenges: Arc<Challenges>,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Http((String, String)),
-    Tls(String),
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        self.challenges.edit(|pending| match &self.what {
-            What::Http(key) => drop(pending.http.remove(key)),
-            What::Tls(name) => drop(pending.tls.remove(name)),
-        });
-    }
-}
-
 /// The one handshake of `tls-alpn-01`: its certificate holds the digest of the answer (RFC 8737,
 /// 3).
-fn handshake(host: &str, answer: &KeyAuthorization) -> Result<ServerConfig, ShowError> {
+fn handshake(host: &str, answer: &str) -> Result<ServerConfig, ShowError> {
+    let digest = digest(&SHA256, answer.as_bytes());
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new([host.to_owned()])?;
-    params.custom_extensions = vec![CustomExtension::new_acme_identifier(answer.digest().as_ref())];
+    params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest.as_ref())];
     let certificate = params.self_signed(&key)?.der().clone();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     // The extension is critical and known to nobody but CAs: rustls must not look into it.

@@ -3,24 +3,31 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
 
 use super::life::Step;
 use super::slot::{Slot, Wanted};
 use super::{Issuance, State};
 use crate::admin::Control;
-use crate::config::Ca;
+use crate::config::{Acme, Ca};
 use crate::snapshot::Plan;
+use crate::vault::Lead;
 use crate::worker::wall_clock;
 
 /// Orders under way at a time.
 const AT_A_TIME: usize = 4;
 
+/// How long a name is left alone that another instance leads, or that cannot be led at all.
+const LED: Duration = Duration::from_secs(1);
+const STUCK: Duration = Duration::from_secs(5);
+
 /// Begins what is due.
 pub(crate) fn tick(control: &Rc<Control>, now: SystemTime) {
     let issuance = &control.issuance;
     let plan = control.plan();
-    if issuance.certificates.is_due(now)
+    if issuance.credentials.certificates.is_due(now)
         && let Err(error) = issuance.install(&plan.config, now)
     {
         tracing::error!(%error, "certificates of the development CA cannot be renewed");
@@ -37,22 +44,17 @@ pub(crate) fn tick(control: &Rc<Control>, now: SystemTime) {
             continue;
         }
         let Some(state) = slots.get_mut(&wanted.slot) else { continue };
-        if std::mem::take(&mut state.hurried) {
-            (state.life.renew_at, state.life.retry_at, state.life.turns) = (None, None, 0);
+        if issuance.next(acme, &wanted, state, now).is_none() {
+            state.wait = None;
+            continue;
         }
-        let issuer = acme.ca(&state.life.directory);
-        let serves = state.leaf.as_ref().is_some_and(|leaf| leaf.covers_all(&wanted.hosts).is_ok());
-        let step = state.life.step(serves && issuer.is_some(), now);
-        let ca = match step {
-            Step::Wait => None,
-            Step::Ask => issuer,
-            Step::Order => issuance.ca_for(acme, state.life.turns, now),
-        };
-        let Some(ca) = ca.cloned() else { continue };
+        if state.wait.as_ref().is_some_and(|(until, _)| now < *until) {
+            continue;
+        }
         state.busy = true;
         let (control, plan) = (Rc::clone(control), Arc::clone(&plan));
         let (slot, holder) = (wanted.slot.clone(), Rc::clone(&control));
-        let attended = async move { attend(&control, &plan, &wanted, &ca, step).await };
+        let attended = async move { attend(&control, &plan, &wanted).await };
         tokio::task::spawn_local(contain(attended, move || holder.issuance.panicked(&slot)));
     }
 }
@@ -64,46 +66,119 @@ async fn contain(task: impl Future<Output = ()> + 'static, after_panic: impl FnO
     }
 }
 
+/// Leads a name, does what is due for one of its slots, and notes what came of it.
+async fn attend(control: &Control, plan: &Plan, wanted: &Wanted) {
+    let (issuance, acme, slot) = (&control.issuance, &plan.config.acme, &wanted.slot);
+    let lead = match issuance.vault.lead(&slot.name).await {
+        Ok(Some(lead)) => lead,
+        // What comes of it will be heard of.
+        Ok(None) => return issuance.leave(slot, Some((wall_clock() + LED, None))),
+        Err(error) => {
+            return issuance.leave(slot, Some((wall_clock() + STUCK, Some(error.to_string()))));
+        }
+    };
+    // The leader before may have put another certificate there.
+    let mut is_other = issuance.vault.shared().is_some();
+    match issuance.begin(acme, wanted, wall_clock()) {
+        Some((step, ca, mut state)) => {
+            match step {
+                Step::Ask => issuance.ask(&ca, &mut state).await,
+                Step::Order | Step::Wait => {
+                    issuance.renew(acme, &ca, wanted, &lead, &mut state).await;
+                }
+            }
+            is_other |= step == Step::Order;
+            is_other |= issuance.conclude(slot, &lead, state).await;
+        }
+        None => issuance.leave(slot, None),
+    }
+    issuance.vault.release(lead).await;
+    if is_other {
+        issuance.install_or_tell(&control.plan().config);
+    }
+}
+
 impl Issuance {
+    /// What is to be done for a slot, and which CA is asked for it.
+    fn next<'a>(
+        &self,
+        acme: &'a Acme,
+        wanted: &Wanted,
+        state: &mut State,
+        now: SystemTime,
+    ) -> Option<(Step, &'a Ca)> {
+        if let Some(since) = state.hurried.and_then(|since| Timestamp::try_from(since).ok()) {
+            // Another instance may have been told, too, and faster.
+            match state.life.obtained_at.is_some_and(|at| at > since) {
+                true => state.hurried = None,
+                false => {
+                    let life = &mut state.life;
+                    (life.renew_at, life.retry_at, life.turns) = (None, None, 0);
+                }
+            }
+        }
+        let issuer = acme.ca(&state.life.directory);
+        let serves = state.leaf.as_ref().is_some_and(|leaf| leaf.covers_all(&wanted.hosts).is_ok());
+        let step = state.life.step(serves && issuer.is_some(), now);
+        let ca = match step {
+            Step::Wait => None,
+            Step::Ask => issuer,
+            Step::Order => self.ca_for(acme, state.life.turns, now),
+        };
+        Some((step, ca?))
+    }
+
+    /// What is to be done for a slot now that its name is led, and what is known of it; `None` if
+    /// the leader before has done it.
+    fn begin(&self, acme: &Acme, wanted: &Wanted, now: SystemTime) -> Option<(Step, Ca, State)> {
+        let mut slots = self.slots.borrow_mut();
+        let state = slots.get_mut(&wanted.slot)?;
+        if self.vault.shared().is_some() {
+            self.take_over(&wanted.slot, state, now);
+        }
+        let (step, ca) = self.next(acme, wanted, state, now)?;
+        (state.hurried, state.wait) = (None, None);
+        let leaf = state.leaf.clone();
+        Some((step, ca.clone(), State { leaf, ..state.life.clone().into() }))
+    }
+
+    /// Keeps what is known of a slot now. Says whether somebody has put another certificate there
+    /// meanwhile.
+    async fn conclude(&self, slot: &Slot, lead: &Lead, mut state: State) -> bool {
+        if let Ok(text) = serde_json::to_vec_pretty(&state.life)
+            && let Err(error) = self.vault.write(lead, &slot.life_file(), &text).await
+        {
+            tracing::error!(%error, "what is known of a certificate cannot be kept");
+        }
+        let before = self.slots.borrow_mut().remove(slot).unwrap_or_default();
+        if before.reread {
+            self.reread(slot, &mut state, wall_clock());
+        }
+        // Somebody may have asked for a new one meanwhile.
+        state.hurried = before.hurried;
+        self.slots.borrow_mut().insert(slot.clone(), state);
+        before.reread
+    }
+
+    /// Does nothing for a slot now.
+    fn leave(&self, slot: &Slot, wait: Option<(SystemTime, Option<String>)>) {
+        if let Some(state) = self.slots.borrow_mut().get_mut(slot) {
+            state.busy = false;
+            state.wait = wait;
+            if std::mem::take(&mut state.reread) {
+                self.reread(slot, state, wall_clock());
+            }
+        }
+    }
+
     /// The task of a slot has ended in a panic, which the panic hook has told of.
     fn panicked(&self, slot: &Slot) {
+        self.challenges.withdraw(&slot.name);
         if let Some(state) = self.slots.borrow_mut().get_mut(slot) {
             let error = "a bug: the task panicked; the log says where".to_owned();
             state.life.failed(error, None, wall_clock(), fastrand::f64());
             state.busy = false;
         }
-    }
-}
-
-/// Does a step and notes what came of it.
-async fn attend(control: &Control, plan: &Plan, wanted: &Wanted, ca: &Ca, step: Step) {
-    let (issuance, acme, slot) = (&control.issuance, &plan.config.acme, &wanted.slot);
-    let mut state = {
-        let slots = issuance.slots.borrow();
-        let known = |s: &State| State { leaf: s.leaf.clone(), ..s.life.clone().into() };
-        slots.get(slot).map(known).unwrap_or_default()
-    };
-    match step {
-        Step::Ask => issuance.ask(ca, &mut state).await,
-        Step::Order | Step::Wait => issuance.renew(acme, ca, wanted, &mut state).await,
-    }
-    state.busy = false;
-    let before = issuance.slots.borrow_mut().remove(slot).unwrap_or_default();
-    // Somebody may have put a certificate into the store meanwhile, or asked for a new one.
-    if before.reread {
-        issuance.reread(slot, &mut state, wall_clock());
-    }
-    state.hurried = before.hurried;
-    if let Ok(text) = serde_json::to_vec_pretty(&state.life)
-        && let Err(error) = issuance.store.write(&slot.life_file(), &text)
-    {
-        tracing::error!(%error, "what is known of a certificate cannot be kept");
-    }
-    issuance.slots.borrow_mut().insert(slot.clone(), state);
-    if (step == Step::Order || before.reread)
-        && let Err(error) = issuance.install(&control.plan().config, wall_clock())
-    {
-        tracing::error!(%error, "certificates cannot be swapped in");
     }
 }
 

@@ -11,7 +11,8 @@ use super::life::Life;
 use super::slot::Slot;
 use crate::config::{Config, Issuer, KeyType};
 use crate::tls::leaf::{Leaf, Unfit};
-use crate::tls::store::{Store, StoreError};
+use crate::tls::store::StoreError;
+use crate::vault::Vault;
 
 /// Nothing was imported.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +32,7 @@ pub(crate) enum ImportError {
 
 /// Puts a chain and its key where each site looks whose hosts it is all for. From then on it is
 /// renewed as if it had been obtained here. Says whose.
-pub(crate) fn import(
+pub(crate) async fn import(
     config: &Config,
     chain: &str,
     key: &str,
@@ -47,7 +48,7 @@ pub(crate) fn import(
     if names.is_empty() {
         return Err(ImportError::NoSite(leaf.names().join(", ")));
     }
-    let store = Store::open(&config.tls.store)?;
+    let vault = Vault::open(config)?;
     let by = config.acme.cas.first().map(|ca| ca.directory.as_str());
     let life = Life::renewed(&leaf, by.unwrap_or_default(), now, fastrand::f64());
     let life = serde_json::to_vec_pretty(&life)?;
@@ -57,8 +58,10 @@ pub(crate) fn import(
     let key_type = same.or_else(|| key_types.first()).copied().unwrap_or(KeyType::EcdsaP256);
     for name in &names {
         let slot = Slot::new(name, key_type);
-        store.write(&slot.certificate_file(), pem.as_bytes())?;
-        store.write(&slot.life_file(), &life)?;
+        let lead = vault.lead_in_turn(name).await?;
+        vault.write(&lead, &slot.certificate_file(), pem.as_bytes()).await?;
+        vault.write(&lead, &slot.life_file(), &life).await?;
+        vault.release(lead).await;
     }
     Ok(names)
 }

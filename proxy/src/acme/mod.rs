@@ -15,6 +15,8 @@ mod client;
 mod dns;
 pub(crate) mod due;
 mod failure;
+pub(crate) mod follow;
+mod foundation;
 pub(crate) mod import;
 mod life;
 mod order;
@@ -23,7 +25,7 @@ mod prove;
 mod schedule;
 mod slot;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,21 +33,26 @@ use std::time::SystemTime;
 use tokio::sync::Mutex;
 
 use self::challenge::Challenges;
+use self::foundation::Foundation;
 use self::life::Life;
 use self::slot::{Slot, Wanted};
 use crate::config::{Config, Issuer, KeyType, UntilIssued};
 use crate::reload::FileWatch;
-use crate::tls::certificates::{Certificates, Served};
+use crate::tls::Credentials;
+use crate::tls::certificates::Served;
 use crate::tls::files::Files;
 use crate::tls::internal::{Authority, InternalError};
-use crate::tls::leaf::Leaf;
-use crate::tls::store::Store;
+use crate::tls::leaf::{Leaf, Unfit};
+use crate::tls::store::StoreError;
+use crate::vault::{Vault, apart};
 
 /// What looks after the certificates.
 pub(crate) struct Issuance {
-    store: Store,
-    authority: Authority,
-    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) vault: Vault,
+    authority: RefCell<Authority>,
+    /// Whether the development CA and the ticket secret are those of all instances.
+    is_founded: Cell<bool>,
+    pub(crate) credentials: Credentials,
     pub(crate) challenges: Arc<Challenges>,
     slots: RefCell<BTreeMap<Slot, State>>,
     /// The operator's own.
@@ -66,21 +73,26 @@ struct State {
     life: Life,
     /// A task is at it.
     busy: bool,
-    /// The operator wants it renewed now.
-    hurried: bool,
-    /// The store is to be looked at again when the task is done.
+    /// Since when the operator wants another one, whatever the schedule says.
+    hurried: Option<SystemTime>,
+    /// What is kept is to be looked at again when the task is done.
     reread: bool,
+    /// Until when nothing is begun, and why, if that is a failure.
+    wait: Option<(SystemTime, Option<String>)>,
 }
 
 impl Issuance {
-    /// Opens the store and puts to use what it holds.
+    /// Opens the vault and puts to use what it holds.
     pub(crate) fn open(config: &Config, now: SystemTime) -> Result<Self, InternalError> {
-        let store = Store::open(&config.tls.store)?;
-        let authority = Authority::open(&store, now)?;
+        let vault = Vault::open(config)?;
+        let opened = apart(async move || foundation::lay(vault, now).await);
+        let Foundation { vault, authority, tickets, is_founded } =
+            opened.map_err(|error| InternalError::Store(StoreError::thread(error)))??;
         let issuance = Self {
-            store,
-            authority,
-            certificates: Arc::default(),
+            vault,
+            authority: RefCell::new(authority),
+            is_founded: Cell::new(is_founded),
+            credentials: Credentials { certificates: Arc::default(), tickets },
             challenges: Arc::default(),
             slots: RefCell::default(),
             files: Files::default(),
@@ -91,6 +103,9 @@ impl Issuance {
         };
         let all = issuance.prepare(config, now)?;
         issuance.serve(config, &all);
+        if let Some(shared) = issuance.vault.shared() {
+            issuance.take_in(config, &shared.changed(), now);
+        }
         Ok(issuance)
     }
 
@@ -113,11 +128,11 @@ impl Issuance {
 
     /// Takes over what the store holds for a slot, if somebody has put another certificate there.
     fn reread(&self, slot: &Slot, state: &mut State, now: SystemTime) {
-        let kept = self.store.read(&slot.certificate_file()).ok().flatten();
+        let kept = self.vault.read(&slot.certificate_file()).ok().flatten();
         let known = state.leaf.as_ref().map(|leaf| &leaf.key.cert);
         let leaf = kept.and_then(|pem| Leaf::read(&pem, now).ok());
         if leaf.is_some_and(|leaf| Some(&leaf.key.cert) != known) {
-            *state = self.read(slot, now);
+            *state = State { hurried: state.hurried, ..self.read(slot, now) };
         }
     }
 
@@ -128,16 +143,9 @@ impl Issuance {
             return;
         }
         self.watch.borrow_mut().loaded(&paths);
-        if self.files.read(config, now)
-            && let Err(error) = self.install(config, now)
-        {
-            tracing::error!(%error, "certificates cannot be swapped in");
+        if self.files.read(config, now) {
+            self.install_or_tell(config);
         }
-    }
-
-    /// The file that clients of the development CA have to trust.
-    pub(crate) fn root(&self) -> &std::path::Path {
-        &self.authority.root
     }
 
     /// Chooses what every site is served with, and swaps all of it in.
@@ -151,7 +159,7 @@ impl Issuance {
         let wanted = Wanted::all(config);
         let mut slots = self.slots.borrow_mut();
         slots.retain(|slot, state| state.busy || wanted.iter().any(|of| of.slot == *slot));
-        self.certificates.replace(all);
+        self.credentials.certificates.replace(all);
     }
 
     fn choose(&self, config: &Config, now: SystemTime) -> Result<Vec<Served>, InternalError> {
@@ -178,7 +186,7 @@ impl Issuance {
                 }
             };
             if !rest.is_empty() && stands_in {
-                let leaf = self.authority.issue(&rest, now)?;
+                let leaf = self.authority.borrow().issue(&rest, now)?;
                 all.push(Served::new(rest, leaf, true));
             }
         }
@@ -206,7 +214,7 @@ impl Issuance {
     fn read(&self, slot: &Slot, now: SystemTime) -> State {
         let mut state = State::default();
         let (certificate, life) = (slot.certificate_file(), slot.life_file());
-        match self.store.read(&life) {
+        match self.vault.read(&life) {
             Ok(Some(text)) => match serde_json::from_str(&text) {
                 Ok(life) => state.life = life,
                 Err(error) => self.set_aside(&life, &error),
@@ -214,15 +222,18 @@ impl Issuance {
             Ok(None) => {}
             Err(error) => self.set_aside(&life, &error),
         }
-        match self.store.read(&certificate) {
+        match self.vault.read(&certificate) {
             Ok(Some(pem)) => match Leaf::read(&pem, now) {
                 Ok(leaf) => {
-                    order::forget_finished(&self.store, slot, &pem);
                     let life = Life::renewed(&leaf, &state.life.directory, now, fastrand::f64());
                     if state.life.not_after != life.not_after {
                         state.life = life; // what was noted is of another certificate
                     }
                     state.leaf = Some(leaf);
+                }
+                // A clock that is wrong is no reason to hide from others what they can use.
+                Err(unfit @ (Unfit::Expired | Unfit::NotYet)) => {
+                    tracing::error!("{certificate} is not used: {unfit}");
                 }
                 Err(unfit) => self.set_aside(&certificate, &unfit),
             },
@@ -233,17 +244,17 @@ impl Issuance {
     }
 
     fn set_aside(&self, file: &str, why: &dyn std::fmt::Display) {
-        match self.store.set_aside(file) {
-            Ok(aside) => tracing::error!(%why, "set aside as {}: {file}", aside.display()),
+        match self.vault.set_aside(file) {
+            Ok(aside) => tracing::error!(%why, "set aside as {aside}: {file}"),
             Err(error) => tracing::error!(%why, %error, "{file} cannot be used"),
         }
     }
 
     /// Has certificates renewed as soon as can be: those of a name, or all. Says how many.
-    pub(crate) fn hurry(&self, name: Option<&str>) -> usize {
+    pub(crate) fn hurry(&self, name: Option<&str>, now: SystemTime) -> usize {
         let mut slots = self.slots.borrow_mut();
         let wanted = slots.iter_mut().filter(|(slot, _)| name.is_none_or(|name| name == slot.name));
-        let hurried = wanted.map(|(_, state)| state.hurried = true);
+        let hurried = wanted.map(|(_, state)| state.hurried = Some(now));
         self.troubles.borrow_mut().clear();
         hurried.count()
     }

@@ -3,7 +3,6 @@
 //! The order's URL and the key of its certificate are in the store before the CA is asked to issue,
 //! so an instance that dies at any moment takes the order up again where it was.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
@@ -20,7 +19,7 @@ use super::failure::{Failure, is_bad_nonce};
 use super::prove::{Proofs, prove};
 use super::slot::Slot;
 use crate::config::{Ca, Challenge, Dns, KeyType};
-use crate::tls::store::Store;
+use crate::vault::{Lead, Vault};
 
 /// Nonces that are refused before an exchange is given up. The library itself tries each three
 /// times.
@@ -35,8 +34,10 @@ const POLL: RetryPolicy = RetryPolicy::new()
 /// What is ordered, and with what.
 pub(super) struct Job<'a> {
     pub(super) account: &'a Account,
-    pub(super) store: &'a Store,
-    pub(super) challenges: &'a Arc<Challenges>,
+    pub(super) vault: &'a Vault,
+    /// The right to change what is kept of the name.
+    pub(super) lead: &'a Lead,
+    pub(super) challenges: &'a Challenges,
     pub(super) ca: &'a Ca,
     pub(super) slot: &'a Slot,
     pub(super) hosts: &'a [String],
@@ -54,16 +55,6 @@ struct Pending {
     hosts: Vec<String>,
     order: String,
     key: String,
-}
-
-/// Forgets an order whose certificate is in the store already: what a crash between the two leaves.
-pub(super) fn forget_finished(store: &Store, slot: &Slot, certificate: &str) {
-    let Ok(Some(text)) = store.read(&slot.order_file()) else { return };
-    let finished = serde_json::from_str::<Pending>(&text)
-        .map_or(true, |pending| certificate.starts_with(&pending.key));
-    if finished {
-        _ = store.remove(&slot.order_file());
-    }
 }
 
 /// Orders a certificate, or takes up the order that was pending. The result is the key and the
@@ -84,7 +75,7 @@ pub(super) async fn obtain(job: &Job<'_>) -> Result<String, Failure> {
         // An error of the order says less than those of its challenges.
         if !matches!(ready, Ok(OrderStatus::Ready)) {
             let refused = refusal(&mut order).await;
-            _ = job.store.remove(&job.slot.order_file());
+            _ = job.vault.remove(job.lead, &job.slot.order_file()).await;
             return Err(match (refused, ready) {
                 (Some(refused), _) => Failure::name(refused),
                 (None, Err(error)) => error.into(),
@@ -100,17 +91,20 @@ pub(super) async fn obtain(job: &Job<'_>) -> Result<String, Failure> {
     }
     let chain = steady(async || order.poll_certificate(&POLL).await).await;
     if order.state().status == OrderStatus::Invalid {
-        _ = job.store.remove(&job.slot.order_file());
+        _ = job.vault.remove(job.lead, &job.slot.order_file()).await;
     }
     Ok(format!("{}{}", key.serialize_pem(), chain?))
 }
 
-/// The order that an earlier attempt left, if the CA still knows it and it can end well.
+/// The order that an earlier attempt left, if the CA still knows it and it can end well. One whose
+/// certificate is kept already is over: a crash between the two left it.
 async fn resume(job: &Job<'_>) -> Result<Option<(Order, KeyPair)>, Failure> {
-    let Some(text) = job.store.read(&job.slot.order_file())? else { return Ok(None) };
+    let Some(text) = job.vault.read(&job.slot.order_file())? else { return Ok(None) };
+    let certificate = job.vault.read(&job.slot.certificate_file())?.unwrap_or_default();
     let pending = serde_json::from_str::<Pending>(&text)
         .ok()
-        .filter(|pending| pending.directory == job.ca.directory && pending.hosts == job.hosts);
+        .filter(|pending| pending.directory == job.ca.directory && pending.hosts == job.hosts)
+        .filter(|pending| !certificate.starts_with(&pending.key));
     if let Some(pending) = pending
         && let Ok(key) = KeyPair::from_pem(&pending.key)
     {
@@ -126,7 +120,7 @@ async fn resume(job: &Job<'_>) -> Result<Option<(Order, KeyPair)>, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    job.store.remove(&job.slot.order_file())?;
+    job.vault.remove(job.lead, &job.slot.order_file()).await?;
     Ok(None)
 }
 
@@ -165,7 +159,8 @@ async fn open(job: &Job<'_>) -> Result<(Order, KeyPair), Failure> {
         order: order.url().to_owned(),
         key: key.serialize_pem(),
     };
-    job.store.write(&job.slot.order_file(), &serde_json::to_vec_pretty(&pending)?)?;
+    let text = serde_json::to_vec_pretty(&pending)?;
+    job.vault.write(job.lead, &job.slot.order_file(), &text).await?;
     Ok((order, key))
 }
 

@@ -4,9 +4,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::Issuance;
 use super::life::Life;
 use super::slot::Slot;
+use super::{Issuance, State};
 use crate::config::{Config, Issuer, KeyType, Site};
 
 /// A certificate of a site.
@@ -54,7 +54,8 @@ impl Issuance {
     pub(crate) fn is_failing(&self, site: &str) -> bool {
         let slots = self.slots.borrow();
         let mut states = slots.iter().filter(|(slot, _)| slot.name == site);
-        states.any(|(_, state)| state.life.failures > 0) || self.files.error(site).is_some()
+        states.any(|(_, state)| state.life.failures > 0 || state.stuck().is_some())
+            || self.files.error(site).is_some()
     }
 
     /// Failed attempts since the start, by name.
@@ -66,7 +67,7 @@ impl Issuance {
         let slots = self.slots.borrow();
         let state = slots.get(&Slot::new(site.name(), key_type));
         let issued = state.is_some_and(|state| state.leaf.is_some());
-        let mut life = state.map(|state| state.life.clone()).unwrap_or_default();
+        let mut life = state.map(State::seen).unwrap_or_default();
         if !issued {
             life.not_after = self.served_until(site);
         }
@@ -90,6 +91,23 @@ impl Issuance {
 
     /// When what a site is served with ends.
     fn served_until(&self, site: &Site) -> Option<Timestamp> {
-        Timestamp::try_from(self.certificates.not_after(site.name())?).ok()
+        Timestamp::try_from(self.credentials.certificates.not_after(site.name())?).ok()
+    }
+}
+
+impl State {
+    /// Why nothing can be begun.
+    fn stuck(&self) -> Option<&String> {
+        self.wait.as_ref()?.1.as_ref()
+    }
+
+    /// Its life, and what stands in the way here.
+    fn seen(&self) -> Life {
+        let mut life = self.life.clone();
+        if let Some(why) = self.stuck() {
+            life.error = Some(why.clone());
+            life.failures = life.failures.max(1);
+        }
+        life
     }
 }

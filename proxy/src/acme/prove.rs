@@ -2,31 +2,33 @@
 
 use instant_acme::{AuthorizationStatus, ChallengeStatus, ChallengeType, Order};
 
-use super::challenge::Shown;
+use super::challenge::{Answers, Proof};
 use super::dns::{self, Action, Record};
 use super::failure::Failure;
 use super::order::{Job, learn, steady};
+use super::slot::challenges_file;
 use crate::config::Challenge;
+use crate::worker::wall_clock;
 
 /// What is shown until it is withdrawn.
 #[derive(Debug, Default)]
 pub(super) struct Proofs {
-    shown: Vec<Shown>,
+    shown: Vec<Proof>,
     records: Vec<Record>,
 }
 
 impl Proofs {
     /// Shows nothing any more. A record that stays proves nothing to anybody, and fails nothing.
     pub(super) async fn withdraw(self, job: &Job<'_>) {
-        drop(self.shown);
+        let name = &job.slot.name;
+        job.challenges.withdraw(name);
+        if let Err(error) = job.vault.remove(job.lead, &challenges_file(name)).await {
+            tracing::warn!(name, %error, "an answer stays until it has had its time");
+        }
         let Some(dns) = job.dns else { return };
         for record in &self.records {
             if let Err(failure) = dns::write(dns, Action::Cleanup, record).await {
-                tracing::warn!(
-                    name = job.slot.name,
-                    "a record of a challenge stays: {}",
-                    failure.words
-                );
+                tracing::warn!(name, "a record of a challenge stays: {}", failure.words);
             }
         }
     }
@@ -40,6 +42,11 @@ pub(super) async fn prove(
 ) -> Result<(), Failure> {
     learn(order).await?;
     show(job, order, proofs).await?;
+    job.challenges.show(&job.slot.name, &proofs.shown)?;
+    if !proofs.shown.is_empty() {
+        let shared = serde_json::to_vec_pretty(&Answers::new(&proofs.shown, wall_clock()))?;
+        job.vault.share(job.lead, &challenges_file(&job.slot.name), &shared).await?;
+    }
     if let Some(dns) = job.dns.filter(|_| !proofs.records.is_empty()) {
         dns::seen(dns, &proofs.records).await?;
     }
@@ -78,10 +85,10 @@ async fn show(job: &Job<'_>, order: &mut Order, proofs: &mut Proofs) -> Result<(
         };
         let answer = challenge.key_authorization();
         match kind {
-            Challenge::Http01 => {
-                proofs.shown.push(job.challenges.show_http(&host, &challenge.token, &answer));
+            Challenge::Http01 | Challenge::TlsAlpn01 => {
+                let token = (kind == Challenge::Http01).then(|| challenge.token.clone());
+                proofs.shown.push(Proof { host, token, answer: answer.as_str().to_owned() });
             }
-            Challenge::TlsAlpn01 => proofs.shown.push(job.challenges.show_tls(&host, &answer)?),
             Challenge::Dns01 => {
                 let dns = job.dns.ok_or_else(|| {
                     Failure::name(format!("{host}: nothing writes DNS records for dns-01"))

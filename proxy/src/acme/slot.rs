@@ -50,14 +50,24 @@ impl Slot {
         self.file("order.json")
     }
 
-    /// A `*` means more than itself to shells, and no host has a `+`.
+    /// No host has a `+`.
     fn file(&self, what: &str) -> String {
-        let stem = self.name.replace('*', "_wildcard");
+        let stem = stem(&self.name);
         match self.key_type == KeyType::EcdsaP256 {
             true => format!("{stem}.{what}"),
             false => format!("{stem}+{}.{what}", self.key_type.name()),
         }
     }
+}
+
+/// What CAs are shown of a name while an order of it is pending.
+pub(super) fn challenges_file(name: &str) -> String {
+    format!("{}.challenges.json", stem(name))
+}
+
+/// A `*` means more than itself to shells.
+fn stem(name: &str) -> String {
+    name.replace('*', "_wildcard")
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{Command, Control, access, activate, dashboard, limits, metrics};
 use crate::reload::Refused;
 use crate::server::Phase;
+use crate::worker::wall_clock;
 
 /// A whole answer.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -126,7 +127,7 @@ fn drain(control: &Control) -> Answer {
 /// Of all certificates or of that of `?name=`: 202 and how many, or 404.
 fn renew(control: &Control, query: Option<&str>) -> Answer {
     let name = query.and_then(|query| query.strip_prefix("name="));
-    match (control.issuance.hurry(name), name) {
+    match (control.issuance.hurry(name, wall_clock()), name) {
         (0, Some(_)) => {
             let message = "no site has this name as its first host and gets certificates over ACME";
             document(StatusCode::NOT_FOUND, &json!({ "ok": false, "message": message }))

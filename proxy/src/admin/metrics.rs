@@ -130,17 +130,24 @@ fn store(control: &Control) -> Vec<Family> {
     let family = |name, kind, help, value| (name, kind, help, vec![(String::new(), value)]);
     let up = "Whether the shared store answers.";
     let instances = "Instances that were alive when the store last answered.";
-    vec![
-        family("store_up", "gauge", up, u64::from(standing.is_up())),
-        family("store_instances", "gauge", instances, standing.instances()),
-        family("store_answers_total", "counter", "Decisions of the store.", standing.answers()),
-        family(
-            "store_failures_total",
-            "counter",
-            "Requests decided as `on_failure` says.",
-            standing.silences(),
-        ),
-    ]
+    let certificates = "Whether the store answers that certificates are shared over.";
+    let vault = control.issuance.vault.shared();
+    let vault = vault.map(|shared| u64::from(shared.away().is_none()));
+    let vault = vault.map(|up| family("certificate_store_up", "gauge", certificates, up));
+    vault
+        .into_iter()
+        .chain([
+            family("store_up", "gauge", up, u64::from(standing.is_up())),
+            family("store_instances", "gauge", instances, standing.instances()),
+            family("store_answers_total", "counter", "Decisions of the store.", standing.answers()),
+            family(
+                "store_failures_total",
+                "counter",
+                "Requests decided as `on_failure` says.",
+                standing.silences(),
+            ),
+        ])
+        .collect()
 }
 
 /// Families with a label.

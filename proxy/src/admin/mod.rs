@@ -30,7 +30,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::checks::Checks;
 pub(crate) use self::socket::AdminSocket;
 use self::socket::{Accepting, Stream};
-use crate::acme::{Issuance, due};
+use crate::acme::{Issuance, due, follow};
 use crate::listener::Sockets;
 use crate::policy::rate_limit::Limiter;
 use crate::ramp::Ramps;
@@ -96,6 +96,7 @@ pub(crate) fn run(
     runtime.block_on(async {
         let control = Rc::new(control);
         tokio::task::spawn_local(listen(Rc::clone(&control), socket.accepting()?));
+        tokio::task::spawn_local(follow::follow(Rc::clone(&control)));
         let mut phase = control.phase.subscribe();
         let started = control.shared.clock.started();
         let mut checks = Checks::start(&control.plan(), started);

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::{UNUSABLE, complain, load, print};
 use crate::acme::import;
+use crate::vault::apart;
 use crate::worker::wall_clock;
 
 /// The certificate is at fault.
@@ -15,18 +16,25 @@ const AT_FAULT: u8 = 1;
 /// `path`.
 pub(super) fn import(path: &Path, file: &Path, key: Option<&Path>) -> ExitCode {
     let Some(config) = load(path) else { return ExitCode::from(UNUSABLE) };
+    let shared = config.tls.shared;
     let read = |path: &Path| {
         fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
     };
     let imported = read(file).and_then(|chain| {
         let key = key.map_or_else(|| Ok(chain.clone()), read)?;
-        let imported = import::import(&config, &chain, &key, wall_clock());
-        imported.map_err(|error| error.to_string())
+        let imported = apart(async move || {
+            let imported = import::import(&config, &chain, &key, wall_clock()).await;
+            imported.map_err(|error| error.to_string())
+        });
+        imported.unwrap_or_else(|error| Err(error.to_string()))
     });
     match imported {
         Ok(names) => {
             print(&format!("imported for {}", names.join(", ")));
-            print("a running Gatehouse takes it up with: gatehouse reload");
+            print(match shared {
+                true => "every running Gatehouse takes it up within seconds",
+                false => "a running Gatehouse takes it up with: gatehouse reload",
+            });
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -59,7 +59,8 @@ pub fn admin(path: &Path, environment: Environment<'_>) -> (AdminAddress, Admin)
     let findings = Findings::default();
     let mut loader = Loader::new(environment, &findings);
     let document = loader.file(path);
-    let Config { listen, admin, .. } = read::configuration(&document, Vec::new(), &findings);
+    let Config { listen, admin, .. } =
+        read::configuration(&document, Vec::new(), environment, &findings);
     (listen.admin, admin)
 }
 
@@ -84,7 +85,7 @@ fn finish(
     if !complete {
         return Err(findings.into_faults());
     }
-    let config = read::configuration(&document, files, &findings);
+    let config = read::configuration(&document, files, environment, &findings);
     match findings.has_errors() {
         true => Err(findings.into_faults()),
         false => Ok(Config { warnings: findings.into_faults(), ..config }),

@@ -101,6 +101,9 @@ pub struct Listen {
 pub struct Tls {
     /// The directory of keys and certificates (default `/var/lib/gatehouse/certs`).
     pub store: PathBuf,
+    /// Whether those that are obtained, their keys, and the accounts with CAs are shared over
+    /// [`Store::redis`] instead. What is this instance's own stays in the directory.
+    pub shared: bool,
     /// The oldest protocol version offered (default TLS 1.2).
     pub min_version: TlsVersion,
     /// Certificates of the operator's own, for sites with [`Issuer::Files`].

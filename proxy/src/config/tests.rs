@@ -28,6 +28,7 @@ fn environment(name: &str) -> Option<String> {
     match name {
         "SET" => Some("value".to_owned()),
         "EMPTY" => Some(String::new()),
+        "ACME_DIRECTORY" => Some("https://localhost:14000/dir".to_owned()),
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ use super::fault::Findings;
 use super::source::{Place, Source};
 
 /// Keys whose values are never printed.
-const SECRETS: [&str; 5] = ["hmac_key", "jwt_secret", "redis", "secret", "token"];
+const SECRETS: [&str; 6] = ["encryption_key", "hmac_key", "jwt_secret", "redis", "secret", "token"];
 
 /// A value and where it stands.
 #[derive(Debug)]

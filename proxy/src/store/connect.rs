@@ -21,14 +21,14 @@ const BUFFER: usize = 1_024;
 
 /// A connection on which many questions are under way at once, answered in order. Clones share it.
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(crate) enum Connection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
 impl Connection {
     /// Connects to the server, to the master that sentinels name, or to every node of a cluster.
-    pub(super) async fn open(redis: &Redis) -> RedisResult<Self> {
+    pub(crate) async fn open(redis: &Redis) -> RedisResult<Self> {
         let certificates = TlsCertificates { client_tls: None, root_cert: redis.ca.clone() };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(PATIENCE))
@@ -82,7 +82,7 @@ impl Connection {
     }
 
     /// Sends a command and waits for its answer.
-    pub(super) async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
+    pub(crate) async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         let answer = match self {
             Self::One(connection) => connection.send_packed_command(command).await?,
             Self::Cluster(connection) => connection.req_packed_command(command).await?,

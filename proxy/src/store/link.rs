@@ -59,7 +59,7 @@ impl Script {
     }
 
     /// A call with `keys`, to which arguments are added.
-    fn call(&self, known: bool, keys: usize) -> Cmd {
+    pub(crate) fn call(&self, known: bool, keys: usize) -> Cmd {
         let mut command = redis::cmd(if known { "EVALSHA" } else { "EVAL" });
         command.arg(if known { &self.digest } else { &self.text }).arg(keys);
         command
@@ -292,6 +292,7 @@ fn late(_: tokio::time::error::Elapsed) -> RedisError {
     (ErrorKind::Io, "no answer in time").into()
 }
 
-fn is_unknown_script(error: &RedisError) -> bool {
+/// Whether the store does not have a script, and has to be sent its text.
+pub(crate) fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }

@@ -1,4 +1,5 @@
-//! The shared store: a Redis or Valkey in which several instances count together.
+//! The shared store: a Redis or Valkey in which several instances count together. What they share
+//! of certificates is [`crate::vault`]'s.
 //!
 //! Every worker has a [`Link`] of its own, so requests cross no thread for it. What the links of an
 //! instance know together is its [`Standing`]: whether the store answers, and how many instances
@@ -13,6 +14,11 @@
 mod connect;
 mod link;
 
+#[cfg(test)]
+#[path = "../../tests/it/harness/redis.rs"]
+#[expect(dead_code, reason = "the integration tests need more of it")]
+pub(crate) mod server;
+
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::rc::Rc;
@@ -21,7 +27,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::config::Store;
 
-pub(crate) use self::link::{Link, Script, Silence};
+pub(crate) use self::connect::Connection;
+pub(crate) use self::link::{Link, Script, Silence, is_unknown_script};
 
 /// The link of a thread to the store of a configuration, if it has one.
 pub(crate) fn link(store: &Store, standing: Option<&Arc<Standing>>) -> Option<Rc<Link>> {

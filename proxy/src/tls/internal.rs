@@ -1,10 +1,9 @@
-//! The development CA: made once under the store directory, it signs a leaf per site, which lives
-//! in memory only.
+//! The development CA: made once and kept with the certificates, it signs a leaf per site, which
+//! lives in memory only.
 //!
 //! Whoever trusts its root trusts whoever holds its key, so the key never leaves the store and the
 //! CA may sign end-entity certificates only (`pathLenConstraint` 0).
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,9 +18,10 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::leaf::Leaf;
-use super::store::{Store, StoreError};
+use super::store::StoreError;
+use crate::vault::{Lead, Vault};
 
-const ROOT: &str = "internal-ca.pem";
+pub(crate) const ROOT: &str = "internal-ca.pem";
 const KEY: &str = "internal-ca.key";
 const ROOT_LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
 const LEAF_LIFE: Duration = Duration::from_secs(7 * 86_400);
@@ -36,13 +36,12 @@ pub enum InternalError {
     Store(#[from] StoreError),
     /// A file of the CA is damaged, or only one of the two is there.
     #[error(
-        "{} and internal-ca.key beside it are not a certificate and its key ({reason}); \
-         remove both to make new ones",
-        path.display()
+        "{place} and internal-ca.key beside it are not a certificate and its key ({reason}); \
+         remove both to make new ones"
     )]
     Damaged {
-        /// The certificate's path.
-        path: PathBuf,
+        /// Where the certificate is.
+        place: String,
         /// What is wrong.
         reason: String,
     },
@@ -57,30 +56,55 @@ pub enum InternalError {
 /// The development CA.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    /// The file to trust.
-    pub(crate) root: PathBuf,
+    /// Its certificate in PEM, which clients have to trust.
+    pub(crate) root: String,
 }
 
 impl Authority {
-    /// Reads the CA from the store, or makes one and keeps it there.
-    pub(crate) fn open(store: &Store, now: SystemTime) -> Result<Self, InternalError> {
-        let root = store.path(ROOT);
-        let damaged = |reason: String| InternalError::Damaged { path: root.clone(), reason };
-        let issuer = match (store.read(ROOT)?, store.read(KEY)?) {
-            (Some(pem), Some(key)) => {
-                let key = KeyPair::from_pem(&key).map_err(|error| damaged(error.to_string()))?;
-                belong_together(&pem, &key).map_err(damaged)?;
-                Issuer::from_ca_cert_pem(&pem, key).map_err(|error| damaged(error.to_string()))?
-            }
-            // The key is written first: alone, it is what a crash in between leaves.
-            (None, _) => Self::create(store, now)?,
-            (Some(_), None) => return Err(damaged("the key is missing".to_owned())),
+    /// The CA that is kept, or a new one that is kept from now on; `None` while another instance
+    /// makes it.
+    pub(crate) async fn open(
+        vault: &Vault,
+        now: SystemTime,
+    ) -> Result<Option<Self>, InternalError> {
+        if let Some(known) = Self::read(vault)? {
+            return Ok(Some(known));
+        }
+        let Some(lead) = vault.lead(KEY).await? else { return Ok(None) };
+        let opened = match Self::read(vault) {
+            Ok(None) => Self::create(vault, &lead, now).await,
+            known => known,
         };
-        Ok(Self { issuer, root })
+        vault.release(lead).await;
+        opened
     }
 
-    /// Makes both files.
-    fn create(store: &Store, now: SystemTime) -> Result<Issuer<'static, KeyPair>, InternalError> {
+    /// The CA that is kept.
+    fn read(vault: &Vault) -> Result<Option<Self>, InternalError> {
+        let damaged = |reason: String| InternalError::Damaged { place: vault.place(ROOT), reason };
+        // The key is written first: alone, it is what a crash in between leaves.
+        let Some(root) = vault.read(ROOT)? else { return Ok(None) };
+        let key = vault.read(KEY)?.ok_or_else(|| damaged("the key is missing".to_owned()))?;
+        let key = KeyPair::from_pem(&key).map_err(|error| damaged(error.to_string()))?;
+        belong_together(&root, &key).map_err(damaged)?;
+        let issuer = Issuer::from_ca_cert_pem(&root, key);
+        let issuer = issuer.map_err(|error| damaged(error.to_string()))?;
+        Ok(Some(Self { issuer, root }))
+    }
+
+    async fn create(
+        vault: &Vault,
+        lead: &Lead,
+        now: SystemTime,
+    ) -> Result<Option<Self>, InternalError> {
+        let made = Self::alone(now)?;
+        vault.write(lead, KEY, made.issuer.key().serialize_pem().as_bytes()).await?;
+        vault.write(lead, ROOT, made.root.as_bytes()).await?;
+        Ok(Some(made))
+    }
+
+    /// A CA that is kept nowhere.
+    pub(crate) fn alone(now: SystemTime) -> Result<Self, InternalError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "Gatehouse development CA");
@@ -88,10 +112,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = (now - BACKDATE).into();
         params.not_after = (now + ROOT_LIFE).into();
-        let certificate = params.self_signed(&key)?;
-        store.write(KEY, key.serialize_pem().as_bytes())?;
-        store.write(ROOT, certificate.pem().as_bytes())?;
-        Ok(Issuer::new(params, key))
+        let root = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), root })
     }
 
     /// Signs a leaf for DNS names and IP addresses.
@@ -127,37 +149,40 @@ fn belong_together(pem: &str, key: &KeyPair) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::store::Store;
 
-    #[test]
-    fn the_ca_is_made_once_and_read_again() {
+    async fn open(vault: &Vault) -> Result<Authority, InternalError> {
+        Ok(Authority::open(vault, SystemTime::now()).await?.unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_ca_is_made_once_and_read_again() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let vault = Vault::Directory(Store::open(directory.path()).unwrap());
+        let first = open(&vault).await.unwrap();
+        let second = open(&vault).await.unwrap();
+        assert_eq!(first.root, second.root);
+        assert_eq!(std::fs::read_to_string(directory.path().join(ROOT)).unwrap(), first.root);
         let now = SystemTime::now();
-        let root = |authority: &Authority| std::fs::read(&authority.root).unwrap();
-        let first = Authority::open(&store, now).unwrap();
-        let before = root(&first);
-        let second = Authority::open(&store, now).unwrap();
-        assert_eq!(before, root(&second));
         let leaf = second.issue(&["localhost".into(), "127.0.0.1".into()], now).unwrap();
         assert!(leaf.covers("localhost") && leaf.covers("127.0.0.1"));
         assert!(!leaf.covers("127.0.0.2") && leaf.not_after > now);
     }
 
-    #[test]
-    fn a_damaged_ca_is_named_with_the_remedy() {
+    #[tokio::test]
+    async fn a_damaged_ca_is_named_with_the_remedy() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let now = SystemTime::now();
-        Authority::open(&store, now).unwrap();
-        store.write(KEY, b"-----BEGIN PRIVATE KEY-----\nnonsense").unwrap();
-        let error = Authority::open(&store, now).err().unwrap().to_string();
+        let vault = Vault::Directory(Store::open(directory.path()).unwrap());
+        open(&vault).await.unwrap();
+        let key = directory.path().join(KEY);
+        std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nnonsense").unwrap();
+        let error = open(&vault).await.err().unwrap().to_string();
         assert!(error.contains("internal-ca.pem") && error.contains("remove both"), "{error}");
-        let another = KeyPair::generate().unwrap().serialize_pem();
-        store.write(KEY, another.as_bytes()).unwrap();
-        let error = Authority::open(&store, now).err().unwrap().to_string();
+        std::fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        let error = open(&vault).await.err().unwrap().to_string();
         assert!(error.contains("are not a certificate and its key"), "{error}");
-        std::fs::remove_file(store.path(KEY)).unwrap();
-        let error = Authority::open(&store, now).err().unwrap().to_string();
+        std::fs::remove_file(&key).unwrap();
+        let error = open(&vault).await.err().unwrap().to_string();
         assert!(error.contains("the key is missing"), "{error}");
     }
 }

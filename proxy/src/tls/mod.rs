@@ -1,9 +1,10 @@
 //! TLS 1.2 and 1.3 by rustls over aws-lc-rs: X25519MLKEM768 first, AEAD suites only, HTTP/2 or
 //! HTTP/1.1 by ALPN.
 //!
-//! Sessions resume by encrypted tickets whose key rotates every six hours; nothing is kept per
-//! session. A TLS 1.3 connection gets one ticket and, each time it is used, the next. Sites that
-//! ask for client certificates have policies of their own, chosen by the name in the ClientHello.
+//! Sessions resume by encrypted tickets whose key rotates every six hours, and which instances that
+//! share certificates take from one another; nothing is kept per session. A TLS 1.3 connection gets
+//! one ticket and, each time it is used, the next. Sites that ask for client certificates have
+//! policies of their own, chosen by the name in the ClientHello.
 
 pub(crate) mod certificates;
 pub(crate) mod client;
@@ -11,6 +12,7 @@ pub(crate) mod files;
 pub(crate) mod internal;
 pub(crate) mod leaf;
 pub(crate) mod store;
+pub(crate) mod tickets;
 
 use std::io;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use tokio_rustls::server::TlsStream;
 
 use self::certificates::Certificates;
 use self::client::ClientCertificate;
+use self::tickets::{SharedTickets, TicketSecret};
 use crate::config::{ClientCertificates, Config, TlsVersion};
 use crate::snapshot::Snapshot;
 use crate::socket::Socket;
@@ -33,6 +36,14 @@ use crate::worker::Worker;
 
 /// Protocols offered by ALPN (RFC 7301), the preferred first.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// What handshakes are given.
+#[derive(Debug, Default)]
+pub(crate) struct Credentials {
+    pub(crate) certificates: Arc<Certificates>,
+    /// What ticket keys are derived from, if instances share it.
+    pub(crate) tickets: Option<Arc<TicketSecret>>,
+}
 
 /// What handshakes are held to: one policy for each way in which sites ask for client certificates.
 /// Each has a ticket key of its own, so that no session resumes under another.
@@ -50,20 +61,20 @@ impl Policies {
     /// Policies that there were `before` keep their ticket keys: sessions resume.
     pub(crate) fn new(
         config: &Config,
-        certificates: &Arc<Certificates>,
+        credentials: &Credentials,
         before: Option<&Self>,
     ) -> Result<Self, rustls::Error> {
         let min_version = config.tls.min_version;
         let before = before.filter(|before| before.min_version == min_version);
         let open = match before {
             Some(before) => Arc::clone(&before.open),
-            None => policy(Arc::clone(certificates), min_version, None)?,
+            None => policy(credentials, min_version, None)?,
         };
         let mut policies = Self { min_version, open, asking: Vec::new(), of_site: Vec::new() };
         for site in &config.sites {
             let of_site = match &site.client_certificates {
                 None => None,
-                Some(wanted) => Some(policies.index(wanted, certificates, before)?),
+                Some(wanted) => Some(policies.index(wanted, credentials, before)?),
             };
             policies.of_site.push(of_site);
         }
@@ -73,7 +84,7 @@ impl Policies {
     fn index(
         &mut self,
         wanted: &ClientCertificates,
-        certificates: &Arc<Certificates>,
+        credentials: &Credentials,
         before: Option<&Self>,
     ) -> Result<usize, rustls::Error> {
         let same = |(known, _): &&(ClientCertificates, _)| known == wanted;
@@ -83,7 +94,7 @@ impl Policies {
         let known = before.and_then(|before| before.asking.iter().find(same));
         let config = match known {
             Some((_, config)) => Arc::clone(config),
-            None => policy(Arc::clone(certificates), self.min_version, Some(wanted))?,
+            None => policy(credentials, self.min_version, Some(wanted))?,
         };
         self.asking.push((wanted.clone(), config));
         Ok(self.asking.len() - 1)
@@ -97,7 +108,7 @@ impl Policies {
 }
 
 fn policy(
-    certificates: Arc<Certificates>,
+    credentials: &Credentials,
     min_version: TlsVersion,
     clients: Option<&ClientCertificates>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
@@ -125,9 +136,12 @@ fn policy(
             builder.with_client_cert_verifier(verifier.build().map_err(unusable)?)
         }
     };
-    let mut config = builder.with_cert_resolver(certificates);
+    let mut config = builder.with_cert_resolver(Arc::clone(&credentials.certificates) as _);
     config.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
-    config.ticketer = Ticketer::new()?;
+    config.ticketer = match &credentials.tickets {
+        Some(secret) => Arc::new(SharedTickets::new(Arc::clone(secret), min_version, clients)),
+        None => Ticketer::new()?,
+    };
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))

@@ -15,6 +15,18 @@ pub struct StoreError {
     source: io::Error,
 }
 
+impl StoreError {
+    /// There is no thread to open the store in.
+    pub(crate) fn thread(source: io::Error) -> Self {
+        Self { action: "open", path: PathBuf::new(), source }
+    }
+
+    /// Of a value that instances share.
+    pub(crate) fn shared(action: &'static str, name: &str, why: &str) -> Self {
+        Self { action, path: name.into(), source: io::Error::other(why.to_owned()) }
+    }
+}
+
 /// The file that proves that files can be written.
 const PROBE: &str = ".probe";
 

@@ -128,7 +128,7 @@ async fn a_cluster_keeps_the_counts_of_a_request_together() {
 }
 
 /// Makes masters of all slots of these nodes.
-async fn cluster(nodes: &[Redis]) {
+pub(crate) async fn cluster(nodes: &[Redis]) {
     let share = 16_384 / nodes.len();
     for (index, node) in nodes.iter().enumerate() {
         let last = if index + 1 == nodes.len() { 16_383 } else { (index + 1) * share - 1 };
@@ -238,6 +238,6 @@ async fn answers_that_count_are_charged_for_all_instances() {
 }
 
 /// The stamps of all lists in the store.
-const COUNTED: &str = "\"local n=0;for _,k in ipairs(redis.call('KEYS','*')) do if \
+const COUNTED: &str = "local n=0;for _,k in ipairs(redis.call('KEYS','*')) do if \
                        redis.call('TYPE',k).ok=='list' then n=n+redis.call('LLEN',k) end end;\
-                       return n\"";
+                       return n";

@@ -11,7 +11,10 @@ use tokio_rustls::TlsConnector;
 
 use crate::harness::{TestProxy, TestUpstream};
 
-fn config(proxy: &TestProxy, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+pub(crate) fn config(
+    proxy: &TestProxy,
+    version: &'static SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(proxy.root()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -21,7 +24,7 @@ fn config(proxy: &TestProxy, version: &'static SupportedProtocolVersion) -> Arc<
 }
 
 /// Handshakes, asks for `/`, and returns the version and whether the session was resumed.
-async fn visit(
+pub(crate) async fn visit(
     proxy: &TestProxy,
     config: &Arc<ClientConfig>,
     name: &str,

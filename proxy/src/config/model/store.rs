@@ -1,9 +1,12 @@
 //! What several instances share, and what is done without it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use redis::{ConnectionInfo, IntoConnectionInfo as _};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
+
+use super::Secret;
 
 /// The `[store]` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +17,9 @@ pub struct Store {
     pub timeout: Duration,
     /// What a rule does while the store does not answer, if it does not say itself.
     pub on_failure: OnFailure,
+    /// What certificates and keys are encrypted with that are shared there, 32 characters or more;
+    /// `None` to leave them plain.
+    pub encryption_key: Option<Secret>,
 }
 
 /// What a rule does with a request when the store does not answer.
@@ -99,6 +105,20 @@ impl Redis {
         Ok(Self { url: url.to_owned(), deployment, nodes, ca: None })
     }
 
+    /// Whether nobody but this machine can see what is sent. Sentinels and nodes of a cluster name
+    /// further servers, which may be anywhere.
+    pub(crate) fn is_local(&self) -> bool {
+        let local = |node: &ConnectionInfo| match node.addr() {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => {
+                let address = host.parse::<IpAddr>();
+                host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+            }
+            ConnectionAddr::Unix(_) => true,
+            _ => false,
+        };
+        self.deployment == Deployment::Single && self.nodes.iter().all(local)
+    }
+
     /// The same, whose certificates only these CAs may sign.
     pub(crate) fn trusting(self, ca: Option<Vec<u8>>) -> Self {
         Self { ca, ..self }
@@ -123,6 +143,22 @@ impl fmt::Debug for Redis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_server_of_this_machine_is_local() {
+        for (url, local) in [
+            ("redis://127.0.0.1:6379/0", true),
+            ("rediss://localhost", true),
+            ("redis://[::1]:6379", true),
+            ("unix:///run/redis.sock", true),
+            ("redis://10.0.0.1", false),
+            ("redis://localhost.example.com", false),
+            ("redis+cluster://127.0.0.1:1", false),
+            ("redis+sentinel://127.0.0.1:1/main", false),
+        ] {
+            assert_eq!(Redis::parse(url).unwrap().is_local(), local, "{url}");
+        }
+    }
 
     #[test]
     fn every_form_of_a_url_is_read_and_none_is_shown() {

@@ -19,6 +19,7 @@ mod upstream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::expand::Environment;
 use super::fault::{Faults, Findings};
 use super::model::{AccessLog, Config, Log, LogFormat, ProxyProtocol};
 use super::nearest::suggestion;
@@ -30,6 +31,7 @@ use super::tree::{Table, Value};
 pub(super) fn configuration(
     document: &Table,
     mut files: Vec<PathBuf>,
+    environment: Environment<'_>,
     findings: &Findings,
 ) -> Config {
     let first = files.first().map_or_else(String::new, |path| path.display().to_string());
@@ -45,8 +47,8 @@ pub(super) fn configuration(
             findings.error(&node.place, message, remedy);
         }
     }
-    let store = store::read(root.section("store", "[store]"));
-    let (tls, own) = tls::read(root.section("tls", "[tls]"));
+    let store = store::read(root.section("store", "[store]"), environment);
+    let (tls, own) = tls::read(root.section("tls", "[tls]"), &store);
     let acme = acme::read(root.section("acme", "[acme]"));
     let limits = limits::read(root.section("limits", "[limits]"));
     let mut upstreams = upstream::Upstreams::read(&mut root);

@@ -3,15 +3,23 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::model::{OnFailure, Redis, Store};
+use crate::config::expand::Environment;
+use crate::config::model::{OnFailure, Redis, Secret, Store};
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
+use crate::config::values::At;
 
 /// Requests wait for it: a second is too long already.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(1);
 
+/// Who keeps the encryption key here, if the file does not name it.
+const ENCRYPTION_KEY: &str = "GATEHOUSE_STORE_KEY";
+
+/// The shortest encryption key, in characters.
+const SHORTEST_KEY: usize = 32;
+
 /// Reads the section.
-pub(super) fn read(mut section: Section<'_>) -> Store {
+pub(super) fn read(mut section: Section<'_>, environment: Environment<'_>) -> Store {
     let url = section.text("redis").filter(|at| !at.value.is_empty());
     let redis = url.and_then(|at| match Redis::parse(at.value) {
         Ok(redis) => Some(redis),
@@ -24,12 +32,32 @@ pub(super) fn read(mut section: Section<'_>) -> Store {
     let ca = section.parsed("ca", "file", certificates);
     let timeout = section.duration("timeout", TIMEOUT);
     let on_failure = on_failure(&mut section);
+    let encryption_key = encryption_key(&mut section, environment);
     section.finish();
     Store {
         redis: redis.map(|redis| redis.trusting(ca.and_then(|at| at.value))),
         timeout: timeout.unwrap_or(Duration::from_millis(25)),
         on_failure: on_failure.unwrap_or_default(),
+        encryption_key,
     }
+}
+
+/// What the file says, else the environment; neither is repeated.
+fn encryption_key(section: &mut Section<'_>, environment: Environment<'_>) -> Option<Secret> {
+    let written = section.text("encryption_key").filter(|at| !at.value.is_empty());
+    let (key, place, what) = match written {
+        Some(At { value, place }) => (value.to_owned(), place, "`encryption_key` in [store]"),
+        None => {
+            let key = environment(ENCRYPTION_KEY).filter(|key| !key.is_empty())?;
+            (key, section.place.clone(), ENCRYPTION_KEY)
+        }
+    };
+    if key.chars().count() < SHORTEST_KEY {
+        let message = format!("{what} is too short");
+        let remedy = format!("write {SHORTEST_KEY} random characters or more");
+        section.error(&place, message, remedy);
+    }
+    Some(Secret(key))
 }
 
 /// `on_failure` of a rule, which is the section's if it does not say.

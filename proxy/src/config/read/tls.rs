@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::fault::Findings;
-use crate::config::model::{CertificateFiles, Tls, TlsVersion};
+use crate::config::model::{CertificateFiles, Store, Tls, TlsVersion};
 use crate::config::section::Section;
 use crate::config::source::Place;
 use crate::config::values::At;
@@ -23,12 +23,8 @@ struct Found {
 }
 
 /// Reads the section.
-pub(super) fn read(mut section: Section<'_>) -> (Tls, Own) {
-    let store = section.parsed("store", "directory", |text| match text {
-        "redis" => Err("sharing certificates over Redis is not supported".to_owned()),
-        "" => Err("name a directory".to_owned()),
-        path => Ok(PathBuf::from(path)),
-    });
+pub(super) fn read(mut section: Section<'_>, store: &Store) -> (Tls, Own) {
+    let (directory, shared) = place(&mut section, store);
     let min_version = section.parsed("min_version", "version", |text| match text {
         "1.2" => Ok(TlsVersion::V1_2),
         "1.3" => Ok(TlsVersion::V1_3),
@@ -38,11 +34,51 @@ pub(super) fn read(mut section: Section<'_>) -> (Tls, Own) {
     let own = Own(certificates.into_iter().filter_map(certificate).collect());
     section.finish();
     let tls = Tls {
-        store: store.map_or_else(|| PathBuf::from("/var/lib/gatehouse/certs"), |at| at.value),
+        store: directory.unwrap_or_else(|| PathBuf::from("/var/lib/gatehouse/certs")),
+        shared,
         min_version: min_version.map_or(TlsVersion::V1_2, |at| at.value),
         certificates: own.0.iter().map(|found| found.files.clone()).collect(),
     };
     (tls, own)
+}
+
+/// The directory that is named, and whether certificates are shared instead of kept there.
+fn place(section: &mut Section<'_>, store: &Store) -> (Option<PathBuf>, bool) {
+    let kept = section.parsed("store", "directory", |text| match text {
+        "redis" => Ok(None),
+        "" => Err("name a directory, or \"redis\"".to_owned()),
+        path => Ok(Some(PathBuf::from(path))),
+    });
+    let own = section.parsed("directory", "directory", |text| match text {
+        "" => Err("name a directory".to_owned()),
+        path => Ok(PathBuf::from(path)),
+    });
+    if let Some(At { value: None, place }) = &kept {
+        check_shared(section, place, store);
+        return (own.map(|at| at.value), true);
+    }
+    if let Some(At { place, .. }) = own {
+        let message = "`directory` in [tls] without store = \"redis\"";
+        section.error(&place, message, "name the directory in `store`, and remove this");
+    }
+    (kept.and_then(|at| at.value), false)
+}
+
+/// Notes what is missing for sharing certificates over the store.
+fn check_shared(section: &Section<'_>, place: &Place, store: &Store) {
+    match &store.redis {
+        None => {
+            let message = "certificates are to be shared over a store that is not named";
+            section.error(place, message, "add redis = \"redis://…\" to [store], or a directory");
+        }
+        Some(redis) if store.encryption_key.is_none() && !redis.is_local() => {
+            let message = "private keys would leave this machine unencrypted";
+            let remedy = "set GATEHOUSE_STORE_KEY to 32 random characters or more, the same on \
+                          every instance";
+            section.error(place, message, remedy);
+        }
+        Some(_) => {}
+    }
 }
 
 /// A certificate and its key; `None` if no file is named, which is a fault already noted.

@@ -5,6 +5,7 @@
 //! checks the invariants of `proxy/src/lib.rs` on every response it reads, and
 //! [`TestProxy::finish`] checks that each left exactly one record.
 
+mod balancer;
 pub(crate) mod certificate;
 mod browser;
 mod client;
@@ -20,6 +21,7 @@ mod upstream;
 
 use std::time::Duration;
 
+pub(crate) use balancer::Balancer;
 pub(crate) use browser::Browser;
 pub(crate) use client::TestClient;
 pub(crate) use front::{Asked, Fate, Front};

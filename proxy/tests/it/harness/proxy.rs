@@ -37,6 +37,13 @@ impl TestProxy {
         Self::start_edited(upstream, "[tls]\n", &format!("[tls]\n{tls}\n"))
     }
 
+    /// With certificates that are shared over a Redis, and further keys of `[store]`.
+    pub(crate) fn start_shared(upstream: &TestUpstream, redis: &str, more: &str) -> Self {
+        let shared =
+            format!("[store]\nredis = \"{redis}\"\n{more}\n[tls]\nstore = \"redis\"\ndirectory = ");
+        Self::start_edited(upstream, "[tls]\nstore = ", &shared)
+    }
+
     /// With a piece of the configuration replaced.
     pub(crate) fn start_edited(upstream: &TestUpstream, piece: &str, by: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();

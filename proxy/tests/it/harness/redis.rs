@@ -55,15 +55,23 @@ impl Redis {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// Runs a command of words without spaces in them, and returns the answer as it came.
+    /// Runs a command, and returns the answer as it came.
     pub(crate) fn command(&self, words: &[&str]) -> String {
+        String::from_utf8(self.bytes(words)).unwrap()
+    }
+
+    /// The same, of an answer that may be no text.
+    pub(crate) fn bytes(&self, words: &[&str]) -> Vec<u8> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream.write_all(format!("{}\r\nQUIT\r\n", words.join(" ")).as_bytes()).unwrap();
-        let mut answer = String::new();
-        _ = stream.read_to_string(&mut answer);
+        let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        let words: Vec<String> = words.collect();
+        let command = format!("*{}\r\n{}QUIT\r\n", words.len(), words.concat());
+        stream.write_all(command.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        _ = stream.read_to_end(&mut answer);
         // Without the answer to QUIT.
-        answer.strip_suffix("+OK\r\n").unwrap_or(&answer).trim_end().to_owned()
+        answer.strip_suffix(b"+OK\r\n").unwrap_or(&answer).trim_ascii_end().to_vec()
     }
 
     /// Sends a signal: `STOP`, `CONT`.

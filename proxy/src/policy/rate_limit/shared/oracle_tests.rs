@@ -15,13 +15,8 @@ use super::super::tests::{limiter, rules};
 use super::super::{Decision, Facts, Limiter, Rules};
 use super::{Answer, Verdict, script};
 use crate::config::Redis as Config;
+use crate::store::server::Redis;
 use crate::store::{Link, Standing};
-
-#[path = "../../../../tests/it/harness/redis.rs"]
-#[expect(dead_code, reason = "the integration tests need more of it")]
-mod redis;
-
-use redis::Redis;
 
 /// Where requests are counted.
 enum Store {
