@@ -76,10 +76,10 @@ fn is_passing_sqlstate(code: &str) -> bool {
         || ["08", "28", "3D", "40", "53", "57", "58"].iter().any(|c| code.starts_with(c))
 }
 
-/// SQLite's primary codes (the low byte) BUSY 5, LOCKED 6, NOMEM 7, READONLY 8, IOERR 10, FULL 13,
-/// CANTOPEN 14.
+/// SQLite's primary codes (the low byte) BUSY 5, LOCKED 6, NOMEM 7, READONLY 8, INTERRUPT 9 (its
+/// time is over), IOERR 10, FULL 13, CANTOPEN 14.
 fn is_passing_sqlite(code: &str) -> bool {
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5..=8 | 10 | 13 | 14))
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5..=10 | 13 | 14))
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
         for fault in ["42601", "22021", "23505", "25001"] {
             assert!(!is_passing_sqlstate(fault), "{fault}");
         }
-        for passing in ["5", "517", "13", "778"] {
+        for passing in ["5", "517", "9", "13", "778"] {
             assert!(is_passing_sqlite(passing), "{passing}");
         }
         for fault in ["1", "11", "2067", ""] {

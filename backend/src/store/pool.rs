@@ -1,6 +1,6 @@
 //! The pool of connections: opened, bounded, and how it stands.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -15,6 +15,9 @@ const SQLITE_CONNECTIONS: u32 = 8;
 /// A fifth of PostgreSQL's default of 100, so that several instances fit beside each other.
 const POSTGRES_CONNECTIONS: u32 = 20;
 
+/// Steps of SQLite's virtual machine between two looks at the clock: a tenth of a millisecond's.
+const STEPS: i32 = 4_096;
+
 /// What PostgreSQL is told that a page out of order costs, next to 1 for the following one. Its
 /// standard of 4 is that of a turning disk, where it rather reads a table backwards, throwing rows
 /// away, than a page of a list from the index that has it in order.
@@ -27,8 +30,9 @@ pub struct PoolLimits {
     pub connections: Option<u32>,
     /// How long a request waits for a connection before it is told to come back.
     pub acquire: Duration,
-    /// How long PostgreSQL works on one statement (its `statement_timeout`). SQLite has no such
-    /// bound of its own; there it is how long a writer waits for another.
+    /// How long PostgreSQL works on one statement (its `statement_timeout`). On SQLite, how long
+    /// whoever has taken a connection may have it work in all, and how long a writer waits for
+    /// another.
     pub statement: Duration,
 }
 
@@ -63,7 +67,15 @@ impl Store {
                 connect::<SqliteConnection>(&options).await?.close().await?;
                 let pool = SqlitePoolOptions::new()
                     .max_connections(limits.connections.unwrap_or(SQLITE_CONNECTIONS))
-                    .acquire_timeout(limits.acquire);
+                    .acquire_timeout(limits.acquire)
+                    .after_connect(move |connection, _| {
+                        Box::pin(bound(connection, limits.statement))
+                    })
+                    .before_acquire(move |connection, _| {
+                        Box::pin(
+                            async move { bound(connection, limits.statement).await.map(|()| true) },
+                        )
+                    });
                 Ok(Self::Sqlite(pool.connect_lazy_with(options)))
             }
             Database::Postgres(options) => {
@@ -121,10 +133,49 @@ pub(crate) fn sqlite_options(
         .busy_timeout(PoolLimits::default().statement))
 }
 
+/// Interrupts, once `patience` is over, what SQLite works on for whoever has taken the connection
+/// now: unlike PostgreSQL it has no bound of its own.
+async fn bound(connection: &mut SqliteConnection, patience: Duration) -> sqlx::Result<()> {
+    let end = Instant::now() + patience;
+    let mut handle = connection.lock_handle().await?;
+    handle.set_progress_handler(STEPS, move || Instant::now() < end);
+    Ok(())
+}
+
 /// Opens one connection.
 pub(crate) async fn connect<C: Connection>(options: &C::Options) -> Result<C, StoreError> {
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, C::connect_with(options))
         .await
         .map_err(|_elapsed| sqlx::Error::PoolTimedOut)??;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_is_interrupted_when_its_time_is_over_and_goes_on() {
+        const ENDLESS: &str =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bound.db");
+        let options = SqliteConnectOptions::from_str(&format!("sqlite://{}", file.display()));
+        let limits = PoolLimits {
+            connections: Some(1),
+            statement: Duration::from_millis(50),
+            ..PoolLimits::default()
+        };
+        let store = Store::open(&Database::Sqlite(Box::new(options.unwrap())), limits).await;
+        let Store::Sqlite(pool) = store.unwrap() else { panic!("not SQLite") };
+        for _ in 0..2 {
+            // The first on a new connection, the second on one that is taken again.
+            let error = sqlx::query(ENDLESS).execute(&pool).await.unwrap_err();
+            assert!(matches!(error.into(), StoreError::Unavailable(_)));
+            assert_eq!(sqlx::query_scalar::<_, i64>("SELECT 7").fetch_one(&pool).await.unwrap(), 7);
+        }
+        pool.close().await;
+    }
 }
