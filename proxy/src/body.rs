@@ -65,7 +65,7 @@ pub(crate) fn is_chunked(fields: &HeaderMap) -> Result<bool, UnclearFraming> {
 pub(crate) async fn settle(mut body: Incoming, deadlines: &Rc<Deadlines>) {
     const SMALL: u64 = 64 << 10;
     const PATIENCE: Duration = Duration::from_secs(1);
-    if body.is_end_stream() || body.size_hint().exact().is_none_or(|length| length > SMALL) {
+    if body.size_hint().exact().is_none_or(|length| length > SMALL) {
         return;
     }
     let deadline = deadlines.deadline();

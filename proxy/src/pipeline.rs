@@ -18,7 +18,7 @@ use std::rc::Rc;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Version, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
 use self::asking::{Asking, ask};
@@ -100,7 +100,7 @@ pub(crate) fn handle(
             UnderWay::Ask(_) => Err(Rejection::LimitsUnavailable),
         };
         // A client that waits for `100 Continue` sends no body if it is told something else.
-        if let Some(unread) = body.filter(|_| !waits) {
+        if let Some(unread) = body.filter(|body| !waits && !body.is_end_stream()) {
             Box::pin(body::settle(unread, &origin.worker.deadlines)).await;
         }
         response::finish(answer, finish, record, snapshot.sites.fallback())

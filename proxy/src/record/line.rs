@@ -132,15 +132,19 @@ pub(super) fn parameter_names(line: &mut Vec<u8>, query: Option<&str>) {
 fn escape(line: &mut Vec<u8>, value: &str, most: usize) {
     let cut = value.floor_char_boundary(most);
     let kept = value.get(..cut).unwrap_or_default();
-    for &byte in kept.as_bytes() {
+    let mut rest = kept.as_bytes();
+    // Nearly always there is nothing to escape.
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20 | 0x7f)) {
+        let (plain, special) = rest.split_at(at);
+        line.extend_from_slice(plain);
+        let Some((&byte, behind)) = special.split_first() else { break };
         match byte {
             b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
-            0..0x20 | 0x7f => {
-                _ = write!(line, "\\u{byte:04x}");
-            }
-            _ => line.push(byte),
+            _ => _ = write!(line, "\\u{byte:04x}"),
         }
+        rest = behind;
     }
+    line.extend_from_slice(rest);
     if cut < value.len() {
         line.extend_from_slice("…".as_bytes());
     }

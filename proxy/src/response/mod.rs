@@ -42,6 +42,8 @@ pub(crate) enum Answer {
 pub(crate) struct Finish {
     secure: bool,
     wants_html: bool,
+    /// The security headers are there from the beginning.
+    dressed: bool,
     /// The request was a HEAD.
     head_only: bool,
     /// The client takes trailers.
@@ -59,7 +61,8 @@ impl Finish {
         let head_only = request.method() == Method::HEAD;
         let trailers = trailers::are_taken(request.headers());
         let (quota, compression, nonces) = (Fields::new(), None, None);
-        Self { secure, wants_html, head_only, trailers, quota, compression, nonces }
+        let dressed = false;
+        Self { secure, wants_html, dressed, head_only, trailers, quota, compression, nonces }
     }
 }
 
@@ -91,7 +94,7 @@ pub(crate) fn finish(
             response.headers_mut().insert(header::CONTENT_TYPE, text);
             (response, Source::Own(proof))
         }
-        Err(rejection) => reject(&rejection, with.wants_html, &mut record, fallback),
+        Err(rejection) => reject(&rejection, &mut with, &mut record, fallback),
     };
     let (head_only, trailers) = (with.head_only, with.trailers);
     let fields = response.headers_mut();
@@ -150,7 +153,7 @@ pub(crate) fn switch(
 
 /// The fields that every response carries.
 fn dress(fields: &mut HeaderMap, with: Finish, record: &Record, fallback: Option<&Rc<Route>>) {
-    if let Some(route) = record.route.as_ref().or(fallback) {
+    if let Some(route) = record.route.as_ref().or(fallback).filter(|_| !with.dressed) {
         let (secure, nonces) = (with.secure, with.nonces.as_deref());
         let climbed = route.climbed.seconds();
         route.headers.apply_with(fields, Circumstances { secure, nonces, climbed });
@@ -161,12 +164,9 @@ fn dress(fields: &mut HeaderMap, with: Finish, record: &Record, fallback: Option
     fields.insert(X_REQUEST_ID, record.id.clone());
 }
 
-/// Fields that a response of our own has, at most: in a flood, no map may have to grow.
-const ROOM: usize = 24;
-
 fn reject(
     rejection: &Rejection,
-    wants_html: bool,
+    with: &mut Finish,
     record: &mut Record,
     fallback: Option<&Rc<Route>>,
 ) -> (Response<()>, Source) {
@@ -183,11 +183,16 @@ fn reject(
         }
         Blame::Upstream => tracing::warn!(request_id, %rejection, "upstream failed"),
     }
+    let route = record.route.as_ref().or(fallback);
     let mut response = Response::new(());
-    *response.headers_mut() = HeaderMap::with_capacity(ROOM);
+    // In a flood, what is the same each time is copied whole.
+    if let Some(ready) = route.and_then(|route| route.headers.ready(with.secure)) {
+        response.headers_mut().clone_from(ready);
+        with.dressed = true;
+    }
     *response.status_mut() = rejection.status();
-    let mut body = rejection.answer(wants_html, request_id, response.headers_mut());
-    let route = record.route.as_ref().or(fallback).filter(|_| wants_html);
+    let mut body = rejection.answer(with.wants_html, request_id, response.headers_mut());
+    let route = route.filter(|_| with.wants_html);
     if let Some(page) = route.and_then(|route| route.pages.of(rejection)) {
         body = page.clone();
     }

@@ -61,7 +61,7 @@ pub(crate) struct Route {
     /// Its place in the site; `None` for the site's own.
     pub(crate) index: Option<usize>,
     pub(crate) upstream: UpstreamId,
-    pub(crate) headers: HeaderPolicy,
+    pub(crate) headers: Arc<HeaderPolicy>,
     /// How far HSTS has climbed.
     pub(crate) climbed: Climbed,
     pub(crate) limits: RouteLimits,
@@ -186,7 +186,7 @@ impl Route {
             site,
             index,
             upstream: route.upstream,
-            headers: route.headers.detached(),
+            headers: Arc::clone(&route.headers),
             climbed: climbed.clone(),
             limits: route.limits,
             compression: route.compression.clone(),

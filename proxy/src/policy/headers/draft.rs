@@ -12,7 +12,7 @@ use super::hsts::Hsts;
 use super::merge::{Merge, Rule};
 use super::nonce::Template;
 use super::preset::Preset;
-use super::{HeaderPolicy, Setting, reporting};
+use super::{HeaderPolicy, Setting, permanent, reporting};
 
 /// What becomes a [`HeaderPolicy`].
 #[derive(Debug, Clone)]
@@ -193,18 +193,25 @@ impl Draft {
             }
             set.extend(self.policy(&trial, true));
         }
+        for Setting { name, value, .. } in &mut set {
+            (*name, *value) = (permanent::name(name), permanent::value(value));
+        }
         let hsts = self.hsts.iter().flat_map(Hsts::steps);
-        HeaderPolicy {
+        let hsts = hsts.map(|(from, hsts)| (from, hsts, permanent::value(&hsts.value())));
+        let mut policy = HeaderPolicy {
             merge: self.merge,
             set,
-            hsts: hsts.map(|(from, hsts)| (from, hsts, hsts.value())).collect(),
+            hsts: hsts.collect(),
             remove: self.remove,
             strip: self.strip,
             cookies: self.cookies,
             collects: self.collect,
             section: None,
             csp: self.csp,
-        }
+            ready: None,
+        };
+        policy.get_ready();
+        policy
     }
 
     /// The header of a CSP; `None` if it says nothing.

@@ -3,7 +3,7 @@
 //!
 //! Invariants: what the upstream sets is never made looser, unless the policy says so ([`Merge`]);
 //! HSTS, whoever set it, never goes out over plain HTTP (RFC 6797, 7.2); a policy on a response
-//! that sets none of its headers copies no bytes, for every value shares its storage.
+//! that sets none of its headers copies no bytes, for every value is [`permanent`].
 
 mod cookies;
 mod csp;
@@ -12,6 +12,7 @@ mod field;
 mod hsts;
 mod merge;
 mod nonce;
+pub(crate) mod permanent;
 mod permissions;
 mod preset;
 mod reporting;
@@ -24,7 +25,7 @@ mod tests;
 use std::sync::Arc;
 
 use http::header::STRICT_TRANSPORT_SECURITY;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 pub(crate) use cookies::{Cookies, SameSite};
 pub(crate) use csp::{Csp, DIRECTIVES, Directive};
@@ -54,6 +55,8 @@ pub struct HeaderPolicy {
     pub(crate) section: Option<Arc<str>>,
     /// Its Content-Security-Policy, as it is configured.
     pub(crate) csp: Csp,
+    /// What it comes to on a response that has no fields yet: without TLS, and with it.
+    ready: Option<[HeaderMap; 2]>,
 }
 
 /// What a policy has to know of a response.
@@ -77,26 +80,22 @@ struct Setting {
     rule: Rule,
 }
 
+/// The fields that answers of Gatehouse's own bring along.
+const OWN: [HeaderName; 7] = [
+    header::ALLOW,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::LOCATION,
+    header::RETRY_AFTER,
+];
+
 impl HeaderPolicy {
     /// The policy of a preset, unchanged.
     #[must_use]
     pub fn preset(preset: Preset) -> Self {
         Draft::new(preset).compile()
-    }
-
-    /// A copy that shares no reference count with this one, so that workers who each have their own
-    /// never write to the same cache line.
-    pub(crate) fn detached(&self) -> Self {
-        let own = |value: &HeaderValue| {
-            HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
-        };
-        let set = self.set.iter();
-        let set = set.map(|setting| Setting { value: own(&setting.value), ..setting.clone() });
-        Self {
-            set: set.collect(),
-            hsts: self.hsts.iter().map(|(from, hsts, value)| (*from, *hsts, own(value))).collect(),
-            ..self.clone()
-        }
     }
 
     /// Whether pages get a nonce.
@@ -108,6 +107,26 @@ impl HeaderPolicy {
     /// whether the response goes out over TLS; without it HSTS is removed, whoever set it.
     pub fn apply(&self, headers: &mut HeaderMap, secure: bool) {
         self.apply_with(headers, Circumstances { secure, nonces: None, climbed: u64::MAX });
+    }
+
+    /// What a response of Gatehouse's own begins with, if that is as good as to apply the policy to
+    /// it when it is done: a map that is copied is one that is not filled.
+    pub(crate) fn ready(&self, secure: bool) -> Option<&HeaderMap> {
+        self.ready.as_ref().map(|[plain, tls]| if secure { tls } else { plain })
+    }
+
+    /// Gets it ready, unless the policy changes with time or has a say in the fields of an answer.
+    fn get_ready(&mut self) {
+        let is_own = |name: &HeaderName| OWN.contains(name);
+        let names = self.set.iter().map(|setting| &setting.name);
+        if !self.has_ramp() && !names.chain(&self.remove).any(is_own) {
+            let fields = |secure| {
+                let mut fields = HeaderMap::new();
+                self.apply(&mut fields, secure);
+                fields
+            };
+            self.ready = Some([fields(false), fields(true)]);
+        }
     }
 
     /// Whether HSTS is reached step by step.

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::rule::Rule;
 use crate::config::{Bound, FieldSyntax};
+use crate::policy::headers::permanent;
 use crate::{error_page, rejection};
 
 /// The fields of a response that tell of the quota.
@@ -44,11 +45,11 @@ impl Policy {
                 if window.subsec_nanos() == 0 {
                     _ = write!(item, ";w={}", window.as_secs());
                 }
-                Self { item: value(item), limit: *limit, is_window: true }
+                Self { item: permanent::value(&value(item)), limit: *limit, is_window: true }
             }
             Bound::InFlight(most) => {
                 let item = format!("\"{name}\";q={most};qu=\"concurrent-requests\"");
-                Self { item: value(item), limit: *most, is_window: false }
+                Self { item: permanent::value(&value(item)), limit: *most, is_window: false }
             }
         }
     }
