@@ -14,6 +14,10 @@ use crate::supervisor;
 /// `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
 
+/// Bytes of a response that the kernel holds of a connection and has not sent yet. Without it a
+/// client that takes nothing has it hold some megabytes.
+const UNSENT: u32 = 128 << 10;
+
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {}", hint(source))]
@@ -151,8 +155,7 @@ pub(crate) fn bind(
     let listen = || {
         let socket = socket(local)?;
         socket.set_reuse_port(true)?;
-        // Accepted sockets inherit it, which saves a system call for each.
-        socket.set_tcp_nodelay(true)?;
+        hand_down(&SockRef::from(&socket))?;
         socket.set_nonblocking(true)?;
         socket.bind(&local.into())?;
         socket.listen(BACKLOG)?;
@@ -167,12 +170,18 @@ fn share(socket: &TcpListener, count: usize) -> Result<Vec<TcpListener>, ListenE
     let clone = || {
         let clone = socket.try_clone()?;
         clone.set_nonblocking(true)?;
-        SockRef::from(&clone).set_tcp_nodelay(true)?;
+        hand_down(&SockRef::from(&clone))?;
         Ok(clone)
     };
     let address = socket.local_addr().map_or_else(|_| String::new(), |own| own.to_string());
     let clones = std::iter::repeat_with(clone).take(count).collect::<io::Result<_>>();
     clones.map_err(|source| ListenError { address, source })
+}
+
+/// Sets what accepted sockets inherit, which saves system calls for each.
+fn hand_down(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT)
 }
 
 /// Linux' EAFNOSUPPORT.
@@ -202,5 +211,17 @@ mod tests {
         let error = bind(taken, 1, false).unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()) && error.contains("another program"), "{error}");
         bind(taken, 1, true).unwrap();
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_what_is_set() {
+        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let listener = bind(any, 1, false).unwrap().remove(0);
+        listener.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), UNSENT);
     }
 }

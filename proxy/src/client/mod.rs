@@ -71,14 +71,7 @@ pub(crate) struct Client {
 
 impl Client {
     fn new(ip: IpAddr, ipv6_prefix: u8) -> Self {
-        let ip = ip.to_canonical();
-        let bucket = match ip {
-            IpAddr::V4(_) => ip,
-            IpAddr::V6(ip) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(ipv6_prefix)).unwrap_or(0);
-                IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
-            }
-        };
+        let (ip, bucket) = identity(ip, ipv6_prefix);
         Self { ip, bucket, forwarded_for: value(ip.to_string()) }
     }
 
@@ -96,6 +89,19 @@ impl Client {
         };
         Some(value(format!("for={node};host=\"{host}\";proto={proto}")))
     }
+}
+
+/// Whom an address stands for: itself, IPv4-mapped ones folded, and what limits are counted by.
+pub(crate) fn identity(ip: IpAddr, ipv6_prefix: u8) -> (IpAddr, IpAddr) {
+    let ip = ip.to_canonical();
+    let bucket = match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(ipv6_prefix)).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
+        }
+    };
+    (ip, bucket)
 }
 
 /// Addresses and checked hosts are always valid field values.

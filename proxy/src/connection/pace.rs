@@ -1,7 +1,8 @@
 //! How fast a client takes what it asked for.
 //!
 //! Only the time in which we wait for the client counts, and it is measured in the ticks of the
-//! worker's deadlines, late by one at the most: no clock is read.
+//! worker's deadlines, late by one at the most: no clock is read. What went out before the first
+//! wait earns nothing, for buffers have taken it, and not the client.
 
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub(super) struct Pace {
     waited: u64,
     /// When the wait began that is not over.
     since: Option<u64>,
+    /// The buffers have been full once.
+    filled: bool,
 }
 
 impl Pace {
@@ -35,6 +38,9 @@ impl Pace {
     /// `response_min_rate` leaves.
     pub(super) fn wait(&mut self, now: u64, limits: &Limits) -> Duration {
         self.since.get_or_insert(now);
+        if !std::mem::replace(&mut self.filled, true) {
+            self.bytes = 0;
+        }
         let earned = self.bytes.saturating_mul(1_000).checked_div(limits.response_min_rate);
         let left = earned.map(|earned| {
             let grace = limits.header_timeout.saturating_add(Duration::from_millis(earned));
@@ -62,7 +68,8 @@ mod tests {
     fn bytes_buy_time_and_only_waiting_spends_it() {
         let (limits, mut pace) = (limits("100"), Pace::default());
         let seconds = Duration::from_secs;
-        assert_eq!(pace.wait(0, &limits), seconds(10), "the grace");
+        pace.took(1_000_000, 0);
+        assert_eq!(pace.wait(0, &limits), seconds(10), "the grace, and nothing for full buffers");
         pace.took(200, 4_000);
         assert_eq!(pace.wait(50_000, &limits), seconds(8), "10 + 2 - 4");
         pace.took(0, 55_000);

@@ -19,22 +19,21 @@ mod report;
 mod tables;
 mod timeline;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
+use smallvec::SmallVec;
 
 use self::input::Input;
 use self::line::Entry;
 pub(crate) use self::page::html;
 pub(crate) use self::report::Report;
 use self::tables::{Seen, Tables};
-use crate::client::{PeerAddr, Sender};
+use crate::client;
 use crate::config::Config;
 use crate::policy::rate_limit::{Facts, Limiter, Rules};
 use crate::site::{self, Sites};
@@ -85,37 +84,11 @@ struct Simulation<'a> {
     first_host: Option<String>,
     rules: Rules,
     limiter: Limiter,
-    held: BinaryHeap<Reverse<Held>>,
+    /// In the order of time, those of one moment in the order of lines.
+    held: VecDeque<Box<Entry>>,
     /// When the first request came, and the latest that was decided.
     clock: Option<(u64, u64)>,
     tables: Tables,
-}
-
-/// An entry that waits for its turn; the number keeps the order of equals.
-struct Held {
-    time: u64,
-    number: u64,
-    entry: Entry,
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Self) -> bool {
-        (self.time, self.number) == (other.time, other.number)
-    }
-}
-
-impl Eq for Held {}
-
-impl PartialOrd for Held {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Held {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.time, self.number).cmp(&(other.time, other.number))
-    }
 }
 
 impl<'a> Simulation<'a> {
@@ -127,7 +100,7 @@ impl<'a> Simulation<'a> {
             first_host: config.sites.first().and_then(|site| site.hosts.first().cloned()),
             rules: Rules::new(config, &limiter, None),
             limiter,
-            held: BinaryHeap::with_capacity(HELD + 1),
+            held: VecDeque::with_capacity(HELD + 1),
             clock: None,
             tables: Tables::new(config),
             config,
@@ -142,16 +115,23 @@ impl<'a> Simulation<'a> {
             }
             return;
         };
-        self.held.push(Reverse(Held { time: entry.time, number: self.tables.lines, entry }));
+        // Nearly always the last; a place among so few is found and made at once.
+        let place = match self.held.back() {
+            Some(last) if last.time > entry.time => {
+                self.held.partition_point(|held| held.time <= entry.time)
+            }
+            _ => self.held.len(),
+        };
+        self.held.insert(place, Box::new(entry));
         if self.held.len() > HELD
-            && let Some(Reverse(Held { entry, .. })) = self.held.pop()
+            && let Some(entry) = self.held.pop_front()
         {
             self.decide(&entry);
         }
     }
 
     fn finish(mut self) -> Report {
-        while let Some(Reverse(Held { entry, .. })) = self.held.pop() {
+        while let Some(entry) = self.held.pop_front() {
             self.decide(&entry);
         }
         self.tables.report(&self.limiter)
@@ -178,12 +158,11 @@ impl<'a> Simulation<'a> {
             self.tables.undecided += 1;
             return;
         };
-        let peer = PeerAddr(SocketAddr::new(entry.client, 0));
-        let client = Sender::new(peer, &self.config.clients).peer;
+        let (ip, client) = client::identity(entry.client, self.config.clients.ipv6_prefix);
         let route = site.route(&path);
         let facts = Facts {
-            ip: client.ip,
-            client: client.bucket,
+            ip,
+            client,
             method: &entry.method,
             host: &host,
             path: &path,
@@ -192,7 +171,7 @@ impl<'a> Simulation<'a> {
             route: route.index,
         };
         let now = time - first;
-        let asked: Vec<_> = self.rules.asked(&facts).collect();
+        let asked: SmallVec<[_; 4]> = self.rules.asked(&facts).collect();
         let mut decision = self.limiter.decide(&self.rules, &facts, now);
         // An answer that Gatehouse gave itself at the time says nothing of the application's.
         let answered = entry.status.filter(|status| *status != 429);

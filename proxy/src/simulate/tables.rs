@@ -1,6 +1,7 @@
 //! What is gathered while lines are read, and the report that it comes to.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
 
 use jiff::Timestamp;
 
@@ -8,7 +9,7 @@ use super::peak::Peak;
 use super::report::{Busy, Limits, Rates, Report, RuleReport};
 use super::timeline::Timeline;
 use crate::config::{Bound, Config, KeyPart, Mode, Rule};
-use crate::policy::rate_limit::{Key, Limiter, nanoseconds};
+use crate::policy::rate_limit::{Key, KeyHasher, Limiter, nanoseconds};
 
 /// Keys of one rule whose rates are followed; the requests of further ones are decided and counted
 /// all the same.
@@ -48,7 +49,7 @@ pub(super) struct Tables {
 struct Table {
     about: RuleReport,
     window: u64,
-    keys: HashMap<Key, KeyTable>,
+    keys: HashMap<Key, KeyTable, BuildHasherDefault<KeyHasher>>,
     /// How many requests found so much of their key in the window before them.
     found: BTreeMap<u64, u64>,
 }
@@ -168,7 +169,7 @@ impl Table {
             histogram: Vec::new(),
         };
         let window = window.map_or(0, nanoseconds);
-        Self { about, window, keys: HashMap::new(), found: BTreeMap::new() }
+        Self { about, window, keys: HashMap::default(), found: BTreeMap::new() }
     }
 
     fn report(self) -> RuleReport {

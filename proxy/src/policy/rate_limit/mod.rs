@@ -60,6 +60,7 @@ pub use self::matching::Mismatch;
 pub(crate) use self::recent::{Recent, Rejected};
 pub use self::rule::{Facts, Rule, Rules};
 pub(crate) use self::shared::{Denied, Question, Verdict};
+pub(crate) use self::table::KeyHasher;
 pub(crate) use self::window::nanoseconds;
 use crate::config::Mode;
 
