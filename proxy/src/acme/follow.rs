@@ -35,6 +35,7 @@ impl Issuance {
         // A failure has been told, and its time will come.
         if let Ok(changed) = shared.follow().await {
             self.take_in(config, &changed, wall_clock());
+            self.doubt(&changed);
         }
     }
 

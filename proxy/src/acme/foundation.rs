@@ -4,6 +4,7 @@
 //! An instance that starts while the shared store does not answer makes do with a CA and a secret
 //! of its own, and takes over those of all as soon as it hears of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -108,18 +109,28 @@ fn random() -> Result<[u8; 32], StoreError> {
 }
 
 impl Issuance {
+    /// What all instances have may be something else now: a store that had lost it was given another
+    /// by an instance that knew of none.
+    pub(super) fn doubt(&self, changed: &BTreeSet<String>) {
+        if [ROOT, TICKETS].iter().any(|file| changed.contains(*file)) {
+            self.is_founded.set(false);
+        }
+    }
+
     /// Takes over what all instances have, once it can be had.
     pub(super) async fn found(&self, config: &Config) {
         let Some(shared) = self.vault.shared().filter(|_| !self.is_founded.get()) else { return };
         match common(&self.vault, shared, wall_clock()).await {
             Ok(Some((authority, tickets))) => {
-                self.authority.replace(authority);
                 if let Some(secret) = &self.credentials.tickets {
                     secret.set(tickets);
                 }
                 self.is_founded.set(true);
-                self.announce(config);
-                self.install_or_tell(config);
+                if self.authority.borrow().root != authority.root {
+                    self.authority.replace(authority);
+                    self.announce(config);
+                    self.install_or_tell(config);
+                }
             }
             Ok(None) | Err(InternalError::Store(_)) => {}
             Err(error) => {

@@ -76,6 +76,24 @@ fn invalid_fixtures_render_as_expected() {
 }
 
 #[test]
+fn certificates_may_be_shared() {
+    let config = valid("tests/config/valid/shared_certificates.toml");
+    assert!(config.tls.shared && config.store.encryption_key.is_some());
+    assert_eq!(config.tls.store, Path::new("/srv/gatehouse"));
+    assert!(!format!("{:?}", config.store).contains("secret"));
+    // The environment has the key where the file has none, and a short one is none.
+    let text = format!("[tls]\nstore = \"redis\"\n[store]\nredis = \"redis://10.0.0.1\"\n{SITE}");
+    let with = |key: &'static str| {
+        let environment = move |name: &str| (name == "GATEHOUSE_STORE_KEY").then(|| key.to_owned());
+        load_text(Path::new("test.toml"), &text, &environment)
+    };
+    assert!(with("a secret that all instances share").unwrap().store.encryption_key.is_some());
+    let short = with("s3cret").unwrap_err().to_string();
+    assert!(short.contains("GATEHOUSE_STORE_KEY is too short") && !short.contains("s3cret"));
+    assert!(faults(&text).to_string().contains("unencrypted"));
+}
+
+#[test]
 fn minimal_is_the_defaults() {
     let config = valid("tests/config/valid/minimal.toml");
     let (listen, limits) = (&config.listen, &config.limits);

@@ -79,6 +79,32 @@ async fn the_development_ca_and_sessions_are_shared() {
 const SECRET: &str = "encryption_key = \"a secret that all instances share\"";
 
 #[tokio::test]
+async fn another_secret_of_tickets_is_taken_over() {
+    let (redis, upstream) = (Redis::start(), TestUpstream::start().await);
+    let start = || TestProxy::start_shared(&upstream, &redis.url(), "");
+    let one = start();
+    // As if the store had lost it, and an instance that knew of none had made another.
+    let set = "redis.call('HSET', KEYS[1] .. 'values', 'tickets.key', string.rep('5a', 32))
+               local version = redis.call('HINCRBY', KEYS[1] .. 'meta', 'version', 1)
+               return redis.call('ZADD', KEYS[1] .. 'changes', version, 'tickets.key')";
+    let set = redis.command(&["EVAL", set, "1", "{gatehouse}:certificates:plain:"]);
+    assert_eq!(set, ":0");
+    let other = start();
+    let resumes = async {
+        loop {
+            let config = config(&one, &rustls::version::TLS13);
+            assert!(!visit(&one, &config, "localhost").await.unwrap().1);
+            if visit(&other, &config, "localhost").await.unwrap().1 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), resumes).await.unwrap();
+    one.finish().await;
+    other.finish().await;
+}
+
+#[tokio::test]
 async fn they_are_shared_over_a_server_that_asks_for_a_password() {
     let redis = Redis::start_with(&["--requirepass", "s3cret"]);
     share_a_ca_and_sessions(&redis.url().replace("//", "//:s3cret@"), SECRET).await;
