@@ -109,8 +109,8 @@ fn random() -> Result<[u8; 32], StoreError> {
 }
 
 impl Issuance {
-    /// What all instances have may be something else now: a store that had lost it was given another
-    /// by an instance that knew of none.
+    /// What all instances have may be something else now: a store that had lost it was given
+    /// another by an instance that knew of none.
     pub(super) fn doubt(&self, changed: &BTreeSet<String>) {
         if [ROOT, TICKETS].iter().any(|file| changed.contains(*file)) {
             self.is_founded.set(false);

@@ -23,7 +23,7 @@ pub(crate) use self::shared::Shared;
 
 /// How often somebody who cannot lead a name yet looks again, and for how long.
 const AGAIN: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where it is kept.
 pub(crate) enum Vault {

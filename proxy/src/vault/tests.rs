@@ -109,6 +109,18 @@ async fn one_leads_at_a_time_and_whoever_was_replaced_is_refused() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_its_turn_does_not_wait_for_ever() {
+    let redis = Redis::start();
+    let (one, other) = (instance(&redis, Some(SECRET)), instance(&redis, Some(SECRET)));
+    let lead = one.lead("a").await.unwrap().unwrap();
+    assert_eq!(redis.command(&["PERSIST", &key(&redis, "lease:a")]), ":1");
+    let error = other.lead_in_turn("a").await.unwrap_err().to_string();
+    assert!(error.contains("another instance is at it"), "{error}");
+    one.release(lead).await;
+    other.lead_in_turn("a").await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_altered_is_set_aside_and_never_read() {
     let redis = Redis::start();
     let one = instance(&redis, Some(SECRET));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::acme::{certs, text_with};
 use crate::harness::certificate::{self, openssl, until};
 use crate::harness::{Balancer, Fate, Front, Pebble, Redis, TestProxy, TestUpstream, free};
-use crate::shared_limits::cluster;
+use crate::shared_limits::{cluster, sentinel};
 use crate::tls::{config, visit};
 
 /// The configuration of a test of certificates, with any ports, on this Redis.
@@ -108,6 +108,17 @@ async fn another_secret_of_tickets_is_taken_over() {
 async fn they_are_shared_over_a_server_that_asks_for_a_password() {
     let redis = Redis::start_with(&["--requirepass", "s3cret"]);
     share_a_ca_and_sessions(&redis.url().replace("//", "//:s3cret@"), SECRET).await;
+}
+
+#[tokio::test]
+async fn they_are_shared_over_the_master_that_sentinels_name() {
+    let (master, sentinel) = sentinel();
+    share_a_ca_and_sessions(
+        &format!("redis+sentinel://127.0.0.1:{}/main/0", sentinel.port),
+        SECRET,
+    )
+    .await;
+    assert!(master.command(&["KEYS", "*:values"]).contains("certificates"));
 }
 
 #[tokio::test]

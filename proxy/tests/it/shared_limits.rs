@@ -106,6 +106,13 @@ async fn a_store_may_speak_tls() {
 
 #[tokio::test]
 async fn sentinels_say_which_server_is_the_master() {
+    let (_master, sentinel) = sentinel();
+    let url = format!("redis+sentinel://127.0.0.1:{}/main/0", sentinel.port);
+    admit_together(&url, "", 2).await;
+}
+
+/// A server, and a sentinel that says it is the master `main`.
+pub(crate) fn sentinel() -> (Redis, Redis) {
     let master = Redis::start();
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("sentinel.conf");
@@ -113,8 +120,7 @@ async fn sentinels_say_which_server_is_the_master() {
     std::fs::write(&config, monitor).unwrap();
     let file = config.display().to_string();
     let sentinel = Redis::start_in(directory, &[&file, "--sentinel"]);
-    let url = format!("redis+sentinel://127.0.0.1:{}/main/0", sentinel.port);
-    admit_together(&url, "", 2).await;
+    (master, sentinel)
 }
 
 #[tokio::test]
