@@ -115,6 +115,17 @@ impl Cluster {
         self.instances.iter().all(|instance| instance.has(&wanted))
     }
 
+    /// Whether every instance has a certificate. What has failed, because nobody was there to
+    /// answer the CA, would be tried again in minutes: that is not waited for.
+    fn has_obtained(&self) -> bool {
+        for instance in &self.instances {
+            if instance.has(|of| of["issued"] == false && of["failures"] != 0) {
+                instance.certs(&["renew"]);
+            }
+        }
+        self.all(|of| of["issued"] == true)
+    }
+
     /// What the CA has done: accounts, orders, certificates.
     fn done(&self) -> [usize; 3] {
         ["/sign-me-up", "/order-plz", "/finalize-order/"].map(|path| self.front.done(path))
@@ -180,8 +191,8 @@ async fn instances_that_are_killed_at_random_obtain_one_certificate() {
                 }
                 false => Fate::Pass,
             });
-            wait(step, || {
-                reached.load(Ordering::Relaxed) || cluster.all(|of| of["issued"] == true)
+            wait(&format!("{step}, seed {seed}, round {round}"), || {
+                reached.load(Ordering::Relaxed) || cluster.has_obtained()
             });
             // It may be any of them: two of three are killed.
             let spared = random.usize(..3);
@@ -193,15 +204,7 @@ async fn instances_that_are_killed_at_random_obtain_one_certificate() {
             unheard += usize::from(is_lost);
         }
         let what = format!("a certificate on every instance, seed {seed}, round {round}");
-        wait(&what, || {
-            // What has failed, because nobody was there to answer the CA, is not waited for.
-            for instance in &cluster.instances {
-                if instance.has(|of| of["issued"] == false && of["failures"] != 0) {
-                    instance.certs(&["renew"]);
-                }
-            }
-            cluster.all(|of| of["issued"] == true)
-        });
+        wait(&what, || cluster.has_obtained());
         assert!(cluster.is_same(&host), "seed {seed}");
         let [_, _, certificates] = cluster.done();
         assert_eq!(certificates + unheard, 1, "certificates, seed {seed}, round {round}");
