@@ -78,7 +78,9 @@ async fn attend(control: &Control, plan: &Plan, wanted: &Wanted) {
         }
     };
     // The leader before may have put another certificate there.
-    let mut is_other = issuance.vault.shared().is_some();
+    if issuance.hear(slot, wall_clock()) {
+        issuance.install_or_tell(&control.plan().config);
+    }
     match issuance.begin(acme, wanted, wall_clock()) {
         Some((step, ca, mut state)) => {
             match step {
@@ -87,15 +89,13 @@ async fn attend(control: &Control, plan: &Plan, wanted: &Wanted) {
                     issuance.renew(acme, &ca, wanted, &lead, &mut state).await;
                 }
             }
-            is_other |= step == Step::Order;
-            is_other |= issuance.conclude(slot, &lead, state).await;
+            if issuance.conclude(slot, &lead, state).await || step == Step::Order {
+                issuance.install_or_tell(&control.plan().config);
+            }
         }
         None => issuance.leave(slot, None),
     }
     issuance.vault.release(lead).await;
-    if is_other {
-        issuance.install_or_tell(&control.plan().config);
-    }
 }
 
 impl Issuance {
@@ -128,14 +128,18 @@ impl Issuance {
         Some((step, ca?))
     }
 
+    /// Takes over what is shared of a slot. Says whether that is another certificate.
+    fn hear(&self, slot: &Slot, now: SystemTime) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        let state = slots.get_mut(slot).filter(|_| self.vault.shared().is_some());
+        state.is_some_and(|state| self.take_over(slot, state, now))
+    }
+
     /// What is to be done for a slot now that its name is led, and what is known of it; `None` if
     /// the leader before has done it.
     fn begin(&self, acme: &Acme, wanted: &Wanted, now: SystemTime) -> Option<(Step, Ca, State)> {
         let mut slots = self.slots.borrow_mut();
         let state = slots.get_mut(&wanted.slot)?;
-        if self.vault.shared().is_some() {
-            self.take_over(&wanted.slot, state, now);
-        }
         let (step, ca) = self.next(acme, wanted, state, now)?;
         (state.hurried, state.wait) = (None, None);
         let leaf = state.leaf.clone();
