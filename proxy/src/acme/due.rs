@@ -69,18 +69,22 @@ async fn contain(task: impl Future<Output = ()> + 'static, after_panic: impl FnO
 /// Leads a name, does what is due for one of its slots, and notes what came of it.
 async fn attend(control: &Control, plan: &Plan, wanted: &Wanted) {
     let (issuance, acme, slot) = (&control.issuance, &plan.config.acme, &wanted.slot);
+    let swap = |is_other: bool| {
+        if is_other {
+            issuance.install_or_tell(&control.plan().config);
+        }
+    };
     let lead = match issuance.vault.lead(&slot.name).await {
         Ok(Some(lead)) => lead,
         // What comes of it will be heard of.
-        Ok(None) => return issuance.leave(slot, Some((wall_clock() + LED, None))),
+        Ok(None) => return swap(issuance.leave(slot, Some((wall_clock() + LED, None)))),
         Err(error) => {
-            return issuance.leave(slot, Some((wall_clock() + STUCK, Some(error.to_string()))));
+            let wait = (wall_clock() + STUCK, Some(error.to_string()));
+            return swap(issuance.leave(slot, Some(wait)));
         }
     };
     // The leader before may have put another certificate there.
-    if issuance.hear(slot, wall_clock()) {
-        issuance.install_or_tell(&control.plan().config);
-    }
+    swap(issuance.hear(slot, wall_clock()));
     match issuance.begin(acme, wanted, wall_clock()) {
         Some((step, ca, mut state)) => {
             match step {
@@ -89,11 +93,9 @@ async fn attend(control: &Control, plan: &Plan, wanted: &Wanted) {
                     issuance.renew(acme, &ca, wanted, &lead, &mut state).await;
                 }
             }
-            if issuance.conclude(slot, &lead, state).await || step == Step::Order {
-                issuance.install_or_tell(&control.plan().config);
-            }
+            swap(issuance.conclude(slot, &lead, state).await || step == Step::Order);
         }
-        None => issuance.leave(slot, None),
+        None => swap(issuance.leave(slot, None)),
     }
     issuance.vault.release(lead).await;
 }
@@ -164,15 +166,18 @@ impl Issuance {
         before.reread
     }
 
-    /// Does nothing for a slot now.
-    fn leave(&self, slot: &Slot, wait: Option<(SystemTime, Option<String>)>) {
-        if let Some(state) = self.slots.borrow_mut().get_mut(slot) {
-            state.busy = false;
-            state.wait = wait;
-            if std::mem::take(&mut state.reread) {
-                self.reread(slot, state, wall_clock());
-            }
+    /// Does nothing for a slot now. Says whether somebody has put another certificate there
+    /// meanwhile.
+    fn leave(&self, slot: &Slot, wait: Option<(SystemTime, Option<String>)>) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        let Some(state) = slots.get_mut(slot) else { return false };
+        state.busy = false;
+        let reread = std::mem::take(&mut state.reread);
+        if reread {
+            self.reread(slot, state, wall_clock());
         }
+        state.wait = wait;
+        reread
     }
 
     /// The task of a slot has ended in a panic, which the panic hook has told of.
