@@ -16,16 +16,23 @@ pub(super) fn try_to_cross(shell: &Shell, tally: &mut Tally) -> anyhow::Result<(
 }
 
 /// Every service, as seen from each.
-const PORTS: [(&str, u16); 5] =
-    [("front", 9180), ("backend", 3002), ("postgres", 5432), ("redis", 6379), ("worker", 9515)];
+const PORTS: [(&str, u16); 6] = [
+    ("front", 9180),
+    ("backend", 3002),
+    ("postgres", 5432),
+    ("redis", 6379),
+    ("counts", 6379),
+    ("worker", 9515),
+];
 
 /// Who reaches what; the admin listener is on its own loopback, and so nobody's.
-const REACHES: [(&str, &[&str], bool); 5] = [
-    ("front", &["backend", "redis"], true),
+const REACHES: [(&str, &[&str], bool); 6] = [
+    ("front", &["backend", "counts"], true),
     ("backend", &["postgres", "redis"], false),
     ("worker", &["postgres"], true),
     ("postgres", &["backend"], false),
     ("redis", &["backend"], false),
+    ("counts", &[], false),
 ];
 
 /// A host on the far side of the machine, made of a network namespace: nothing listens there, but
@@ -71,6 +78,8 @@ fn scan(shell: &Shell, (from, reaches, way_out): &(&str, &[&str], bool)) -> anyh
     let expected: Vec<&str> =
         all.filter(|to| reaches.contains(to)).chain(way_out.then_some("out")).collect();
     ensure!(found == expected, "{from} reaches {found:?}, and should reach {expected:?}");
+    let found = found.join(", ");
+    println!("       {from} reaches {}", if found.is_empty() { "nobody" } else { &found });
     Ok(())
 }
 
@@ -87,7 +96,7 @@ fn published(shell: &Shell) -> anyhow::Result<()> {
 
 fn least(shell: &Shell) -> anyhow::Result<()> {
     const WANTED: &str = "true [ALL] [] no-new-privileges";
-    for service in ["front", "proxy", "backend", "worker", "postgres", "redis"] {
+    for service in ["front", "proxy", "backend", "worker", "postgres", "redis", "counts"] {
         let container = shell.container(service)?;
         let format = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} \
                       {{.HostConfig.CapAdd}} {{index .HostConfig.SecurityOpt 0}} {{.State.Pid}}";
@@ -107,7 +116,7 @@ fn least(shell: &Shell) -> anyhow::Result<()> {
 
 fn secrets(shell: &Shell) -> anyhow::Result<()> {
     // URLs and the configuration of Redis hold the passwords, which are looked for alone.
-    let secrets = ["admin_token", "jwt_secret", "postgres_password", "redis_conf"]
+    let secrets = ["admin_token", "counts_conf", "jwt_secret", "postgres_password", "redis_conf"]
         .map(|file| shell.read(&format!("secrets/{file}")));
     let secrets = secrets.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let containers = "$(docker compose ps --all --quiet)";
