@@ -15,6 +15,10 @@ use gatehouse::config;
 use gatehouse::policy::rate_limit::{Facts, Limiter, Rules};
 use http::{HeaderMap, Method};
 
+/// The program's: what it costs to let go of a million keys is the allocator's doing.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SECOND: u64 = 1_000_000_000;
 const SECRET: [u8; 16] = [7; 16];
 
