@@ -128,7 +128,7 @@ impl Server {
         let dropped = Arc::new(AtomicU64::new(0));
         let (records, writer) =
             RecordSink::open(&config.log.access, Arc::clone(&dropped)).map_err(StartError::Log)?;
-        let (reports, keeper) = Reports::start(config.tls.store.clone())?;
+        let (reports, keeper) = Reports::start(Some(&config.tls.store))?;
         let shared = Arc::new(Shared {
             limiter: Limiter::new(config.rate_limits.memory, Limiter::secret()),
             clock: Clock::new(),

@@ -6,8 +6,9 @@
 //! ten seconds, in all and of one client; the table holds so many distinct ones; what comes on top
 //! is counted and forgotten.
 //!
-//! Workers read and parse; a thread of its own merges, and writes a file in the certificate store
-//! every few seconds. Requests wait for neither.
+//! Workers read and parse; a thread of its own merges, and adds what is new to a file in the
+//! directory of the certificate store every few seconds. Requests wait for neither. Where the store
+//! is no directory, reports are kept in memory only.
 
 mod file;
 mod parse;
@@ -15,7 +16,7 @@ mod receive;
 mod table;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use self::file::File;
+use self::file::{File, OLDEST};
 pub(crate) use self::receive::{Intake, Receiving};
 pub(crate) use self::table::{Entry, Table, Violation};
 
@@ -51,12 +52,14 @@ pub(crate) struct Overview {
 }
 
 impl Reports {
-    /// Starts the thread, which ends when nobody is left to report to it. The file is in `folder`.
-    pub(crate) fn start(folder: PathBuf) -> io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread, which ends when nobody is left to report to it. The file, if there is to
+    /// be one, is in `folder`.
+    pub(crate) fn start(folder: Option<&Path>) -> io::Result<(Self, JoinHandle<()>)> {
         let (violations, reported) = sync_channel(WAITING);
         let (table, dropped) = (Arc::<Mutex<Table>>::default(), Arc::default());
         let reports = Self { violations, table: Arc::clone(&table), dropped: Arc::clone(&dropped) };
-        let run = move || keep(&reported, &table, &dropped, File::new(&folder));
+        let file = folder.map(File::new).transpose()?;
+        let run = move || keep(&reported, &table, &dropped, file);
         let thread = std::thread::Builder::new().name("csp-reports".to_owned()).spawn(run)?;
         Ok((reports, thread))
     }
@@ -80,9 +83,16 @@ impl Reports {
 }
 
 /// The life of the thread.
-fn keep(reported: &Receiver<Violation>, table: &Mutex<Table>, dropped: &AtomicU64, mut file: File) {
+fn keep(
+    reported: &Receiver<Violation>,
+    table: &Mutex<Table>,
+    dropped: &AtomicU64,
+    mut file: Option<File>,
+) {
     let lock = || table.lock().unwrap_or_else(PoisonError::into_inner);
-    file.load(&mut lock(), now());
+    if let Some(file) = &mut file {
+        file.load(&mut lock(), now());
+    }
     let mut written = Instant::now();
     loop {
         let ended = match reported.recv_timeout(PERIOD) {
@@ -96,9 +106,12 @@ fn keep(reported: &Receiver<Violation>, table: &Mutex<Table>, dropped: &AtomicU6
             Err(RecvTimeoutError::Disconnected) => true,
         };
         if ended || written.elapsed() >= PERIOD {
-            let changed = lock().take_changed();
-            if let Some(entries) = changed {
-                file.write(&entries);
+            lock().forget(now().saturating_sub(OLDEST));
+            let batch = lock().unsaved();
+            if let Some(file) = file.as_mut().filter(|_| !batch.is_empty())
+                && file.add(&batch, now())
+            {
+                lock().saved();
             }
             written = Instant::now();
         }

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// What a browser did not load, or would not have.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Violation {
     /// The site's name.
     pub(crate) site: String,
@@ -23,7 +23,7 @@ pub(crate) struct Violation {
 }
 
 /// A violation and its reports.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Entry {
     #[serde(flatten)]
     pub(crate) violation: Violation,
@@ -33,12 +33,20 @@ pub(crate) struct Entry {
     pub(crate) last: u64,
 }
 
+/// The reports of one violation.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    all: u64,
+    /// Those that are not in the file.
+    unsaved: u64,
+    first: u64,
+    last: u64,
+}
+
 /// All that are known.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    known: HashMap<Violation, (u64, u64, u64)>,
-    /// Since it was last asked.
-    changed: bool,
+    known: HashMap<Violation, Count>,
 }
 
 impl Table {
@@ -52,16 +60,16 @@ impl Table {
         if !self.known.contains_key(&violation) && !self.has_room(&violation.site) {
             return false;
         }
-        let (count, _, last) = self.known.entry(violation).or_insert((0, now, now));
-        (*count, *last) = (*count + 1, now);
-        self.changed = true;
+        let new = Count { all: 0, unsaved: 0, first: now, last: now };
+        let count = self.known.entry(violation).or_insert(new);
+        (count.all, count.unsaved, count.last) = (count.all + 1, count.unsaved + 1, now);
         true
     }
 
     /// Puts back what a file has kept.
     pub(super) fn restore(&mut self, Entry { violation, count, first, last }: Entry) {
         if self.has_room(&violation.site) {
-            self.known.insert(violation, (count, first, last));
+            self.known.insert(violation, Count { all: count, unsaved: 0, first, last });
         }
     }
 
@@ -72,20 +80,31 @@ impl Table {
 
     /// Everything, the most frequent first.
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        let mut entries: Vec<_> = self.known.keys().filter_map(|known| self.entry(known)).collect();
+        let mut entries: Vec<_> =
+            self.known.iter().map(|(known, count)| entry(known, *count, count.all)).collect();
         entries.sort_by_key(|entry| Reverse((entry.count, entry.last)));
         entries
     }
 
-    /// Everything, if there is anything new since the last time.
-    pub(super) fn take_changed(&mut self) -> Option<Vec<Entry>> {
-        std::mem::take(&mut self.changed).then(|| self.entries())
+    /// What the file does not have yet: the reports since they were last [saved](Self::saved).
+    pub(super) fn unsaved(&self) -> Vec<Entry> {
+        let unsaved = self.known.iter().filter(|(_, count)| count.unsaved > 0);
+        unsaved.map(|(known, count)| entry(known, *count, count.unsaved)).collect()
     }
 
-    fn entry(&self, violation: &Violation) -> Option<Entry> {
-        let (count, first, last) = *self.known.get(violation)?;
-        Some(Entry { violation: violation.clone(), count, first, last })
+    /// The file has everything.
+    pub(super) fn saved(&mut self) {
+        self.known.values_mut().for_each(|count| count.unsaved = 0);
     }
+
+    /// Drops what was last reported before a time.
+    pub(super) fn forget(&mut self, before: u64) {
+        self.known.retain(|_, count| count.last >= before);
+    }
+}
+
+fn entry(violation: &Violation, Count { first, last, .. }: Count, count: u64) -> Entry {
+    Entry { violation: violation.clone(), count, first, last }
 }
 
 #[cfg(test)]
@@ -111,8 +130,22 @@ mod tests {
         let entries = table.entries();
         let [often, once] = &entries[..] else { panic!("{entries:?}") };
         assert_eq!((often.count, often.first, often.last), (3, 5, 9));
-        assert_eq!((once.count, table.take_changed().unwrap().len()), (1, 2));
-        assert!(table.take_changed().is_none());
+        assert_eq!(once.count, 1);
+        table.forget(9);
+        assert_eq!(table.entries().len(), 1);
+    }
+
+    #[test]
+    fn what_is_saved_is_not_saved_again() {
+        let mut table = Table::default();
+        let unsaved = |table: &Table| table.unsaved().iter().map(|e| e.count).collect::<Vec<_>>();
+        table.restore(Entry { violation: violation("a", 1), count: 9, first: 1, last: 1 });
+        assert!(unsaved(&table).is_empty());
+        table.add(violation("a", 1), 5);
+        table.add(violation("a", 1), 6);
+        assert_eq!((unsaved(&table), table.entries()[0].count), (vec![2], 11));
+        table.saved();
+        assert_eq!((unsaved(&table), table.entries()[0].count), (vec![], 11));
     }
 
     #[test]
