@@ -69,7 +69,7 @@ mod body;
 mod trailers;
 mod upstream;
 mod tunnel;
-mod nonce;
+pub mod nonce;
 pub mod compression;
 mod negotiation;
 mod rejection;

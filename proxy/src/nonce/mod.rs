@@ -17,6 +17,7 @@
 
 mod decoder;
 mod page;
+mod rewriter;
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use self::decoder::Decoder;
 pub(crate) use self::page::{Broken, Page};
+pub use self::rewriter::Rewriter;
 use crate::compression::{self, Coding};
 use crate::policy::headers::{HeaderPolicy, Nonce, nonces_of_application};
 use crate::telemetry::Counters;
@@ -213,7 +215,7 @@ pub(crate) struct Room {
 impl Room {
     /// What all of them may weigh; what comes on top goes out under the policy without a nonce.
     const MOST: usize = 1_024;
-    /// A rewriter holds up to 64 KiB.
+    /// A page of text costs up to 64 KiB.
     const REWRITER: usize = 1;
     /// A decoder holds up to 16 MiB, though rarely more than 1.
     const DECODER: usize = 16;

@@ -34,7 +34,8 @@ pub(crate) use field::FIELDS;
 pub(crate) use hsts::Hsts;
 pub use merge::Merge;
 use merge::Rule;
-pub(crate) use nonce::{Nonce, of_application as nonces_of_application};
+pub use nonce::Nonce;
+pub(crate) use nonce::{PLACEHOLDER as NONCE_PLACEHOLDER, of_application as nonces_of_application};
 pub use preset::Preset;
 pub(crate) use reporting::PATH as REPORTS_PATH;
 

@@ -6,16 +6,18 @@ use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderValue, header};
 
 /// What stands in a configuration for a nonce.
-pub(super) const PLACEHOLDER: &str = "'nonce'";
+pub(crate) const PLACEHOLDER: &str = "'nonce'";
 
 const BITS: usize = 128;
 
 /// The nonce of one response.
-pub(crate) struct Nonce(String);
+#[derive(Debug)]
+pub struct Nonce(String);
 
 impl Nonce {
     /// A new one; `None` if there is no randomness to be had.
-    pub(crate) fn fresh() -> Option<Self> {
+    #[must_use]
+    pub fn fresh() -> Option<Self> {
         let mut bytes = [0; BITS / 8];
         rand::fill(&mut bytes).ok()?;
         Some(Self(BASE64URL_NOPAD.encode(&bytes)))
