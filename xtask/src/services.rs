@@ -18,7 +18,7 @@ use crate::apt::{self, Tool};
 use crate::port;
 use crate::process::{self, Running};
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 13] = [
     Tool { program: "initdb", package: "postgresql", service: Some("postgresql") },
     Tool { program: "postgres", package: "postgresql", service: Some("postgresql") },
     Tool { program: "redis-cli", package: "redis-tools", service: None },
@@ -30,6 +30,8 @@ const TOOLS: [Tool; 11] = [
     Tool { program: "pebble", package: "pebble", service: None },
     Tool { program: "pebble-challtestsrv", package: "pebble", service: None },
     Tool { program: "named", package: "bind9", service: Some("named") },
+    Tool { program: "node", package: "nodejs", service: None },
+    Tool { program: "npm", package: "npm", service: None },
     Tool { program: "openssl", package: "openssl", service: None },
 ];
 

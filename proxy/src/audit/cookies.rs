@@ -1,8 +1,13 @@
-//! Cookies: `Secure`, `HttpOnly` and `SameSite` of whatever the page sets.
+//! Cookies: `Secure`, `HttpOnly` and `SameSite` of whatever is set on the way to the page.
 
-use http::{HeaderMap, header};
+use std::collections::BTreeMap;
+
+use http::HeaderValue;
 
 use super::Finding;
+
+/// A cookie by which a hosting company finds its own servers again, whatever the site does.
+const NOT_THE_SITES: &str = "heroku-session-affinity";
 
 /// One `Set-Cookie` (RFC 6265, 4.1).
 #[derive(Default)]
@@ -10,7 +15,7 @@ struct Cookie<'a> {
     name: &'a str,
     secure: bool,
     http_only: bool,
-    same_site: Option<&'a str>,
+    same_site: Option<String>,
 }
 
 impl<'a> Cookie<'a> {
@@ -20,10 +25,10 @@ impl<'a> Cookie<'a> {
         let mut cookie = Self { name, ..Self::default() };
         for part in parts {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            match key.to_ascii_lowercase().as_str() {
+            match key.trim().to_ascii_lowercase().as_str() {
                 "secure" => cookie.secure = true,
                 "httponly" => cookie.http_only = true,
-                "samesite" => cookie.same_site = Some(value),
+                "samesite" => cookie.same_site = Some(value.trim().to_ascii_lowercase()),
                 _ => {}
             }
         }
@@ -35,33 +40,88 @@ impl<'a> Cookie<'a> {
         parts.iter().any(|part| name.contains(part))
     }
 
-    /// Whether it stands for whoever is logged in.
-    fn is_session(&self) -> bool {
-        self.is_named(&["login", "sess"])
+    /// `SameSite`, if it has a meaning.
+    fn same_site(&self) -> Option<&str> {
+        let known = |value: &&str| ["lax", "strict", "none"].contains(value);
+        self.same_site.as_deref().filter(known)
     }
 
-    fn same_site_is(&self, values: &[&str]) -> bool {
-        self.same_site.is_some_and(|own| values.iter().any(|v| own.eq_ignore_ascii_case(v)))
+    /// Everything that is to be said of it, in the Observatory's order: place, score, result,
+    /// sentence.
+    fn faults(&self, hsts: bool) -> impl Iterator<Item = (u8, i32, &'static str, &'static str)> {
+        let session = self.is_named(&["login", "sess"]);
+        let invalid = self.same_site.is_some() && self.same_site().is_none()
+            || self.same_site() == Some("none") && !self.secure;
+        let unguarded = self.is_named(&["csrf"]) && self.same_site().is_none();
+        let (open, readable) = (!self.secure, session && !self.http_only);
+        [
+            (
+                open && hsts,
+                -5,
+                "cookies-without-secure-flag-but-protected-by-hsts",
+                "is Secure only by HSTS",
+            ),
+            (open && !hsts, -20, "cookies-without-secure-flag", "is not Secure"),
+            (
+                session && open && hsts,
+                -10,
+                "cookies-session-without-secure-flag-but-protected-by-hsts",
+                "is a session's and Secure only by HSTS",
+            ),
+            (
+                invalid,
+                -20,
+                "cookies-samesite-flag-invalid",
+                "has a SameSite that browsers do not take",
+            ),
+            (
+                unguarded,
+                -20,
+                "cookies-anticsrf-without-samesite-flag",
+                "guards forms without SameSite",
+            ),
+            (
+                readable,
+                -30,
+                "cookies-session-without-httponly-flag",
+                "is a session's and not HttpOnly",
+            ),
+            (
+                session && open && !hsts,
+                -40,
+                "cookies-session-without-secure-flag",
+                "is a session's and not Secure",
+            ),
+        ]
+        .into_iter()
+        .zip(0_u8..)
+        .filter(|((holds, ..), _)| *holds)
+        .map(|((_, score, result, what), place)| (place, score, result, what))
     }
 }
 
-/// The worst of all cookies decides.
-pub(super) fn judge(headers: &HeaderMap) -> Finding {
+/// The worst of all cookies decides; `hsts` says whether HSTS is in order.
+pub(super) fn judge(set: &[HeaderValue], hsts: bool) -> Finding {
     let test = "cookies";
-    let all = headers.get_all(header::SET_COOKIE);
-    let cookies: Vec<_> =
-        all.iter().filter_map(|value| value.to_str().ok()).map(Cookie::parse).collect();
+    let texts = set.iter().filter_map(|value| value.to_str().ok());
+    // The last of a name is the one that stays.
+    let cookies: BTreeMap<_, _> =
+        texts.map(Cookie::parse).map(|cookie| (cookie.name, cookie)).collect();
+    let cookies: Vec<_> = cookies
+        .into_values()
+        .filter(|cookie| !cookie.name.is_empty() && cookie.name != NOT_THE_SITES)
+        .collect();
     if cookies.is_empty() {
         return Finding::good(test, "cookies-not-found", 0, "none are set");
     }
-    let hsts = headers.contains_key(header::STRICT_TRANSPORT_SECURITY);
-    let remedy = "cookies are hardened by default; see `cookies` of [headers.NAME]";
-    let worst = cookies.iter().filter_map(|cookie| fault(cookie, hsts)).min();
-    if let Some((score, result, what)) = worst {
-        return Finding::bad(test, result, score, what, remedy);
+    let faults =
+        cookies.iter().flat_map(|cookie| cookie.faults(hsts).map(|fault| (fault, cookie.name)));
+    if let Some(((_, score, result, what), name)) = faults.max() {
+        let remedy =
+            "cookies = { secure = true, http_only = true, same_site = \"lax\" } in [headers.NAME]";
+        return Finding::bad(test, result, score, format!("`{name}` {what}"), remedy);
     }
-    let everywhere = cookies.iter().all(|cookie| cookie.same_site_is(&["lax", "strict"]));
-    match everywhere {
+    match cookies.iter().all(|cookie| cookie.same_site().is_some()) {
         true => {
             let result = "cookies-secure-with-httponly-sessions-and-samesite";
             Finding::good(test, result, 5, "all are Secure and SameSite")
@@ -73,64 +133,35 @@ pub(super) fn judge(headers: &HeaderMap) -> Finding {
     }
 }
 
-/// The worst that is to be said of a cookie: score, result, sentence.
-fn fault(cookie: &Cookie<'_>, hsts: bool) -> Option<(i32, &'static str, String)> {
-    let Cookie { name, .. } = cookie;
-    let session = cookie.is_session();
-    let say = |score, result, what: &str| Some((score, result, format!("`{name}` {what}")));
-    match (cookie.secure, session, hsts) {
-        (false, true, false) => {
-            say(-40, "cookies-session-without-secure-flag", "is a session's and not Secure")
-        }
-        _ if session && !cookie.http_only => {
-            say(-30, "cookies-session-without-httponly-flag", "is a session's and not HttpOnly")
-        }
-        (false, false, false) => say(-20, "cookies-without-secure-flag", "is not Secure"),
-        _ if cookie.same_site.is_some() && !cookie.same_site_is(&["lax", "strict", "none"]) => {
-            say(-20, "cookies-samesite-flag-invalid", "has an unknown SameSite")
-        }
-        _ if cookie.is_named(&["csrf", "xsrf"]) && cookie.same_site.is_none() => {
-            say(-20, "cookies-anticsrf-without-samesite-flag", "guards forms without SameSite")
-        }
-        (false, true, true) => {
-            let result = "cookies-session-without-secure-flag-but-protected-by-hsts";
-            say(-10, result, "is a session's and Secure only by HSTS")
-        }
-        (false, false, true) => {
-            let result = "cookies-without-secure-flag-but-protected-by-hsts";
-            say(-5, result, "is Secure only by HSTS")
-        }
-        (true, ..) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tests::fields;
     use super::*;
 
-    fn score(cookies: &[&str], hsts: bool) -> i32 {
-        let mut all: Vec<_> = cookies.iter().map(|cookie| ("set-cookie", *cookie)).collect();
-        if hsts {
-            all.push(("strict-transport-security", "max-age=1"));
-        }
-        judge(&fields(&all)).score
+    fn score(cookies: &[&'static str], hsts: bool) -> i32 {
+        let cookies: Vec<_> = cookies.iter().copied().map(HeaderValue::from_static).collect();
+        judge(&cookies, hsts).score
     }
 
     #[test]
     fn the_worst_cookie_decides() {
-        assert_eq!(score(&[], true), 0);
-        assert_eq!(score(&["a=1; Secure; SameSite=Lax"], false), 5);
-        assert_eq!(
-            score(&["a=1; secure", "sessid=2; Secure; HttpOnly; SameSite=Strict"], false),
-            0
-        );
-        assert_eq!(score(&["sessid=1; HttpOnly"], false), -40);
-        assert_eq!(score(&["sessid=1; HttpOnly"], true), -10);
-        assert_eq!(score(&["sessid=1; Secure", "a=1"], true), -30);
-        assert_eq!(score(&["a=1"], false), -20);
-        assert_eq!(score(&["a=1"], true), -5);
-        assert_eq!(score(&["a=1; Secure; SameSite=maybe"], true), -20);
-        assert_eq!(score(&["csrftoken=1; Secure"], true), -20);
+        for (cookies, hsts, expected) in [
+            (&[][..], true, 0),
+            (&["heroku-session-affinity=1"], false, 0),
+            (&["a=1; Secure; SameSite=Lax"], false, 5),
+            (&["a=1; Secure; SameSite=None"], false, 5),
+            (&["a=1; secure", "sessid=2; Secure; HttpOnly; SameSite=Strict"], false, 0),
+            (&["sessid=1; HttpOnly"], false, -40),
+            (&["sessid=1; HttpOnly"], true, -10),
+            (&["sessid=1; Secure", "a=1"], true, -30),
+            (&["a=1"], false, -20),
+            (&["a=1"], true, -5),
+            (&["a=1", "a=1; Secure; SameSite=Lax"], true, 5),
+            (&["a=1; SameSite=None"], true, -20),
+            (&["a=1; Secure; SameSite=maybe"], true, -20),
+            (&["a=1; Secure; SameSite"], true, -20),
+            (&["csrftoken=1; Secure"], true, -20),
+        ] {
+            assert_eq!(score(cookies, hsts), expected, "{cookies:?} {hsts}");
+        }
     }
 }

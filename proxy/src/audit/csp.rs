@@ -1,10 +1,11 @@
 //! The Content-Security-Policy, by the Observatory's questions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::Finding;
+use super::page::Page;
 
 /// Sources that let in nearly everybody.
 const BROAD: [&str; 8] =
@@ -13,129 +14,208 @@ const BROAD: [&str; 8] =
 /// Directives whose content a page shows and does not run.
 const PASSIVE: [&str; 2] = ["img-src", "media-src"];
 
-/// All policies of a response, directive by directive.
-struct Policies(Vec<BTreeMap<String, Vec<String>>>);
+/// Directives that may stand twice, though only the first counts.
+const REPORTING: [&str; 2] = ["report-uri", "report-to"];
+
+/// Directives that mean nothing in a page itself (CSP Level 3, 3.3).
+const OF_HEADERS: [&str; 3] = ["frame-ancestors", "report-uri", "sandbox"];
+
+/// The shortest text that can be a policy: a directive without sources.
+const SHORTEST: usize = 6;
+
+type Sources = BTreeSet<String>;
+
+/// What the policies of a response allow together.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    directives: BTreeMap<String, Sources>,
+    /// Whether a directive of [`REPORTING`] stands twice.
+    repeats: bool,
+}
+
+/// A policy cannot be read, or names a directive twice.
+#[derive(Debug)]
+pub(super) struct Invalid;
 
 impl Policies {
-    /// `None` if a policy has no directive at all.
-    fn parse(headers: &HeaderMap) -> Option<Self> {
-        let values = headers.get_all(header::CONTENT_SECURITY_POLICY).iter();
-        let texts = values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-        let policies = texts.map(|text| {
-            let mut policy = BTreeMap::new();
-            for directive in text.split(';') {
-                let mut words = directive.split_ascii_whitespace().map(str::to_ascii_lowercase);
-                let Some(name) = words.next() else { continue };
-                policy.entry(name).or_insert_with(|| words.collect());
+    /// Those in the header and in the page.
+    pub(super) fn of(headers: &HeaderMap, page: &Page) -> Result<Self, Invalid> {
+        let fields = headers.get_all(header::CONTENT_SECURITY_POLICY).iter();
+        let fields = fields.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+        let mut policies = Self::default();
+        for (place, text) in fields.chain(page.policies.iter().map(String::as_str)).enumerate() {
+            policies.add(text, place == 0)?;
+        }
+        Ok(policies)
+    }
+
+    /// A further policy: what it does not allow, too, is forbidden.
+    fn add(&mut self, text: &str, is_first: bool) -> Result<(), Invalid> {
+        let text = text.trim();
+        if text.len() < SHORTEST {
+            return Err(Invalid);
+        }
+        let mut seen = BTreeSet::new();
+        for directive in text.split(';') {
+            let mut words = directive.split_ascii_whitespace().map(str::to_ascii_lowercase);
+            let Some(name) = words.next() else { continue };
+            if !seen.insert(name.clone()) {
+                match REPORTING.contains(&name.as_str()) {
+                    true => self.repeats = true,
+                    false => return Err(Invalid),
+                }
+                continue;
             }
-            policy
-        });
-        let policies: Vec<_> = policies.collect();
-        policies.iter().all(|policy| !policy.is_empty()).then_some(Self(policies))
+            let own: Sources = words.collect();
+            let known = self.directives.entry(name).or_default();
+            match is_first {
+                true => *known = own,
+                false => known.retain(|source| own.contains(source)),
+            }
+            if known.is_empty() {
+                known.insert("'none'".to_owned());
+            }
+        }
+        Ok(())
     }
 
-    /// Whether a policy names the directive.
-    fn has(&self, directive: &str) -> bool {
-        self.0.iter().any(|policy| policy.contains_key(directive))
+    /// The sources of a directive, or of `default-src`; everybody where nothing restricts it.
+    fn sources(&self, directive: &str) -> Sources {
+        let found = self.directives.get(directive).or_else(|| self.directives.get("default-src"));
+        let mut sources = found.cloned().unwrap_or_else(|| Sources::from(["*".to_owned()]));
+        if is_named(&sources) {
+            sources.remove("'unsafe-inline'"); // which browsers then ignore (CSP 3, 6.7.3.2)
+        }
+        sources
     }
 
-    /// Whether a test holds in every policy: what one forbids is forbidden.
-    fn all(&self, test: impl Fn(&BTreeMap<String, Vec<String>>) -> bool) -> bool {
-        self.0.iter().all(test)
+    /// The sources of scripts; `Err` if `'strict-dynamic'` has nothing to begin from.
+    fn scripts(&self) -> Result<Sources, Invalid> {
+        let mut sources = self.sources("script-src");
+        if sources.contains("'strict-dynamic'") {
+            if !is_named(&sources) {
+                return Err(Invalid);
+            }
+            sources.retain(|s| s != "'self'" && !BROAD.iter().any(|broad| s.starts_with(broad)));
+        }
+        Ok(sources)
+    }
+
+    /// Whether a page of the site says who may frame it.
+    pub(super) fn has_ancestors(&self) -> bool {
+        self.directives.contains_key("frame-ancestors")
     }
 }
 
-/// The sources of a directive, or of `default-src`; `None` where nothing restricts it.
-fn sources<'a>(policy: &'a BTreeMap<String, Vec<String>>, directive: &str) -> Option<&'a [String]> {
-    policy.get(directive).or_else(|| policy.get("default-src")).map(Vec::as_slice)
+/// Whether there are nonces or hashes.
+fn is_named(sources: &Sources) -> bool {
+    let kinds = ["'nonce-", "'sha256-", "'sha384-", "'sha512-"];
+    sources.iter().any(|source| kinds.iter().any(|kind| source.starts_with(kind)))
 }
 
-/// Whether inline code, or code of nearly any host, may run.
-fn is_unsafe(policy: &BTreeMap<String, Vec<String>>, directive: &str) -> bool {
-    let Some(sources) = sources(policy, directive) else { return true };
-    let named = sources.iter().any(|source| {
-        ["'nonce-", "'sha256-", "'sha384-", "'sha512-"].iter().any(|kind| source.starts_with(kind))
-    });
-    let strict = named && sources.iter().any(|source| source == "'strict-dynamic'");
-    sources.iter().any(|source| match source.as_str() {
-        "'unsafe-inline'" => !named, // which browsers then ignore (CSP 3, 6.7.3.2)
-        "data:" => !strict,
-        broad => !strict && BROAD.contains(&broad),
-    })
+fn any(sources: &Sources, test: impl Fn(&str) -> bool) -> bool {
+    sources.iter().any(|source| test(source))
 }
 
-fn allows(policy: &BTreeMap<String, Vec<String>>, directive: &str, source: &str) -> bool {
-    sources(policy, directive).is_none_or(|sources| sources.iter().any(|own| own == source))
+fn is_broad(source: &str) -> bool {
+    BROAD.contains(&source)
 }
 
-/// Whether a directive names plain HTTP.
-fn insecure(policy: &BTreeMap<String, Vec<String>>, passive: bool) -> bool {
-    let upgraded = policy.contains_key("upgrade-insecure-requests");
-    !upgraded
-        && policy.iter().any(|(name, sources)| {
-            let counts = name.ends_with("-src") && PASSIVE.contains(&name.as_str()) == passive;
-            counts && sources.iter().any(|s| s.starts_with("http:") || s.starts_with("ftp:"))
-        })
+fn is_unsafe(source: &str) -> bool {
+    is_broad(source) || source == "'unsafe-inline'" || source == "data:"
 }
 
-pub(super) fn judge(headers: &HeaderMap) -> Finding {
+fn is_plain(source: &str) -> bool {
+    source.starts_with("http:") || source.starts_with("ftp:")
+}
+
+pub(super) fn judge(headers: &HeaderMap, page: &Page) -> Finding {
     let test = "content-security-policy";
     let bad =
         |result, score, found: &str, remedy: &str| Finding::bad(test, result, score, found, remedy);
-    if !headers.contains_key(header::CONTENT_SECURITY_POLICY) {
-        let found = match headers.contains_key(header::CONTENT_SECURITY_POLICY_REPORT_ONLY) {
-            true => "only reported, not enforced",
-            false => "missing",
-        };
-        let remedy = "preset = \"helmet\" in [headers.NAME], or csp.default-src = [\"'self'\"]";
-        return bad("csp-not-implemented", -25, found, remedy);
-    }
-    let Some(policies) = Policies::parse(headers) else {
-        return bad("csp-header-invalid", -25, "it has no directive", "");
+    let invalid = |found: &str| bad("csp-header-invalid", -25, found, "gatehouse check");
+    let Ok(policies) = Policies::of(headers, page) else {
+        return invalid("a policy is empty, or names a directive twice");
     };
-    if policies.all(|policy| {
-        let objects = sources(policy, "object-src");
-        is_unsafe(policy, "script-src")
-            || objects.is_none_or(|list| list.iter().any(|s| BROAD.contains(&s.as_str())))
-    }) {
+    let of_headers = |name: &str| OF_HEADERS.contains(&name);
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY)
+        && policies.directives.keys().all(|name| of_headers(name))
+    {
+        let remedy = "preset = \"helmet\" in [headers.NAME], or csp.default-src = [\"'self'\"]";
+        let trial = headers.get(header::CONTENT_SECURITY_POLICY_REPORT_ONLY);
+        return match trial.map(HeaderValue::len).unwrap_or_default() {
+            0 => bad("csp-not-implemented", -25, "missing", remedy),
+            _ => {
+                let result = "csp-not-implemented-but-reporting-enabled";
+                bad(result, -25, "only reported, not enforced", "csp instead of csp_trial")
+            }
+        };
+    }
+    let Ok(scripts) = policies.scripts() else {
+        return invalid("'strict-dynamic' without a nonce or a hash lets nothing run");
+    };
+    match fault(&policies, &scripts) {
+        Some((result, score, found, remedy)) => bad(result, score, found, remedy),
+        None => merit(&policies),
+    }
+}
+
+/// What is to be mended, the worst first: result, score, what was found, remedy.
+fn fault(
+    policies: &Policies,
+    scripts: &Sources,
+) -> Option<(&'static str, i32, &'static str, &'static str)> {
+    if any(scripts, is_unsafe) || any(&policies.sources("object-src"), is_broad) {
         let found = "inline scripts, data: or nearly any host may run code";
         let remedy = "csp.script-src = [\"'self'\", \"'nonce'\"] and csp.object-src = [\"'none'\"]";
-        return bad("csp-implemented-with-unsafe-inline", -20, found, remedy);
+        return Some(("csp-implemented-with-unsafe-inline", -20, found, remedy));
     }
-    if policies.all(|policy| insecure(policy, false)) {
+    let active = policies.directives.iter();
+    let active = active.filter(|(name, _)| {
+        *name != "script-src" && !PASSIVE.iter().any(|passive| name == passive)
+    });
+    if active.flat_map(|(_, sources)| sources).chain(scripts).any(|source| is_plain(source)) {
         let found = "a source is plain HTTP";
-        let remedy = "https:// in the sources, or csp.upgrade-insecure-requests = []";
-        return bad("csp-implemented-with-insecure-scheme", -20, found, remedy);
+        return Some((
+            "csp-implemented-with-insecure-scheme",
+            -20,
+            found,
+            "https:// in the sources",
+        ));
     }
-    if policies.all(|policy| allows(policy, "script-src", "'unsafe-eval'")) {
+    let styles = policies.sources("style-src");
+    if scripts.union(&styles).any(|source| source == "'unsafe-eval'") {
         let found = "scripts may turn text into code";
         let remedy = "csp.script-src without 'unsafe-eval'";
-        return bad("csp-implemented-with-unsafe-eval", -10, found, remedy);
+        return Some(("csp-implemented-with-unsafe-eval", -10, found, remedy));
     }
-    if policies.all(|policy| insecure(policy, true)) {
-        let found = "pictures or media may come over plain HTTP";
-        let remedy = "csp.upgrade-insecure-requests = []";
+    if PASSIVE.iter().any(|name| any(&policies.sources(name), is_plain)) {
         let result = "csp-implemented-with-insecure-scheme-in-passive-content-only";
-        return bad(result, -10, found, remedy);
+        let found = "pictures or media may come over plain HTTP";
+        return Some((result, -10, found, "https:// in csp.img-src and csp.media-src"));
     }
-    if policies.all(|policy| is_unsafe(policy, "style-src")) {
+    None
+}
+
+/// How good a policy without faults is.
+fn merit(policies: &Policies) -> Finding {
+    let good =
+        |result, score, found| Finding::good("content-security-policy", result, score, found);
+    if policies.repeats {
+        let found = "report-uri or report-to stands twice, and only the first counts";
+        return good("csp-implemented-but-duplicate-directives", 0, found);
+    }
+    if any(&policies.sources("style-src"), is_unsafe) {
         let result = "csp-implemented-with-unsafe-inline-in-style-src-only";
-        return Finding::good(test, result, 0, "unsafe sources for styles only");
+        return good(result, 0, "unsafe sources for styles only");
     }
-    let none = |policy: &BTreeMap<String, Vec<String>>| {
-        policy.get("default-src").is_some_and(|sources| *sources == ["'none'"])
-    };
-    let forms = policies.has("form-action")
-        && policies.0.iter().any(|policy| {
-            let sources = policy.get("form-action").map(Vec::as_slice).unwrap_or_default();
-            sources.iter().all(|source| matches!(source.as_str(), "'none'" | "'self'"))
-        });
-    match policies.0.iter().any(none) && forms {
+    let default = policies.directives.get("default-src");
+    match default.is_some_and(|sources| *sources == Sources::from(["'none'".to_owned()])) {
         true => {
             let result = "csp-implemented-with-no-unsafe-default-src-none";
-            Finding::good(test, result, 10, "everything is forbidden that is not named")
+            good(result, 10, "everything is forbidden that is not named")
         }
-        false => Finding::good(test, "csp-implemented-with-no-unsafe", 5, "no unsafe source"),
+        false => good("csp-implemented-with-no-unsafe", 5, "no unsafe source"),
     }
 }
 
@@ -146,26 +226,33 @@ mod tests {
 
     fn score(policies: &[&str]) -> i32 {
         let all: Vec<_> = policies.iter().map(|p| ("content-security-policy", *p)).collect();
-        judge(&fields(&all)).score
+        judge(&fields(&all), &Page::default()).score
     }
 
     #[test]
     fn policies_are_scored_as_published() {
+        for (policy, expected) in [
+            (" ; ", -25),
+            ("default-src 'self'", 5),
+            ("default-src 'none'; form-action 'self'", 10),
+            ("default-src; img-src 'self'", 10),
+            ("script-src 'self'; object-src 'none'; style-src 'unsafe-inline'", 0),
+            ("script-src 'self'; object-src 'none'", 0),
+            ("script-src 'self'", -20),
+            ("default-src 'self' 'unsafe-inline'", -20),
+            ("default-src 'self'; script-src https:", -20),
+            ("default-src 'self'; script-src 'unsafe-inline' 'nonce-x'", 5),
+            ("default-src 'self'; script-src 'self' 'unsafe-eval'", -10),
+            ("default-src 'self'; img-src http://a", -10),
+            ("default-src 'self'; img-src http://a; upgrade-insecure-requests", -10),
+            ("default-src 'self'; font-src http://a", -20),
+            ("default-src 'self'; script-src 'strict-dynamic'", -25),
+            ("default-src 'self'; default-src 'none'", -25),
+            ("default-src 'self'; report-uri /a; report-uri /b", 0),
+        ] {
+            assert_eq!(score(&[policy]), expected, "{policy}");
+        }
         assert_eq!(score(&[]), -25);
-        assert_eq!(score(&[" ; "]), -25);
-        assert_eq!(score(&["default-src 'self'"]), 5);
-        assert_eq!(score(&["default-src 'none'; form-action 'self'"]), 10);
-        assert_eq!(score(&["default-src 'none'"]), 5, "forms may go anywhere");
-        assert_eq!(score(&["script-src 'self'; object-src 'none'; style-src 'unsafe-inline'"]), 0);
-        assert_eq!(score(&["script-src 'self'"]), -20, "plug-ins of any host");
-        assert_eq!(score(&["default-src 'self' 'unsafe-inline'"]), -20);
-        assert_eq!(score(&["default-src 'self'; script-src https:"]), -20);
-        assert_eq!(score(&["default-src 'self'; script-src 'unsafe-inline' 'nonce-x'"]), 5);
-        assert_eq!(score(&["default-src 'self'; script-src 'self' 'unsafe-eval'"]), -10);
-        assert_eq!(score(&["default-src 'self'; img-src http://a"]), -10);
-        assert_eq!(score(&["default-src 'self'; font-src http://a"]), -20);
-        let upgraded = "default-src 'self'; img-src http://a; upgrade-insecure-requests";
-        assert_eq!(score(&[upgraded]), 5);
         let strict = "script-src 'nonce-x' 'strict-dynamic' https: 'unsafe-inline'; \
                       object-src 'none'; style-src 'self'";
         assert_eq!(score(&[strict]), 5);
@@ -173,13 +260,21 @@ mod tests {
 
     #[test]
     fn the_second_policy_can_only_forbid() {
-        assert_eq!(score(&["default-src *", "default-src 'self'"]), 5);
-        assert_eq!(score(&["default-src *, default-src 'self'"]), 5);
+        assert_eq!(score(&["default-src * 'self'", "default-src 'self'"]), 5);
+        assert_eq!(score(&["default-src * 'self', default-src 'self'"]), 5);
+        assert_eq!(score(&["default-src *", "default-src 'self'"]), 10, "together they allow none");
     }
 
     #[test]
-    fn a_policy_that_only_reports_is_none() {
-        let fields = fields(&[("content-security-policy-report-only", "default-src 'none'")]);
-        assert_eq!(judge(&fields).score, -25);
+    fn a_policy_of_the_page_counts_and_one_that_only_reports_does_not() {
+        let trial = fields(&[("content-security-policy-report-only", "default-src 'none'")]);
+        let judged = judge(&trial, &Page::default());
+        assert_eq!(
+            (judged.score, judged.result),
+            (-25, "csp-not-implemented-but-reporting-enabled")
+        );
+        let page = |policy: &str| Page { policies: vec![policy.to_owned()], ..Page::default() };
+        assert_eq!(judge(&trial, &page("default-src 'self'")).score, 5);
+        assert_eq!(judge(&trial, &page("frame-ancestors 'self'")).score, -25);
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Handshake {
     /// `TLSv1_2`, `TLSv1_3`: those that were agreed to when nothing else was offered.
     pub(super) versions: Vec<&'static str>,
     pub(super) http2: bool,
+    /// Whether TLS 1.0 or 1.1 was agreed to.
+    pub(super) old: bool,
     host: String,
     group: Option<NamedGroup>,
     /// Why the certificate is not to be trusted.
@@ -44,15 +46,14 @@ fn not_after(leaf: &CertificateDer<'_>) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(end))
 }
 
-/// Judges a handshake; `old` says whether TLS 1.0 or 1.1 was agreed to.
-pub(super) fn judge(handshake: &Handshake, old: bool) -> Vec<Finding> {
-    vec![versions(handshake, old), exchange(handshake), certificate(handshake), http2(handshake)]
+pub(super) fn judge(handshake: &Handshake) -> Vec<Finding> {
+    vec![versions(handshake), exchange(handshake), certificate(handshake), http2(handshake)]
 }
 
-fn versions(handshake: &Handshake, old: bool) -> Finding {
+fn versions(handshake: &Handshake) -> Finding {
     let names = handshake.versions.iter().map(|name| name.replace("TLSv1_", "1."));
     let names = names.collect::<Vec<_>>().join(", ");
-    if old {
+    if handshake.old {
         let found = "TLS 1.0 or 1.1 is offered (RFC 8996 forbids both)";
         return Finding::bad("tls", "tls-old-version", 0, found, "min_version = \"1.2\" in [tls]");
     }

@@ -1,29 +1,37 @@
 //! `gatehouse audit`: what a live site shows to the outside, and what to write to mend it.
 //!
-//! [`visit`] speaks to the site, [`handshake`] looks at its TLS, and everything that judges is a
-//! function of what they brought: [`headers`], [`csp`], [`cookies`], [`redirection`]. Scores are
-//! those that the MDN HTTP Observatory publishes; what OWASP's Secure Headers Project adds, and
-//! TLS, is said without a score.
+//! [`visit`] speaks to the site, [`journey`] follows its redirects, [`handshake`] looks at its TLS,
+//! [`page`](mod@page) at its HTML, and what judges is a function of what they brought: [`headers`], [`csp`],
+//! [`cookies`], [`scripts`], [`redirection`]. Scores are those that the MDN HTTP Observatory
+//! publishes, its own code being the oracle of a test; what OWASP's Secure Headers Project adds,
+//! and TLS, is said without a score.
 //!
 //! # Why
 //!
-//! Two things of the Observatory need a list that changes every day and are left out: a bonus for
-//! hosts on the HSTS preload list, and the public suffixes.
+//! The Observatory gives 5 points more to hosts on the HSTS preload list of browsers. That list has
+//! some megabytes and changes every day, so it is left out: no grade here is better for it.
+//! Names below a private suffix (`github.io`) are sites of their own here, as they are in browsers.
 
 mod cookies;
 mod csp;
 mod handshake;
 mod headers;
+mod journey;
+mod page;
 mod redirection;
 mod scripts;
 mod visit;
+mod witness;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use http::Uri;
 use serde::Serialize;
 
-use self::visit::{Visited, Visitor};
+use self::journey::Journey;
+use self::page::Page;
+use self::visit::{FOREIGN, Visitor};
 
 /// What is to be audited, and how.
 #[derive(Debug)]
@@ -97,22 +105,66 @@ pub(crate) enum Unreachable {
     Connect(String, std::io::Error),
     #[error("{0} does not answer as HTTP: {1}")]
     Http(String, String),
+    #[error("{0}: {1}")]
+    Page(Uri, String),
 }
 
 /// Visits the site and judges it.
 pub(crate) async fn audit(audit: &Audit) -> Result<Report, Unreachable> {
-    let visitor = Visitor::new(audit.ca.as_deref())?;
-    let Visited { response, handshake } = visitor.secure(&audit.url).await?;
-    let old = visitor.takes_old_tls(&audit.url).await;
-    let plain = redirection::follow(&visitor, &audit.url, audit.http_port).await;
-    let mut findings = handshake::judge(&handshake, old);
-    findings.push(redirection::judge(&plain));
-    findings.extend(headers::judge(&response.headers));
-    findings.push(csp::judge(&response.headers));
-    findings.push(cookies::judge(&response.headers));
-    findings.push(scripts::judge(&response));
+    let Audit { url, ca, http_port } = audit;
+    let visitor = Visitor::new(ca.as_deref())?;
+    let secure = Journey::from(&visitor, url.clone()).await?;
+    let handshake = visitor.survey(url).await?;
+    let last = secure.hops.last().unwrap_or(url);
+    let preflight = visitor.preflight(last).await.ok();
+    let preflight = preflight.filter(|answer| answer.status.is_success());
+    let plain = match plain(url, *http_port) {
+        Some(start) => Journey::from(&visitor, start).await.ok(),
+        None => None,
+    };
+    let (headers, page) = (&secure.end.headers, Page::of(&secure.end));
+    let mut findings = handshake::judge(&handshake);
+    findings.push(redirection::judge(plain.as_ref().map(|way| (&*way.hops, way.trusted))));
+    let hsts = headers::transport_security(headers, secure.trusted);
+    let has_hsts = hsts.pass;
+    findings.push(hsts);
+    findings.extend(headers::judge(headers, &page));
+    findings.push(headers::sharing(preflight.as_ref().map(|answer| &answer.headers), FOREIGN));
+    findings.push(csp::judge(headers, &page));
+    findings.push(cookies::judge(&secure.cookies, has_hsts));
+    findings.push(scripts::judge(&page, url.host().unwrap_or_default()));
     let score = score(&findings);
-    Ok(Report { url: audit.url.to_string(), grade: Grade::of(score), score, findings })
+    Ok(Report { url: url.to_string(), grade: Grade::of(score), score, findings })
+}
+
+/// The host's plain HTTP.
+fn plain(url: &Uri, port: Option<u16>) -> Option<Uri> {
+    let host = url.host()?;
+    let authority = match port? {
+        80 => host.to_owned(),
+        port => format!("{host}:{port}"),
+    };
+    format!("http://{authority}/").parse().ok()
+}
+
+/// The whole of one page, over a connection that is to be trusted.
+pub(crate) async fn page(url: &Uri, ca: Option<&Path>) -> Result<Bytes, Unreachable> {
+    let answer = Visitor::new(ca)?.get(url).await?;
+    let fail = |what: String| Unreachable::Page(url.clone(), what);
+    if let Some(distrust) = answer.distrust {
+        return Err(fail(format!("its certificate is not trusted: {distrust}")));
+    }
+    if !answer.status.is_success() {
+        let location = answer.headers.get(http::header::LOCATION);
+        let location =
+            location.map(|to| format!(", see {}", String::from_utf8_lossy(to.as_bytes())));
+        return Err(fail(format!(
+            "the answer is {}{}",
+            answer.status,
+            location.unwrap_or_default()
+        )));
+    }
+    answer.body.ok_or_else(|| fail("the page is longer than 16 MiB, or was cut off".to_owned()))
 }
 
 /// 100 and the modifiers; bonuses count from 90 on.

@@ -1,99 +1,137 @@
-//! Scripts of other hosts: over TLS, and with the hash of what they are meant to be (Subresource
+//! Scripts of other sites: over TLS, and with the hash of what they are meant to be (Subresource
 //! Integrity).
 
-use super::Finding;
-use super::visit::Response;
+use std::net::IpAddr;
 
-/// The worst script decides. Tags are found by a scan that knows no more of HTML than what a
-/// `<script>` and its attributes look like, which errs towards a finding.
-pub(super) fn judge(response: &Response) -> Finding {
+use http::Uri;
+
+use super::Finding;
+use super::page::{Page, Script};
+
+/// Where a script comes from.
+enum Origin {
+    /// The page's own, or another host of its site.
+    Own,
+    /// Another site's, over https.
+    Foreign,
+    /// Over plain HTTP, or over whatever the page came by.
+    Insecure,
+}
+
+impl Origin {
+    fn of(src: &str, host: &str) -> Self {
+        if src.starts_with("//") {
+            return Self::Insecure;
+        }
+        let Ok(url) = src.parse::<Uri>() else { return Self::Own };
+        match url.scheme_str() {
+            Some("http" | "https") if site(url.host().unwrap_or_default()) == site(host) => {
+                Self::Own
+            }
+            Some("https") => Self::Foreign,
+            Some("http") => Self::Insecure,
+            _ => Self::Own,
+        }
+    }
+}
+
+/// The name below a public suffix: `example.co.uk` of `www.example.co.uk`; `None` for an address,
+/// and for a name that is none on the internet.
+fn site(host: &str) -> Option<&str> {
+    let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let domain = if is_address { None } else { psl::domain_str(host) };
+    domain.filter(|domain| domain.contains('.'))
+}
+
+/// The worst script decides.
+pub(super) fn judge(page: &Page, host: &str) -> Finding {
     let test = "subresource-integrity";
-    let is_html = response
-        .headers
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"));
-    if !is_html {
+    if !page.is_html {
         return Finding::good(test, "sri-not-implemented-response-not-html", 0, "this is no page");
     }
-    let page = String::from_utf8_lossy(&response.body);
-    let scripts: Vec<_> =
-        tags(&page).filter_map(|tag| Some((attribute(tag, "src")?, tag))).collect();
-    let others = scripts.iter().filter(|(src, _)| src.starts_with("//") || src.contains("://"));
-    let others: Vec<_> = others.collect();
-    let say = |src: &str| {
-        format!("{} is loaded without a hash", src.chars().take(80).collect::<String>())
-    };
-    let remedy = "not in gatehouse.toml: give the tag in the page an `integrity` attribute";
-    if let Some((src, _)) = others.iter().find(|(src, _)| src.starts_with("http://")) {
-        let result = "sri-not-implemented-and-external-scripts-not-loaded-securely";
-        let found =
-            format!("{} is loaded over plain HTTP", src.chars().take(80).collect::<String>());
-        return Finding::bad(test, result, -50, found, remedy);
+    if page.scripts.is_empty() {
+        let result = "sri-not-implemented-but-no-scripts-loaded";
+        return Finding::good(test, result, 0, "no scripts");
     }
-    if let Some((src, _)) = others.iter().find(|(_, tag)| attribute(tag, "integrity").is_none()) {
-        let result = "sri-not-implemented-but-external-scripts-loaded-securely";
-        return Finding::bad(test, result, -5, say(src), remedy);
+    let (mut foreign, mut own_hashed) = (false, false);
+    let mut worst = None;
+    for Script { src, hashed } in &page.scripts {
+        let Some(src) = src else { continue };
+        // In the Observatory's order, which is not that of the scores.
+        let fault = match (Origin::of(src, host), hashed) {
+            (Origin::Own, hashed) => {
+                own_hashed |= hashed;
+                continue;
+            }
+            (Origin::Foreign, true) => None,
+            (Origin::Insecure, true) => {
+                let result = "sri-implemented-but-external-scripts-not-loaded-securely";
+                Some((1, -20, result, src, "is not bound to https"))
+            }
+            (Origin::Foreign, false) => {
+                let result = "sri-not-implemented-but-external-scripts-loaded-securely";
+                Some((2, -5, result, src, "is loaded without a hash"))
+            }
+            (Origin::Insecure, false) => {
+                let result = "sri-not-implemented-and-external-scripts-not-loaded-securely";
+                Some((3, -50, result, src, "is not bound to https, and loaded without a hash"))
+            }
+        };
+        foreign = true;
+        worst = worst.max(fault);
     }
-    match (scripts.is_empty(), others.is_empty()) {
-        (true, _) => {
-            Finding::good(test, "sri-not-implemented-but-no-scripts-loaded", 0, "no scripts")
+    if let Some((_, score, result, src, what)) = worst {
+        let found = format!("{} {what}", src.chars().take(80).collect::<String>());
+        let remedy = "not in gatehouse.toml: give the tag in the page https:// and `integrity`";
+        return Finding::bad(test, result, score, found, remedy);
+    }
+    let (result, score, found) = match (foreign, own_hashed) {
+        (_, true) => {
+            let result = "sri-implemented-and-all-scripts-loaded-securely";
+            (result, 5, "scripts have hashes")
         }
-        (false, true) => {
-            let result = "sri-not-implemented-but-all-scripts-loaded-from-secure-origin";
-            Finding::good(test, result, 0, "all scripts are the site's own")
+        (true, false) => {
+            let result = "sri-implemented-and-external-scripts-loaded-securely";
+            (result, 5, "scripts of other sites have hashes")
         }
         (false, false) => {
-            let result = "sri-implemented-and-external-scripts-loaded-securely";
-            Finding::good(test, result, 5, "scripts of other hosts have hashes")
+            let result = "sri-not-implemented-but-all-scripts-loaded-from-secure-origin";
+            (result, 0, "all scripts are the site's own")
         }
-    }
-}
-
-/// The inside of every `<script …>`.
-fn tags(page: &str) -> impl Iterator<Item = &str> {
-    page.split('<').filter_map(|part| {
-        let name = part.get(..6)?;
-        let rest = part.get(6..)?;
-        let ends = rest.starts_with(|c: char| c.is_ascii_whitespace() || c == '>' || c == '/');
-        let inside = name.eq_ignore_ascii_case("script") && ends;
-        inside.then(|| rest.split('>').next().unwrap_or_default())
-    })
-}
-
-/// The value of an attribute, quoted or not.
-fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
-    let lower = tag.to_ascii_lowercase();
-    let at = lower.match_indices(name).map(|(at, _)| at).find(|at| {
-        let before = lower.get(..*at).and_then(|s| s.chars().next_back());
-        before.is_some_and(|c| c.is_ascii_whitespace() || c == '/')
-    })?;
-    let value = tag.get(at + name.len()..)?.trim_start().strip_prefix('=')?.trim_start();
-    match value.chars().next()? {
-        quote @ ('"' | '\'') => value.get(1..)?.split(quote).next(),
-        _ => value.split(|c: char| c.is_ascii_whitespace()).next(),
-    }
+    };
+    Finding::good(test, result, score, found)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::fields;
     use super::*;
 
-    fn score(page: &'static str) -> i32 {
-        let headers = fields(&[("content-type", "text/html; charset=utf-8")]);
-        let body = bytes::Bytes::from_static(page.as_bytes());
-        judge(&Response { status: http::StatusCode::OK, headers, body }).score
+    fn score(scripts: &[(&str, bool)]) -> i32 {
+        let script = |(src, hashed): &(&str, bool)| Script {
+            src: (!src.is_empty()).then(|| (*src).to_owned()),
+            hashed: *hashed,
+        };
+        let scripts = scripts.iter().map(script).collect();
+        judge(&Page { is_html: true, scripts, ..Page::default() }, "www.example.co.uk").score
     }
 
     #[test]
     fn scripts_of_others_need_a_hash() {
-        assert_eq!(score("<p>none</p>"), 0);
-        assert_eq!(score("<SCRIPT src=/own.js></SCRIPT><script>inline</script>"), 0);
-        assert_eq!(score("<script async src='https://cdn.example/a.js'></script>"), -5);
-        assert_eq!(score("<script src=//cdn.example/a.js></script>"), -5);
-        assert_eq!(score("<script src=\"http://cdn.example/a.js\"></script>"), -50);
-        let hashed = "<script src=\"https://cdn.example/a.js\" integrity=\"sha384-x\"></script>";
-        assert_eq!(score(hashed), 5);
-        assert_eq!(score("<scripture src=\"http://cdn.example/a.js\">"), 0);
+        assert_eq!(score(&[]), 0);
+        assert_eq!(score(&[("/own.js", false), ("", false)]), 0);
+        assert_eq!(score(&[("/own.js", true)]), 5);
+        assert_eq!(score(&[("https://cdn.example/a.js", false)]), -5);
+        assert_eq!(score(&[("https://cdn.example/a.js", true)]), 5);
+        assert_eq!(score(&[("//cdn.example/a.js", true)]), -20);
+        assert_eq!(score(&[("https://cdn.example/a.js", true), ("http://b.example/", false)]), -50);
+        assert_eq!(score(&[("https://a.example/", false), ("https://b.example/", true)]), -5);
+    }
+
+    #[test]
+    fn the_hosts_of_one_site_are_its_own() {
+        assert_eq!(score(&[("https://static.example.co.uk/a.js", false)]), 0);
+        assert_eq!(score(&[("https://other.co.uk/a.js", false)]), -5, "`co.uk` is everybody's");
+        assert_eq!(site("localhost"), None);
+        assert_eq!(site("127.0.0.1"), None);
     }
 }

@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use http::Uri;
-use tokio::runtime::Builder;
 
-use super::{complain, print};
+use super::{complain, print, wait_for};
 use crate::audit::{self, Audit, Finding, Grade, Report};
 
 /// The site falls short of what was asked for, or does not answer.
@@ -48,18 +47,15 @@ pub(super) fn audit(options: Options) -> ExitCode {
     let Options { url, ca, http_port, at_least, json } = options;
     let default = url.port_u16().is_none().then_some(80);
     let audit = Audit { url, ca, http_port: http_port.or(default) };
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    let report = match wait_for(audit::audit(&audit)) {
+        Ok(Ok(report)) => report,
+        Ok(Err(error)) => {
+            complain(&format!("error: {error}\n"));
+            return ExitCode::from(AT_FAULT);
+        }
         Err(error) => {
             complain(&format!("error: {error}\n"));
             return ExitCode::from(super::OWN_FAILURE);
-        }
-    };
-    let report = match runtime.block_on(audit::audit(&audit)) {
-        Ok(report) => report,
-        Err(error) => {
-            complain(&format!("error: {error}\n"));
-            return ExitCode::from(AT_FAULT);
         }
     };
     match json {

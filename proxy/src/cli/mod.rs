@@ -274,6 +274,12 @@ fn print(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// Waits for something, on a runtime of its own.
+fn wait_for<T>(action: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|error| error.to_string())?.block_on(action))
+}
+
 /// Writes to standard error. There is nobody left to tell if that fails.
 fn complain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::harness::{TestProxy, TestUpstream};
 
 /// Audits `proxy`, with further arguments.
-async fn audit(proxy: &TestProxy, arguments: &[&str]) -> Output {
+pub(crate) async fn audit(proxy: &TestProxy, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
     command
         .args(["audit", &format!("localhost:{}", proxy.https().port())])
@@ -17,7 +17,7 @@ async fn audit(proxy: &TestProxy, arguments: &[&str]) -> Output {
 }
 
 /// The report, by test.
-fn findings(output: &Output) -> (Value, impl Fn(&str) -> Value) {
+pub(crate) fn findings(output: &Output) -> (Value, impl Fn(&str) -> Value) {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let findings = report["findings"].clone();
     let find = move |test: &str| {
@@ -63,7 +63,7 @@ async fn what_is_missing_is_named_with_what_to_write() {
     let (report, find) = findings(&output);
     assert_eq!((output.status.code(), &report["score"]), (Some(1), &10.into()), "{report:#}");
     assert_eq!(find("redirection")["score"], -20);
-    assert_eq!(find("strict-transport-security")["result"], "hsts-not-implemented");
+    assert_eq!(find("strict-transport-security")["result"], "hsts-invalid-cert");
     proxy.finish().await;
 }
 

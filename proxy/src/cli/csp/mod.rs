@@ -1,7 +1,6 @@
 //! `gatehouse csp`: what a Content-Security-Policy stops, what would let it through, and the hashes
 //! of what is inline.
 
-mod fetch;
 mod hash;
 mod reports;
 mod suggest;
@@ -10,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use http::Uri;
 
 pub(super) use self::reports::say;
 use super::remote::{self, Request};
-use super::{Remote, UNUSABLE, complain, load, print};
+use super::{Remote, UNUSABLE, complain, load, print, wait_for};
+use crate::audit;
 use crate::config::AdminAddress;
 
 /// The thing asked about is at fault.
@@ -55,7 +56,7 @@ pub(super) fn run(command: Csp) -> Result<ExitCode, String> {
         }
         Csp::Hash { target, ca, json } => {
             let pages = match target.starts_with("https://") || target.starts_with("http://") {
-                true => fetch::page(&target, ca.as_deref()).map(|page| vec![(target, page)]),
+                true => page(&target, ca.as_deref()).map(|page| vec![(target, page)]),
                 false => hash::files(Path::new(&target)),
             };
             match pages {
@@ -68,6 +69,13 @@ pub(super) fn run(command: Csp) -> Result<ExitCode, String> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The page at a URL; redirects are told, not followed.
+fn page(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, String> {
+    let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+    let page = wait_for(audit::page(&uri, ca))?;
+    page.map(Into::into).map_err(|error| error.to_string())
 }
 
 /// `gatehouse csp suggest`, for the configuration at `path`.

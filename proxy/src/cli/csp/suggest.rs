@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::reports::Report;
 use crate::config::{Config, Site};
-use crate::policy::headers::{Csp, HeaderPolicy};
+use crate::policy::headers::{Csp, HeaderPolicy, NONCE_PLACEHOLDER};
 
 /// What to change, and what rather not.
 #[derive(Debug, Default)]
@@ -67,6 +67,9 @@ impl Suggestions {
                 let Some((directive, before)) = place(&policy.csp, &report.directive) else {
                     return;
                 };
+                if before.is_some_and(|before| before.split(' ').any(|known| known == source)) {
+                    return self.known(section, &source, report);
+                }
                 let change = self.changes.entry((section, directive)).or_default();
                 change.before = before.map(str::to_owned);
                 change.reports += report.count;
@@ -74,12 +77,23 @@ impl Suggestions {
                     change.sources.push(source);
                 }
             }
-            Err(reason) => {
-                let key = (section, report.directive.clone(), report.blocked.clone());
-                let (_, count) = self.refused.entry(key).or_insert((reason, 0));
-                *count += report.count;
-            }
+            Err(reason) => self.refuse(section, report, reason),
         }
+    }
+
+    /// A report of what the policy allows by now: it is older than the policy, unless it is of
+    /// something inline that has no nonce.
+    fn known(&mut self, section: String, source: &str, report: &Report) {
+        if source == NONCE_PLACEHOLDER {
+            let reason = "it had no nonce: an older policy, a script, or an attacker put it there";
+            self.refuse(section, report, reason);
+        }
+    }
+
+    fn refuse(&mut self, section: String, report: &Report, reason: &'static str) {
+        let key = (section, report.directive.clone(), report.blocked.clone());
+        let (_, count) = self.refused.entry(key).or_insert((reason, 0));
+        *count += report.count;
     }
 
     /// As text for a person, or as JSON.
@@ -188,7 +202,7 @@ fn source(report: &Report) -> Result<Option<String>, &'static str> {
     }
     let (scheme, rest) = blocked.split_once(':').unwrap_or((blocked, ""));
     match scheme {
-        "inline" => return Ok(Some("'nonce'".to_owned())),
+        "inline" => return Ok(Some(NONCE_PLACEHOLDER.to_owned())),
         "eval" => return Err("'unsafe-eval' lets any string become code: replace eval()"),
         "wasm-eval" => return Ok(Some("'wasm-unsafe-eval'".to_owned())),
         "data" | "blob" if is_code => return Err("an attacker can write code into such a URL"),
@@ -207,74 +221,5 @@ fn source(report: &Report) -> Result<Option<String>, &'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::config;
-
-    fn config() -> Config {
-        let text = "[headers.site]\npreset = \"none\"\ncsp.default-src = [\"'self'\"]\n\
-            csp.script-src = [\"'none'\"]\ncsp.style-src = [\"'self'\"]\n\
-            [headers.other]\ncsp.img-src = [\"data:\"]\n\
-            [[site]]\nhosts = [\"a.example\"]\nupstream = \"http://127.0.0.1:1\"\n\
-            headers = \"site\"\n\
-            [[site.route]]\npath = \"/other/{*rest}\"\nheaders = \"other\"\n";
-        config::load_text(Path::new("test.toml"), text, &|_| None).unwrap()
-    }
-
-    fn suggest(reports: &[(&str, &str, &str)]) -> String {
-        let reports: Vec<_> = reports
-            .iter()
-            .map(|(page, directive, blocked)| Report {
-                site: "a.example".to_owned(),
-                page: (*page).to_owned(),
-                directive: (*directive).to_owned(),
-                blocked: (*blocked).to_owned(),
-                count: 2,
-            })
-            .collect();
-        Suggestions::new(&config(), &reports).render(false)
-    }
-
-    #[test]
-    fn the_smallest_change_is_suggested() {
-        let found = suggest(&[
-            ("/", "img-src", "https://cdn.example/a.png"),
-            ("/b", "img-src", "https://CDN.example/b.png"),
-            ("/", "img-src", "data"),
-            ("/", "script-src-elem", "inline"),
-            ("/", "script-src-elem", "/x.js"),
-            ("/other/x", "img-src", "https://img.example:8443/y"),
-            ("/", "img-src", "chrome-extension"),
-        ]);
-        let expected = "# 2 reports of csp.img-src\n[headers.other]\n\
-            -csp.img-src = [\"data:\"]\n\
-            +csp.img-src = [\"data:\", \"https://img.example:8443\"]\n\n\
-            # 6 reports of csp.img-src\n[headers.site]\n-csp.img-src = [\"'self'\"]\n\
-            +csp.img-src = [\"'self'\", \"https://cdn.example\", \"data:\"]\n\n\
-            # 4 reports of csp.script-src\n[headers.site]\n-csp.script-src = [\"'none'\"]\n\
-            +csp.script-src = [\"'nonce'\", \"'self'\"]\n";
-        assert_eq!(found, expected);
-        assert!(suggest(&[]).starts_with("nothing to change"));
-    }
-
-    #[test]
-    fn what_would_make_a_policy_worthless_is_refused() {
-        for (directive, blocked) in [
-            ("script-src", "eval"),
-            ("script-src", "data"),
-            ("script-src-elem", "blob:https://a.example/1"),
-            ("script-src-attr", "inline"),
-            ("script-src-elem", "http://cdn.example/x.js"),
-            ("frame-ancestors", "https://evil.example"),
-            ("base-uri", "https://evil.example"),
-            ("img-src", "https://a.example;b/x"),
-            ("object-src", "data"),
-            ("img-src", "gopher://x"),
-        ] {
-            let found = suggest(&[("/", directive, blocked)]);
-            assert!(found.starts_with("# refused"), "{directive} {blocked}: {found}");
-        }
-    }
-}
+#[path = "suggest_tests.rs"]
+mod tests;
