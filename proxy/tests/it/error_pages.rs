@@ -11,12 +11,13 @@ use tempfile::TempDir;
 use crate::harness::certificate::until;
 use crate::harness::{Pebble, TestClient, TestProxy, TestUpstream};
 
-const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+pub(crate) const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 /// A way to be refused: method, path, a field, bytes of body; the status and the reason of it.
-type Refused = (Method, &'static str, (&'static str, &'static str), usize, u16, &'static str);
+pub(crate) type Refused =
+    (Method, &'static str, (&'static str, &'static str), usize, u16, &'static str);
 
-const REFUSED: [Refused; 11] = [
+pub(crate) const REFUSED: [Refused; 11] = [
     (Method::GET, "/a%2fb", ("x", "y"), 0, 400, "path_ambiguous"),
     (Method::GET, "/", ("x-forwarded-for", "203.0.113.7"), 0, 403, "client_denied"),
     (Method::TRACE, "/", ("x", "y"), 0, 405, "method_refused"),
@@ -39,13 +40,14 @@ const LARGE: &str = {
     }
 };
 
-/// A Gatehouse that refuses all of [`REFUSED`], and upstreams that help it.
-async fn refusing(upstream: &TestUpstream, more: &str) -> TestProxy {
+/// A Gatehouse that refuses all of [`REFUSED`], and upstreams that help it; with `first` before
+/// everything else, and `more` keys of its site.
+pub(crate) async fn refusing(upstream: &TestUpstream, first: &str, more: &str) -> TestProxy {
     let mute = TestUpstream::mute().await;
     let garbage = TestUpstream::raw(b"garbage\r\n\r\n").await;
     let first = format!(
-        "[client]\ntrusted_proxies = [\"127.0.0.1\"]\ndeny = [\"203.0.113.0/24\"]\n\
-         [limits]\nbody_bytes = \"1KiB\"\nheader_bytes = \"8KiB\"\n\
+        "{first}\n[client]\ntrusted_proxies = [\"127.0.0.1\"]\ndeny = [\"203.0.113.0/24\"]\n\
+         [limits]\nbody_bytes = \"1KiB\"\nbody_min_rate = \"1KiB\"\nheader_bytes = \"8KiB\"\n\
          [upstream.ill]\nservers = [\"http://{}\"]\n\
          health = {{ path = \"/healthy\", interval = \"100ms\", unhealthy_after = 1 }}\n\
          [upstream.mute]\nservers = [\"http://{}\"]\nanswer_timeout = \"300ms\"",
@@ -63,7 +65,7 @@ async fn refusing(upstream: &TestUpstream, more: &str) -> TestProxy {
     );
     let proxy = TestProxy::start_with(upstream, &first, &more);
     upstream.set_healthy(false);
-    let mut client = proxy.client().await;
+    let mut client = proxy.client().await.unchecked();
     client.get("/limited").await;
     let ill = async { while client.get("/ill").await.status != 503 {} };
     tokio::time::timeout(Duration::from_secs(20), ill).await.unwrap();
@@ -74,7 +76,7 @@ async fn clients(proxy: &TestProxy) -> [TestClient; 2] {
     [proxy.client().await, proxy.client_h2().await]
 }
 
-fn request(
+pub(crate) fn request(
     client: &TestClient,
     (method, path, (name, value), body, ..): &Refused,
     accept: &str,
@@ -99,7 +101,7 @@ fn page(folder: &TempDir, name: &str) -> String {
 #[tokio::test]
 async fn errors_are_pages_for_browsers_and_problems_for_programs() {
     let upstream = TestUpstream::start().await;
-    let proxy = refusing(&upstream, "").await;
+    let proxy = refusing(&upstream, "", "").await;
     for refused in &REFUSED {
         for mut client in clients(&proxy).await {
             let reply = client.send(request(&client, refused, HTML)).await;
@@ -141,7 +143,7 @@ async fn a_site_has_pages_of_its_own() {
         .map(|name| format!("{name} = \"{}\"", page(&folder, name)))
         .join(", ");
     let upstream = TestUpstream::start().await;
-    let proxy = refusing(&upstream, &format!("error_pages = {{ {files} }}")).await;
+    let proxy = refusing(&upstream, "", &format!("error_pages = {{ {files} }}")).await;
     for refused in &REFUSED {
         let expected = match refused.4 {
             413 => "page 413",

@@ -7,7 +7,9 @@ use http_body_util::{Empty, Full};
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::harness::{HELMET, TestClient, TestProxy, TestUpstream};
+use crate::error_pages::{HTML, REFUSED, refusing, request};
+use crate::harness::certificate::until;
+use crate::harness::{HELMET, Pebble, Relay, TestClient, TestProxy, TestUpstream, free};
 
 type Set = &'static [(&'static str, &'static str)];
 
@@ -69,96 +71,185 @@ fn hold(headers: &HeaderMap, set: Set, secure: bool, what: &str) {
     assert!(headers.contains_key("x-request-id"), "{what}");
 }
 
-/// A way to an answer: method, path, a field, bytes of body, the status.
-type Way = (Method, &'static str, (&'static str, &'static str), usize, u16);
-
-const WAYS: [Way; 14] = [
-    (Method::GET, "/status/200", ("x", "y"), 0, 200),
-    (Method::HEAD, "/", ("x", "y"), 0, 200),
-    (Method::GET, "/status/206", ("x", "y"), 0, 206),
-    (Method::GET, "/status/304", ("x", "y"), 0, 304),
-    (Method::GET, "/status/500", ("x", "y"), 0, 500),
-    (Method::GET, "/a%2fb", ("x", "y"), 0, 400),
-    (Method::GET, "/a%2fb", ("accept", "text/html"), 0, 400),
-    (Method::GET, "/", ("x-forwarded-for", "203.0.113.7"), 0, 403),
-    (Method::TRACE, "/", ("x", "y"), 0, 405),
-    (Method::POST, "/", ("x", "y"), 2_000, 413),
-    (Method::POST, "/", ("expect", "miracles"), 1, 417),
-    (Method::GET, "/limited", ("x", "y"), 0, 429),
-    (Method::GET, "/down", ("x", "y"), 0, 502),
-    (Method::GET, "/mute", ("x", "y"), 0, 504),
+/// What the application itself answers: method, path, status.
+const ANSWERED: [(Method, &str, u16); 7] = [
+    (Method::GET, "/", 200),
+    (Method::HEAD, "/", 200),
+    (Method::POST, "/", 200),
+    (Method::GET, "/status/206", 206),
+    (Method::GET, "/status/304", 304),
+    (Method::GET, "/status/404", 404),
+    (Method::GET, "/status/500", 500),
 ];
 
-async fn start(
-    preset: &str,
-    upstream: &TestUpstream,
-    mute: &TestUpstream,
-    site: &str,
-) -> TestProxy {
-    let first = format!(
-        "[client]\ntrusted_proxies = [\"127.0.0.1\"]\ndeny = [\"203.0.113.0/24\"]\n\
-         [limits]\nbody_bytes = \"1KiB\"\n[headers.site]\npreset = \"{preset}\"\n\
-         remove = [\"x-powered-by\"]\n\
-         [upstream.mute]\nservers = [\"http://{}\"]\nanswer_timeout = \"100ms\"",
-        mute.address
-    );
-    let more = format!(
-        "headers = \"site\"\n{site}\n\
-         [[site.route]]\npath = \"/down\"\nupstream = \"http://127.0.0.1:1\"\n\
-         [[site.route]]\npath = \"/mute\"\nupstream = \"mute\"\n\
-         [[rate_limit]]\nname = \"none\"\nlimit = 1\nwindow = \"1h\"\nkey = \"global\"\n\
-         match = {{ path = \"/limited\" }}"
-    );
-    let proxy = TestProxy::start_with(upstream, &first, &more);
-    proxy.client().await.unchecked().get("/limited").await;
-    proxy
+/// What no client of HTTP would send, and the status of the answer.
+const MALFORMED: [(&str, u16); 4] = [
+    ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    ("GET / HTTP/1.1\r\n\r\n", 400),
+    (
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\
+         Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nslow", 408),
+];
+
+/// The keys that all presets are tried with; and a store that nobody can reach, so that what must
+/// be counted there is refused.
+fn section(preset: &str) -> String {
+    let [port] = free();
+    format!(
+        "[store]\nredis = \"redis://127.0.0.1:{port}\"\non_failure = \"local\"\n\
+         [headers.site]\npreset = \"{preset}\"\nremove = [\"x-powered-by\"]\n\
+         [[rate_limit]]\nname = \"denies\"\nlimit = 9\nwindow = \"1h\"\non_failure = \"deny\"\n\
+         match = {{ path = \"/counted\" }}\n\
+         [[site]]\nhosts = [\"other.example\"]\nissuer = \"internal\"\n\
+         upstream = \"http://127.0.0.1:1\"\nheaders = \"site\""
+    )
+}
+
+/// A Gatehouse under a preset, with further keys of its site.
+async fn start(preset: &str, upstream: &TestUpstream, site: &str) -> TestProxy {
+    refusing(upstream, &section(preset), &format!("headers = \"site\"\n{site}")).await
 }
 
 async fn clients(proxy: &TestProxy) -> [TestClient; 2] {
     [proxy.client().await.unchecked(), proxy.client_h2().await.unchecked()]
 }
 
+/// The fields of a head.
+fn parse(head: &str) -> HeaderMap {
+    let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let parse = |(name, value): (&str, &str)| {
+        (name.parse::<http::HeaderName>().unwrap(), value.trim().parse().unwrap())
+    };
+    fields.map(parse).collect()
+}
+
 #[tokio::test]
 async fn every_class_of_response_has_exactly_the_set_of_its_preset() {
-    let (upstream, mute) = (TestUpstream::start().await, TestUpstream::mute().await);
-    for (preset, set) in PRESETS {
-        let proxy = start(preset, &upstream, &mute, "").await;
-        for (method, path, (name, value), body, status) in WAYS {
-            for mut client in clients(&proxy).await {
-                let request = client.request(method.clone(), path).header(name, value);
-                let request = request.body(Full::new(vec![0; body].into())).unwrap();
-                let reply = client.send(request).await;
-                let what = format!("{method} {path} under {preset}");
-                assert_eq!(reply.status, status, "{what}");
-                hold(&reply.headers, set, true, &what);
+    let upstream = TestUpstream::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("own.html");
+    std::fs::write(&page, "a page of the site's own").unwrap();
+    let pages = format!("error_pages = {{ 4xx = {page:?}, 5xx = {page:?} }}");
+    // Most of the time is waited, so all presets are tried at once.
+    let tables = PRESETS.map(|(preset, set)| {
+        let (upstream, pages) = (upstream.clone(), pages.clone());
+        tokio::spawn(async move { table(&upstream, preset, set, &pages).await })
+    });
+    for table in tables {
+        table.await.unwrap();
+    }
+}
+
+/// All classes of responses but switches of protocols and answers to a CA; `pages` are a site's own
+/// for errors.
+async fn table(upstream: &TestUpstream, preset: &str, set: Set, pages: &str) {
+    let proxy = start(preset, upstream, "").await;
+    for (method, path, status) in ANSWERED {
+        for mut client in clients(&proxy).await {
+            let request = client.request(method.clone(), path).body(Full::default()).unwrap();
+            let reply = client.send(request).await;
+            assert_eq!(reply.status, status, "{path}");
+            hold(&reply.headers, set, true, &format!("{method} {path} under {preset}"));
+        }
+    }
+    rejections(&proxy, set, &["*/*", HTML], preset).await;
+    hosts(&proxy, set, preset).await;
+    for (bytes, status) in MALFORMED {
+        let mut raw = proxy.raw().await;
+        raw.write(bytes.as_bytes()).await;
+        let head = raw.read_head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        hold(&parse(&head), set, true, &format!("{bytes} under {preset}"));
+    }
+    let mut plain = proxy.client_plain().await.unchecked();
+    let redirect = plain.get("/").await;
+    assert_eq!(redirect.status, 308);
+    hold(&redirect.headers, set, false, &format!("the redirect under {preset}"));
+    proxy.finish().await;
+
+    let with_pages = start(preset, upstream, pages).await;
+    rejections(&with_pages, set, &[HTML], preset).await;
+    with_pages.finish().await;
+    let site = "headers = \"site\"\nmaintenance = { active = true }";
+    let closed = TestProxy::start_with(upstream, &section(preset), site);
+    for mut client in clients(&closed).await {
+        let reply = client.get("/").await;
+        assert_eq!(reply.status, 503);
+        hold(&reply.headers, set, true, &format!("maintenance under {preset}"));
+    }
+    closed.finish().await;
+}
+
+/// Every rejection that a client of HTTP can bring about, as a program and as a browser asks.
+async fn rejections(proxy: &TestProxy, set: Set, accepts: &[&str], preset: &str) {
+    let counted = (Method::GET, "/counted", ("x", "y"), 0, 503, "limits_unavailable");
+    for refused in REFUSED.iter().chain([&counted]) {
+        for accept in accepts {
+            for mut client in clients(proxy).await {
+                let reply = client.send(request(&client, refused, accept)).await;
+                assert_eq!(reply.status, refused.4, "{refused:?}");
+                hold(&reply.headers, set, true, &format!("{refused:?} under {preset}"));
             }
         }
-        let mut plain = proxy.client_plain().await.unchecked();
-        let redirect = plain.get("/").await;
-        assert_eq!(redirect.status, 308);
-        hold(&redirect.headers, set, false, &format!("the redirect under {preset}"));
-        let mut client = proxy.client().await.unchecked();
-        let foreign = Request::get("/").header("host", "other.example");
-        let reply = client.send(foreign.body(Full::default()).unwrap()).await;
-        assert_eq!(reply.status, 421);
-        hold(&reply.headers, set, true, &format!("no site under {preset}"));
-        proxy.finish().await;
+    }
+}
 
-        let closed = start(preset, &upstream, &mute, "maintenance = { active = true }").await;
-        for mut client in clients(&closed).await {
-            let reply = client.get("/").await;
-            assert_eq!(reply.status, 503);
-            hold(&reply.headers, set, true, &format!("maintenance under {preset}"));
+/// Hosts of no site, of another site than the certificate, and two that differ.
+async fn hosts(proxy: &TestProxy, set: Set, preset: &str) {
+    for host in ["nobody.example", "other.example"] {
+        for mut client in clients(proxy).await {
+            let request = match client.is_h2() {
+                true => Request::get(format!("https://{host}/")),
+                false => Request::get("/").header("host", host),
+            };
+            let reply = client.send(request.body(Full::default()).unwrap()).await;
+            assert_eq!(reply.status, 421);
+            hold(&reply.headers, set, true, &format!("{host} under {preset}"));
         }
-        closed.finish().await;
+    }
+    let mut client = proxy.client_h2().await.unchecked();
+    let differing = client.request(Method::GET, "/").header("host", "nobody.example");
+    let reply = client.send(differing.body(Full::default()).unwrap()).await;
+    assert_eq!(reply.status, 400);
+    hold(&reply.headers, set, true, &format!("two hosts under {preset}"));
+}
+
+#[tokio::test]
+async fn the_answer_to_a_ca_has_the_set_of_its_preset() {
+    for (preset, set) in PRESETS {
+        let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+        let relay = Relay::listen(pebble.http());
+        let text = format!(
+            "[headers.site]\npreset = \"{preset}\"\n\
+             [listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\
+             admin = \"127.0.0.1:0\"\n\
+             [tls]\nstore = \"DIRECTORY/certs\"\n[log]\naccess = \"DIRECTORY/access.log\"\n\
+             [acme]\n{}challenges = [\"http-01\"]\n\
+             [[site]]\nhosts = [\"app.example.com\"]\nupstream = \"http://{}\"\nheaders = \"site\"",
+            pebble.keys(),
+            upstream.address
+        );
+        let proxy = TestProxy::start_text(&text);
+        let heads = relay.run(proxy.http());
+        until(&proxy, |certificate| certificate["issued"] == true).await;
+        let heads = heads.lock().unwrap().clone();
+        assert!(!heads.is_empty());
+        for head in heads {
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            hold(&parse(&head), set, false, &format!("the challenge under {preset}"));
+        }
+        proxy.finish().await;
     }
 }
 
 #[tokio::test]
 async fn a_switch_to_websocket_has_the_set_of_its_preset() {
-    let (upstream, mute) = (TestUpstream::switching("websocket").await, TestUpstream::mute().await);
+    let upstream = TestUpstream::switching("websocket").await;
     for (preset, set) in PRESETS {
-        let proxy = start(preset, &upstream, &mute, "").await;
+        let proxy = TestProxy::start_with(&upstream, &section(preset), "headers = \"site\"");
         let mut raw = proxy.raw().await;
         let ask = "GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -166,13 +257,7 @@ async fn a_switch_to_websocket_has_the_set_of_its_preset() {
         raw.write(ask.as_bytes()).await;
         let head = raw.read_head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        let mut fields = HeaderMap::new();
-        for line in head.lines().skip(1) {
-            let Some((name, value)) = line.split_once(':') else { continue };
-            let name: http::HeaderName = name.parse().unwrap();
-            fields.append(name, value.trim().parse().unwrap());
-        }
-        hold(&fields, set, true, &format!("101 under {preset}"));
+        hold(&parse(&head), set, true, &format!("101 under {preset}"));
         drop(raw);
 
         let io = TokioIo::new(proxy.tls(b"h2").await);

@@ -18,6 +18,7 @@ mod client_certificates;
 mod clients;
 mod cluster;
 mod compression;
+mod csp_browser;
 mod dns;
 mod error_pages;
 mod explain;

@@ -16,7 +16,7 @@ const SITE: &str = "headers = \"site\"";
 const PATH: &str = "/.gatehouse/reports";
 
 /// What is known, once it satisfies.
-async fn reports(proxy: &TestProxy, satisfies: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn reports(proxy: &TestProxy, satisfies: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = crate::admin::get(proxy.admin(), "/api/csp", "").await;

@@ -1,7 +1,13 @@
 //! Chromium, without a window.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::BASE64;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::TestProxy;
 
@@ -28,17 +34,58 @@ impl Browser {
         panic!("the browser shows no page");
     }
 
-    async fn dump(&self, proxy: &TestProxy) -> String {
+    /// Opens a path of a Gatehouse and stays there. The browser takes its certificate for a good
+    /// one, without which it would not report anything, and reports at once.
+    pub(crate) async fn stay(&self, proxy: &TestProxy, path: &str) -> Open {
         let home = tempfile::tempdir().unwrap();
+        let mut command = self.command(&home);
+        let hash = BASE64.encode(&key_hash(proxy).await);
+        command.arg(format!("--ignore-certificate-errors-spki-list={hash}"));
+        command.args(["--short-reporting-delay", "--remote-debugging-port=0"]);
+        command.arg(format!("https://localhost:{}{path}", proxy.https().port()));
+        let child = command.stdout(Stdio::null()).spawn().unwrap();
+        Open { child, _home: home }
+    }
+
+    /// Bounded in time, whatever becomes of the test.
+    fn command(&self, home: &TempDir) -> Command {
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", "120"]).arg(&self.0);
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
-        command.args(["--ignore-certificate-errors", "--virtual-time-budget=5000", "--dump-dom"]);
         command.arg(format!("--user-data-dir={}", home.path().display()));
-        command.arg(format!("https://localhost:{}/", proxy.https().port()));
         command.env("HOME", home.path()).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    async fn dump(&self, proxy: &TestProxy) -> String {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = self.command(&home);
+        command.args(["--ignore-certificate-errors", "--virtual-time-budget=5000", "--dump-dom"]);
+        command.arg(format!("https://localhost:{}/", proxy.https().port()));
         let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// A browser that is open.
+pub(crate) struct Open {
+    child: Child,
+    _home: TempDir,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // `timeout` hands it on.
+        _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        _ = self.child.wait();
+    }
+}
+
+/// The hash of a Gatehouse's public key (RFC 7469, 2.4).
+async fn key_hash(proxy: &TestProxy) -> Vec<u8> {
+    let stream = proxy.tls(b"http/1.1").await;
+    let chain = stream.get_ref().1.peer_certificates().unwrap();
+    let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
+    digest(&SHA256, leaf.tbs_certificate.subject_pki.raw).as_ref().to_vec()
 }

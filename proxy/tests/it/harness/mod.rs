@@ -14,10 +14,12 @@ pub(crate) mod http2;
 mod front;
 mod named;
 mod node;
+mod page;
 mod pebble;
 mod proxy;
 mod raw;
 mod redis;
+mod relay;
 mod upstream;
 
 use std::time::Duration;
@@ -32,6 +34,7 @@ pub(crate) use pebble::Pebble;
 pub(crate) use proxy::TestProxy;
 pub(crate) use raw::Raw;
 pub(crate) use redis::{Redis, free};
+pub(crate) use relay::Relay;
 pub(crate) use upstream::TestUpstream;
 
 /// What helmet 8 sets, and so what every response over TLS carries under the default policy.
