@@ -132,7 +132,7 @@ pub fn explain(config: &Config, request: Request<()>, peer: IpAddr) -> Explanati
         upstream: None,
         headers: Vec::new(),
     };
-    let sites = Sites::new(config);
+    let sites = Sites::new(config, None);
     if let Err(rejection) = explanation.follow(config, &sites, &head, &client, secure) {
         explanation.outcome = Outcome::Rejected {
             status: rejection.status().as_u16(),

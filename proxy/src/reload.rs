@@ -111,9 +111,9 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     control.shared.limiter.set_memory(config.rate_limits.memory);
     let (generation, warnings) = (before.generation + 1, config.warnings.clone());
     let https_port = sockets.https_port();
-    let challenges = Arc::clone(&before.challenges);
+    let (challenges, door) = (Arc::clone(&before.challenges), Arc::clone(&before.door));
     control.ramps.borrow().adopt(&config);
-    let plan = Plan { config, tls, challenges, https_port, generation, standings };
+    let plan = Plan { config, tls, challenges, door, https_port, generation, standings };
     let plan = Arc::new(plan);
     control.plan.replace(Arc::clone(&plan));
     if let Err(error) = kept.follow(&plan) {

@@ -140,8 +140,8 @@ impl Server {
         let phase = watch::Sender::new(Phase::Serving);
         let https_port = sockets.https_port();
         let challenges = Arc::clone(&issuance.challenges);
-        let generation = 0;
-        let plan = Plan { config, tls, challenges, https_port, generation, standings };
+        let door = Arc::clone(&issuance.approvals.door);
+        let plan = Plan { config, tls, challenges, door, https_port, generation: 0, standings };
         let plan = Arc::new(plan);
         let (commands, commanded) = mpsc::channel(COMMANDS);
         let mut control = Control {

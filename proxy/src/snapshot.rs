@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::acme::challenge::Challenges;
+use crate::acme::on_demand::door::Door;
 use crate::config::{self, Config, UpstreamId};
 use crate::deadline::Deadlines;
 use crate::policy::rate_limit::{Limiter, Rules};
@@ -18,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) tls: Policies,
     /// What a CA is shown while an order is pending.
     pub(crate) challenges: Arc<Challenges>,
+    /// Where hosts that no site lists become known.
+    pub(crate) door: Arc<Door>,
     /// Where plain HTTP is redirected to.
     pub(crate) https_port: u16,
     /// 0 at the start, one more with each reload.
@@ -65,7 +68,7 @@ impl Snapshot {
             }
         });
         Self {
-            sites: Sites::new(config),
+            sites: Sites::new(config, Some(&plan.door)),
             rules: Rules::new(config, limiter, before.map(|before| &before.rules)),
             upstreams: upstreams.collect(),
             plan,

@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use super::life::Step;
+use super::on_demand::Permission;
 use super::slot::{Slot, Wanted};
-use super::{Issuance, State};
+use super::{Issuance, State, on_demand};
 use crate::admin::Control;
 use crate::config::{Acme, Ca};
 use crate::snapshot::Plan;
+use crate::tls::leaf::Leaf;
 use crate::vault::Lead;
 use crate::worker::wall_clock;
 
@@ -33,14 +35,18 @@ pub(crate) fn tick(control: &Rc<Control>, now: SystemTime) {
         tracing::error!(%error, "certificates of the development CA cannot be renewed");
     }
     let acme = &plan.config.acme;
-    for wanted in Wanted::all(&plan.config) {
-        let mut slots = issuance.slots.borrow_mut();
-        let busy = || slots.iter().filter(|(_, state)| state.busy);
-        if busy().count() >= AT_A_TIME {
+    on_demand::tick(control, &plan.config);
+    let all = issuance.wanted(&plan.config);
+    let mut slots = issuance.slots.borrow_mut();
+    let busy = slots.iter().filter(|(_, state)| state.busy);
+    let mut busy: Vec<String> = busy.map(|(slot, _)| slot.name.clone()).collect();
+    for wanted in all {
+        // Hosts on demand leave a place for sites.
+        if busy.len() >= AT_A_TIME - usize::from(wanted.on_demand) {
             return;
         }
         // Two orders of one name would show their proofs in the same place.
-        if busy().any(|(slot, _)| slot.name == wanted.slot.name) {
+        if busy.contains(&wanted.slot.name) {
             continue;
         }
         let Some(state) = slots.get_mut(&wanted.slot) else { continue };
@@ -51,7 +57,12 @@ pub(crate) fn tick(control: &Rc<Control>, now: SystemTime) {
         if state.wait.as_ref().is_some_and(|(until, _)| now < *until) {
             continue;
         }
+        let limit = plan.config.on_demand().filter(|_| wanted.on_demand && state.leaf.is_none());
+        if limit.is_some_and(|limit| !issuance.approvals.may_order(limit, now)) {
+            continue;
+        }
         state.busy = true;
+        busy.push(wanted.slot.name.clone());
         let (control, plan) = (Rc::clone(control), Arc::clone(&plan));
         let (slot, holder) = (wanted.slot.clone(), Rc::clone(&control));
         let attended = async move { attend(&control, &plan, &wanted).await };
@@ -60,7 +71,7 @@ pub(crate) fn tick(control: &Rc<Control>, now: SystemTime) {
 }
 
 /// Runs a task to its end. If that is a panic, no other task knows of it, and something is done.
-async fn contain(task: impl Future<Output = ()> + 'static, after_panic: impl FnOnce()) {
+pub(super) async fn contain(task: impl Future<Output = ()> + 'static, after_panic: impl FnOnce()) {
     if tokio::task::spawn_local(task).await.is_err() {
         after_panic();
     }
@@ -83,13 +94,33 @@ async fn attend(control: &Control, plan: &Plan, wanted: &Wanted) {
             return swap(issuance.leave(slot, Some(wait)));
         }
     };
-    // The leader before may have put another certificate there.
+    // The leader before may have given the host up, or put another certificate there.
+    if let Some(shared) = issuance.vault.shared() {
+        issuance.take_in(&plan.config, &shared.changed(), wall_clock());
+    }
     swap(issuance.hear(slot, wall_clock()));
     match issuance.begin(acme, wanted, wall_clock()) {
         Some((step, ca, mut state)) => {
-            match step {
-                Step::Ask => issuance.ask(&ca, &mut state).await,
-                Step::Order | Step::Wait => {
+            let first = state.leaf.is_none();
+            let permission = match wanted.on_demand && step != Step::Ask {
+                true => issuance.permission(&plan.config, &slot.name, &lead, first).await,
+                false => Permission::Granted,
+            };
+            match (permission, step) {
+                (Permission::Refused, _) => {
+                    issuance.give_up(&slot.name, &lead, "it is refused now").await;
+                    issuance.vault.release(lead).await;
+                    return;
+                }
+                (Permission::Later, _) => {
+                    issuance.vault.release(lead).await;
+                    return swap(issuance.leave(slot, Some((wall_clock() + LED, None))));
+                }
+                (Permission::Unknown(why), _) => {
+                    issuance.unanswered(&slot.name, &mut state.life, why);
+                }
+                (Permission::Granted, Step::Ask) => issuance.ask(&ca, &mut state).await,
+                (Permission::Granted, Step::Order | Step::Wait) => {
                     issuance.renew(acme, &ca, wanted, &lead, &mut state).await;
                 }
             }
@@ -120,7 +151,9 @@ impl Issuance {
             }
         }
         let issuer = acme.ca(&state.life.directory);
-        let serves = state.leaf.as_ref().is_some_and(|leaf| leaf.covers_all(&wanted.hosts).is_ok());
+        // There may be thousands on demand, each of which has only the name that it was read for.
+        let fits = |leaf: &Leaf| wanted.on_demand || leaf.covers_all(&wanted.hosts).is_ok();
+        let serves = state.leaf.as_ref().is_some_and(fits);
         let step = state.life.step(serves && issuer.is_some(), now);
         let ca = match step {
             Step::Wait => None,

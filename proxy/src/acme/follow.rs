@@ -45,7 +45,8 @@ impl Issuance {
             return;
         }
         let mut is_other = false;
-        for Wanted { slot, hosts: _ } in Wanted::all(config) {
+        self.take_in_approvals(changed);
+        for Wanted { slot, .. } in self.wanted(config) {
             if changed.contains(&challenges_file(&slot.name)) {
                 self.show(&slot.name, now);
             }

@@ -3,9 +3,9 @@
 //!
 //! Runs on the control thread. Each name, which is the first host of a site, has for each kind of
 //! key a certificate with a life and attempts of its own ([`slot`]), so that one that fails holds
-//! up no other. A site without a certificate is
-//! served with one of the development CA, or refused, as the configuration says. Certificates of
-//! the operator's own are served beside them, and read again when their files change.
+//! up no other. A site without a certificate is served with one of the development CA, or refused,
+//! as the configuration says. Certificates of the operator's own are served beside them, and read
+//! again when their files change.
 
 mod account;
 mod attempt;
@@ -19,6 +19,7 @@ pub(crate) mod follow;
 mod foundation;
 pub(crate) mod import;
 mod life;
+pub(crate) mod on_demand;
 mod order;
 mod overview;
 mod prove;
@@ -26,7 +27,7 @@ mod schedule;
 mod slot;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -35,7 +36,8 @@ use tokio::sync::Mutex;
 use self::challenge::Challenges;
 use self::foundation::Foundation;
 use self::life::Life;
-use self::slot::{Slot, Wanted};
+use self::on_demand::Approvals;
+use self::slot::Slot;
 use crate::config::{Config, Issuer, KeyType, UntilIssued};
 use crate::reload::FileWatch;
 use crate::tls::Credentials;
@@ -55,6 +57,8 @@ pub(crate) struct Issuance {
     pub(crate) credentials: Credentials,
     pub(crate) challenges: Arc<Challenges>,
     slots: RefCell<BTreeMap<Slot, State>>,
+    /// Of hosts that no site lists.
+    pub(crate) approvals: Approvals,
     /// The operator's own.
     files: Files,
     watch: RefCell<FileWatch>,
@@ -95,6 +99,7 @@ impl Issuance {
             credentials: Credentials { certificates: Arc::default(), tickets },
             challenges: Arc::default(),
             slots: RefCell::default(),
+            approvals: Approvals::open((!config.tls.shared).then_some(config.tls.store.as_path())),
             files: Files::default(),
             watch: RefCell::default(),
             troubles: RefCell::default(),
@@ -130,7 +135,7 @@ impl Issuance {
     fn reread(&self, slot: &Slot, state: &mut State, now: SystemTime) {
         let kept = self.vault.read(&slot.certificate_file()).ok().flatten();
         let known = state.leaf.as_ref().map(|leaf| &leaf.key.cert);
-        let leaf = kept.and_then(|pem| Leaf::read(&pem, now).ok());
+        let leaf = kept.and_then(|pem| slot.read(&pem, now).ok());
         if leaf.is_some_and(|leaf| Some(&leaf.key.cert) != known) {
             *state = State { hurried: state.hurried, ..self.read(slot, now) };
         }
@@ -156,9 +161,12 @@ impl Issuance {
 
     /// Swaps in what was chosen, and forgets what is no longer configured.
     pub(crate) fn serve(&self, config: &Config, all: &[Served]) {
-        let wanted = Wanted::all(config);
-        let mut slots = self.slots.borrow_mut();
-        slots.retain(|slot, state| state.busy || wanted.iter().any(|of| of.slot == *slot));
+        let wanted: BTreeSet<Slot> =
+            { self.wanted(config).into_iter() }.map(|of| of.slot).collect();
+        self.slots.borrow_mut().retain(|slot, state| state.busy || wanted.contains(slot));
+        let named = |name: &String| wanted.iter().any(|slot| slot.name == *name);
+        self.failures.borrow_mut().retain(|name, _| named(name));
+        self.approvals.admit(config);
         self.credentials.certificates.replace(all);
     }
 
@@ -190,6 +198,7 @@ impl Issuance {
                 all.push(Served::new(rest, leaf, true));
             }
         }
+        all.extend(self.serve_on_demand(config, now)?);
         Ok(all)
     }
 
@@ -223,7 +232,7 @@ impl Issuance {
             Err(error) => self.set_aside(&life, &error),
         }
         match self.vault.read(&certificate) {
-            Ok(Some(pem)) => match Leaf::read(&pem, now) {
+            Ok(Some(pem)) => match slot.read(&pem, now) {
                 Ok(leaf) => {
                     let life = Life::renewed(&leaf, &state.life.directory, now, fastrand::f64());
                     if state.life.not_after != life.not_after {

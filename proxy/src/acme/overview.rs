@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::life::Life;
-use super::slot::Slot;
+use super::slot::Wanted;
 use super::{Issuance, State};
-use crate::config::{Config, Issuer, KeyType, Site};
+use crate::config::{Config, Issuer, Site};
 
 /// A certificate of a site.
 #[derive(Debug, Serialize)]
@@ -17,6 +17,8 @@ pub(crate) struct Overview {
     issuer: &'static str,
     /// The kind of its key; of the operator's own whatever they have.
     key: Option<&'static str>,
+    /// Whether no site lists its host.
+    on_demand: bool,
     /// Whether a certificate of that issuer is being served.
     issued: bool,
     #[serde(flatten)]
@@ -24,9 +26,10 @@ pub(crate) struct Overview {
 }
 
 impl Overview {
-    fn new(site: &Site, issued: bool, life: Life) -> Self {
-        let (name, hosts) = (site.name().to_owned(), site.hosts.clone());
-        Self { name, hosts, issuer: site.issuer.name(), key: None, issued, life }
+    fn new(hosts: &[String], issuer: Issuer, issued: bool, life: Life) -> Self {
+        let name = hosts.first().cloned().unwrap_or_default();
+        let (hosts, issuer) = (hosts.to_vec(), issuer.name());
+        Self { name, hosts, issuer, key: None, on_demand: false, issued, life }
     }
 
     /// When it ends, in seconds since 1970; `None` if there is none.
@@ -36,18 +39,18 @@ impl Overview {
 }
 
 impl Issuance {
-    /// The certificates of every site.
+    /// The certificates of every site, and then of every host on demand.
     pub(crate) fn overview(&self, config: &Config) -> Vec<Overview> {
-        let of_site = |site: &Site| -> Vec<Overview> {
-            match site.issuer {
-                Issuer::Acme => {
-                    let key_types = config.acme.key_types.iter();
-                    key_types.map(|key_type| self.of_acme(site, *key_type)).collect()
-                }
-                Issuer::Internal | Issuer::Files => vec![self.of_another(site)],
-            }
+        let of_acme = |hosts: &[String], on_demand| -> Vec<Overview> {
+            let wanted = Wanted::of(hosts, on_demand, &config.acme.key_types);
+            wanted.iter().map(|of| self.of_acme(of)).collect()
         };
-        config.sites.iter().flat_map(of_site).collect()
+        let of_sites = config.sites.iter().flat_map(|site| match site.issuer {
+            Issuer::Acme => of_acme(&site.hosts, false),
+            Issuer::Internal | Issuer::Files => vec![self.of_another(site)],
+        });
+        let hosts = self.approvals.hosts(config).into_iter();
+        of_sites.chain(hosts.flat_map(|host| of_acme(&[host], true))).collect()
     }
 
     /// Whether the last attempt to renew a certificate of a site has failed.
@@ -63,35 +66,33 @@ impl Issuance {
         self.failures.borrow().iter().map(|(name, count)| (name.clone(), *count)).collect()
     }
 
-    fn of_acme(&self, site: &Site, key_type: KeyType) -> Overview {
+    fn of_acme(&self, Wanted { slot, hosts, on_demand }: &Wanted) -> Overview {
         let slots = self.slots.borrow();
-        let state = slots.get(&Slot::new(site.name(), key_type));
+        let state = slots.get(slot);
         let issued = state.is_some_and(|state| state.leaf.is_some());
         let mut life = state.map(State::seen).unwrap_or_default();
-        if !issued {
-            life.not_after = self.served_until(site);
+        // Hosts on demand that never get theirs are no concern of who watches when it ends.
+        if !issued && !on_demand {
+            life.not_after = self.served_until(&slot.name);
         }
-        Overview { key: Some(key_type.name()), ..Overview::new(site, issued, life) }
+        let (key, on_demand) = (Some(slot.key_type.name()), *on_demand);
+        Overview { key, on_demand, ..Overview::new(hosts, Issuer::Acme, issued, life) }
     }
 
     fn of_another(&self, site: &Site) -> Overview {
-        let not_after = self.served_until(site);
-        match site.issuer {
-            Issuer::Files => {
-                let error = self.files.error(site.name());
-                let failures = u32::from(error.is_some());
-                let life = Life { not_after, error, failures, ..Life::default() };
-                Overview::new(site, not_after.is_some(), life)
-            }
-            Issuer::Internal | Issuer::Acme => {
-                Overview::new(site, true, Life { not_after, ..Life::default() })
-            }
+        let not_after = self.served_until(site.name());
+        let mut life = Life { not_after, ..Life::default() };
+        if site.issuer == Issuer::Files {
+            life.error = self.files.error(site.name());
+            life.failures = u32::from(life.error.is_some());
         }
+        let issued = site.issuer != Issuer::Files || not_after.is_some();
+        Overview::new(&site.hosts, site.issuer, issued, life)
     }
 
-    /// When what a site is served with ends.
-    fn served_until(&self, site: &Site) -> Option<Timestamp> {
-        Timestamp::try_from(self.credentials.certificates.not_after(site.name())?).ok()
+    /// When what a host is served with ends.
+    fn served_until(&self, host: &str) -> Option<Timestamp> {
+        Timestamp::try_from(self.credentials.certificates.not_after(host)?).ok()
     }
 }
 

@@ -36,7 +36,8 @@ type Family = (&'static str, &'static str, &'static str, Vec<(String, u64)>);
 /// The text format of Prometheus, version 0.0.4.
 pub(super) fn prometheus(control: &Control) -> String {
     let mut out = String::new();
-    let families = totals(control).into_iter().chain(store(control)).chain(labelled(control));
+    let families = totals(control).into_iter().chain(store(control)).chain(on_demand(control));
+    let families = families.chain(labelled(control));
     for (name, kind, help, samples) in families {
         _ = writeln!(out, "# HELP gatehouse_{name} {help}\n# TYPE gatehouse_{name} {kind}");
         for (labels, value) in samples {
@@ -148,6 +149,29 @@ fn store(control: &Control) -> Vec<Family> {
             ),
         ])
         .collect()
+}
+
+/// Hosts that no site lists, where they are served.
+fn on_demand(control: &Control) -> Vec<Family> {
+    let plan = control.plan();
+    if plan.config.on_demand().is_none() {
+        return Vec::new();
+    }
+    let overview = control.issuance.approvals.overview();
+    let one = |value| vec![(String::new(), value)];
+    let answers = overview.answers.into_iter();
+    let answers = answers.map(|(kind, count)| (format!("{{answer=\"{kind}\"}}"), count));
+    let turned_away = "Names that were not asked for, or not served, because there was no room.";
+    vec![
+        ("on_demand_hosts", "gauge", "Hosts approved on demand.", one(overview.hosts)),
+        (
+            "on_demand_answers_total",
+            "counter",
+            "What was answered when a host was asked for.",
+            answers.collect(),
+        ),
+        ("on_demand_turned_away_total", "counter", turned_away, one(overview.turned_away)),
+    ]
 }
 
 /// Families with a label.

@@ -11,6 +11,7 @@ mod limits;
 mod server;
 mod store;
 mod log;
+mod on_demand;
 mod pages;
 mod rate_limit;
 
@@ -35,6 +36,7 @@ pub use self::dns::{Dns, DnsUpdate, DnsWriter, TsigHash};
 pub use self::group::{Group, Groups, Secret, Sticky};
 pub use self::limits::{Limits, RouteLimits};
 pub use self::log::{AccessLog, Log, LogFormat};
+pub use self::on_demand::{AskUrl, OnDemand};
 pub use self::pages::{ErrorPages, Maintenance};
 pub use self::rate_limit::{
     Ban, Bound, Cost, Count, FieldMatch, FieldSyntax, KeyPart, Match, Mode, RateLimits, Rule, Scope,
@@ -175,6 +177,9 @@ pub struct Site {
     pub hosts: Vec<String>,
     /// Who signs the site's certificate.
     pub issuer: Issuer,
+    /// Who approves hosts that no site lists and this one serves; `None` for nobody. One site has
+    /// it, or none.
+    pub on_demand: Option<OnDemand>,
     /// Whether clients are asked for certificates; `None` if not.
     pub client_certificates: Option<ClientCertificates>,
     /// Whether plain HTTP is answered by a redirect to https (default) or served.

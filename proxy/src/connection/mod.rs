@@ -77,7 +77,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         return Box::pin(http1(stream, Origin::new(worker, peer, None))).await;
     }
     let snapshot = worker.snapshot();
-    let handshake = Box::pin(tls::accept(stream, &snapshot));
+    let handshake = Box::pin(tls::accept(stream, peer.ip(), &snapshot));
     let secured = deadline.guard(handshake).await;
     drop((deadline, snapshot));
     match secured {

@@ -96,7 +96,7 @@ impl<'a> Simulation<'a> {
         // Nobody who could choose keys hears of the outcome: a fixed secret makes it repeatable.
         let limiter = Limiter::new(config.rate_limits.memory, [0; 16]);
         Self {
-            sites: Sites::new(config),
+            sites: Sites::new(config, None),
             first_host: config.sites.first().and_then(|site| site.hosts.first().cloned()),
             rules: Rules::new(config, &limiter, None),
             limiter,

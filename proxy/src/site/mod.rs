@@ -20,6 +20,7 @@ use http::{HeaderValue, Version, header};
 use self::name::normalise;
 use self::pattern::Pattern;
 use self::places::Places;
+use crate::acme::on_demand::door::Door;
 use crate::client::Client;
 use crate::compression::Compression;
 use crate::config::{self, Access, Config, Maintenance, RouteLimits, UpstreamId};
@@ -72,8 +73,8 @@ pub(crate) struct Route {
 
 impl Sites {
     /// A copy of the configured sites that shares no counter with any other: each worker has its
-    /// own.
-    pub(crate) fn new(config: &Config) -> Self {
+    /// own. Without a `door`, every host is approved that could be.
+    pub(crate) fn new(config: &Config, door: Option<&Arc<Door>>) -> Self {
         let only_host = match config.sites.as_slice() {
             [only] => only.hosts.first().map(|host| host.as_str().into()),
             _ => None,
@@ -81,7 +82,7 @@ impl Sites {
         let sites = config.sites.iter().enumerate();
         Self {
             sites: sites.map(|(index, site)| Site::new(site, index)).collect(),
-            places: Places::new(config),
+            places: Places::new(config, door),
             only_host,
         }
     }
@@ -243,6 +244,9 @@ impl HostCache {
             return Ok(Rc::clone(host));
         }
         let (name, site) = sites.find(raw, server_name)?;
+        if site.is_none() {
+            sites.places.knock(&name, client.ip);
+        }
         let asking = site.and_then(|site| snapshot.plan.tls.asking(site));
         let fits = asking.is_none_or(|asking| session.is_some_and(|s| s.is_under(asking)));
         if !fits && (secure || session.is_some()) {
@@ -255,7 +259,10 @@ impl HostCache {
         let client = Rc::clone(client);
         let generation = snapshot.plan.generation;
         let host = Rc::new(Host { name, field, forwarded, client, secure, site, generation });
-        *self.0.borrow_mut() = Some(Rc::clone(&host));
+        // One that no site serves may be approved in a moment.
+        if site.is_some() {
+            *self.0.borrow_mut() = Some(Rc::clone(&host));
+        }
         Ok(host)
     }
 }

@@ -63,9 +63,7 @@ impl Certificates {
                 next.add(host, leaf);
             }
             if *internal {
-                let life = leaf.not_after.duration_since(leaf.not_before).unwrap_or_default();
-                let renew_at = leaf.not_before + life * 2 / 3;
-                next.renew_at = next.renew_at.into_iter().chain([renew_at]).min();
+                next.renew_at = next.renew_at.into_iter().chain([leaf.two_thirds()]).min();
             }
         }
         let mut hosts = all.iter().flat_map(|served| &served.hosts);

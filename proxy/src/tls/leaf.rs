@@ -83,6 +83,12 @@ impl Leaf {
             if verify_server_name(&certificate, &name).is_ok())
     }
 
+    /// When two thirds of its life are over.
+    pub(crate) fn two_thirds(&self) -> SystemTime {
+        let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
+        self.not_before + life * 2 / 3
+    }
+
     /// Whether its key is RSA.
     pub(crate) fn is_rsa(&self) -> bool {
         self.key.key.algorithm() == SignatureAlgorithm::RSA

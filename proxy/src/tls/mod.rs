@@ -15,6 +15,7 @@ pub(crate) mod store;
 pub(crate) mod tickets;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
@@ -176,7 +177,11 @@ impl Session {
 
 /// Reads the ClientHello first, so that what it asks for can choose the configuration, then
 /// completes the handshake. `None` if the handshake was all that there was to it: a challenge.
-pub(crate) async fn accept(stream: Socket, snapshot: &Snapshot) -> io::Result<Option<Secured>> {
+pub(crate) async fn accept(
+    stream: Socket,
+    peer: IpAddr,
+    snapshot: &Snapshot,
+) -> io::Result<Option<Secured>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let plan = &snapshot.plan;
     if let Some(challenge) = plan.challenges.tls(&hello.client_hello()) {
@@ -184,7 +189,11 @@ pub(crate) async fn accept(stream: Socket, snapshot: &Snapshot) -> io::Result<Op
         return Ok(None);
     }
     let name = hello.client_hello().server_name().map(str::to_ascii_lowercase);
-    let site = name.and_then(|name| snapshot.sites.places.of(&name));
+    let places = &snapshot.sites.places;
+    let site = name.as_deref().and_then(|name| places.of(name));
+    if let (Some(name), None) = (&name, site) {
+        places.knock(name, peer);
+    }
     let policy = site.and_then(|site| plan.tls.asking(site)).unwrap_or(&plan.tls.open);
     let mut stream = hello.into_stream(Arc::clone(policy)).await?;
     // A large response then takes a few large writes.

@@ -1,6 +1,7 @@
 //! Certificates from a real CA, by each kind of proof; and what is done when there is none.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -124,6 +125,23 @@ async fn a_name_that_cannot_be_proven_fails_in_the_words_of_the_ca_and_may_be_re
     );
     let (verified, said) = openssl(proxy.https(), &proxy.root(), "app.example.com", &[]);
     assert!(!verified && said.contains("no peer certificate available"), "{said}");
+    // It is counted by name, as long as the configuration has it.
+    let sample = |metrics: String| {
+        let mut lines = metrics.lines().map(str::to_owned);
+        lines.find(|line| line.starts_with("gatehouse_certificate_failures_total{"))
+    };
+    let counted = sample(crate::admin::get(proxy.admin(), "/metrics", "").await).unwrap();
+    let of_name = "gatehouse_certificate_failures_total{name=\"app.example.com\"} ";
+    assert!(counted.strip_prefix(of_name).unwrap().parse::<u64>().unwrap() > 0);
+    proxy.edit("\"app.example.com\"", "\"localhost\"]\nissuer = \"internal\"\n# [");
+    let gone = async {
+        proxy.reload().await.unwrap();
+        while sample(crate::admin::get(proxy.admin(), "/metrics", "").await).is_some() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            proxy.reload().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
     proxy.finish().await;
 }
 

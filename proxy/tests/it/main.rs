@@ -41,6 +41,7 @@ mod key_types;
 mod limits;
 mod nonces;
 mod observatory;
+mod on_demand;
 mod paths;
 mod process;
 mod queue;

@@ -13,7 +13,7 @@ use crate::shared_limits::{cluster, sentinel};
 use crate::tls::{config, visit};
 
 /// The configuration of a test of certificates, with any ports, on this Redis.
-fn text(redis: &str, pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> String {
+pub(crate) fn text(redis: &str, pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> String {
     let text = text_with(pebble, upstream, acme);
     let (http, https) = (pebble.http().to_string(), pebble.https().to_string());
     share(&text.replace(&http, "127.0.0.1:0").replace(&https, "127.0.0.1:0"), redis)

@@ -8,6 +8,7 @@ mod dns;
 mod headers;
 mod limits;
 mod listen;
+mod on_demand;
 mod pages;
 mod rate_limit;
 mod server;

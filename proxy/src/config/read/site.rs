@@ -7,14 +7,16 @@ use super::client;
 use super::client_certificates;
 use super::headers::{Headers, Policies};
 use super::limits;
+use super::on_demand;
 use super::pages::Pages;
 use super::rate_limit::Scoped;
 use super::upstream::Upstreams;
 use crate::compression::{Coding, Compression};
 use crate::config::host::host_or_wildcard;
-use crate::config::model::{Access, Issuer, Route, RouteLimits, Scope, Site, UpstreamId};
+use crate::config::model::{Access, Issuer, OnDemand, Route, RouteLimits, Scope, Site, UpstreamId};
 use crate::config::nearest::suggestion;
 use crate::config::section::Section;
+use crate::config::source::Place;
 use crate::config::values::At;
 use crate::ramp::Climbed;
 use crate::site::pattern::Pattern;
@@ -33,6 +35,8 @@ pub(super) struct Sites<'t> {
     pub(super) rate_limits: Vec<Scoped<'t>>,
     /// Wildcards whose certificates are obtained over ACME.
     pub(super) wildcards: Vec<At<String>>,
+    /// Where hosts on demand stand first.
+    on_demand: Option<Place>,
 }
 
 /// What a site inherits from other sections.
@@ -98,6 +102,7 @@ impl<'t> Sites<'t> {
             Issuer::Acme => self.wildcards.extend(own.filter(|at| at.value.starts_with("*."))),
             Issuer::Internal => {}
         }
+        let on_demand = self.on_demand(section, issuer);
         let redirect_http = section.boolean("redirect_http");
         let client_certificates = client_certificates::read(section, &hosts, redirect_http);
         let ambiguous_paths = section.boolean("ambiguous_paths");
@@ -126,6 +131,7 @@ impl<'t> Sites<'t> {
         Some(Site {
             hosts,
             issuer,
+            on_demand,
             client_certificates,
             redirect_http: redirect_http.unwrap_or(true),
             ambiguous_paths: ambiguous_paths.unwrap_or(false),
@@ -148,6 +154,19 @@ impl<'t> Sites<'t> {
             let scope = Scope::Route(site, index);
             self.rate_limits.extend(rules.into_iter().map(|rule| (scope, rule)));
         }
+    }
+
+    /// Hosts on demand are of one site: nobody could say which of two has a host.
+    fn on_demand(&mut self, section: &mut Section<'_>, issuer: Issuer) -> Option<OnDemand> {
+        let (on_demand, place) = on_demand::read(section, issuer)?;
+        match &self.on_demand {
+            Some(first) => {
+                let message = "two sites serve hosts that no site lists";
+                section.findings.clash(&place, message, "keep one", "the other is", first);
+            }
+            None => self.on_demand = Some(place),
+        }
+        Some(on_demand)
     }
 
     fn hosts(&mut self, section: &mut Section<'_>) -> Vec<String> {

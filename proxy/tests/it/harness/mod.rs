@@ -5,6 +5,7 @@
 //! checks the invariants of `proxy/src/lib.rs` on every response it reads, and
 //! [`TestProxy::finish`] checks that each left exactly one record.
 
+pub(crate) mod ask;
 mod balancer;
 pub(crate) mod certificate;
 mod browser;
@@ -24,6 +25,7 @@ mod upstream;
 
 use std::time::Duration;
 
+pub(crate) use ask::Ask;
 pub(crate) use balancer::Balancer;
 pub(crate) use browser::Browser;
 pub(crate) use client::TestClient;
