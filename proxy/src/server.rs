@@ -3,6 +3,8 @@
 //! Everything that can fail fails in [`Server::start`], in the order of what an operator would want
 //! to hear first, and before the first connection is accepted.
 
+mod signals;
+
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
@@ -12,9 +14,9 @@ use std::thread::JoinHandle;
 
 use dashmap::DashMap;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::signals::Signals;
 use crate::acme::Issuance;
 use crate::admin::{self, AdminSocket, Command, Control};
 use crate::application::{Application, Supervised};
@@ -128,7 +130,7 @@ impl Server {
         let dropped = Arc::new(AtomicU64::new(0));
         let (records, writer) =
             RecordSink::open(&config.log.access, Arc::clone(&dropped)).map_err(StartError::Log)?;
-        let (reports, keeper) = Reports::start(Some(&config.tls.store))?;
+        let (reports, keeper) = Reports::start(config.tls.folder())?;
         let shared = Arc::new(Shared {
             limiter: Limiter::new(config.rate_limits.memory, Limiter::secret()),
             clock: Clock::new(),
@@ -234,18 +236,20 @@ pub fn run(config: Config, application: Option<Application>) -> Result<(), Start
     telemetry::init(config.log.level);
     let patience = config.listen.drain_timeout;
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    // From here on a signal is heard, however early it comes.
+    let mut heard = runtime.block_on(async { Signals::hear() })?;
     let server = Server::start(config)?;
     let application =
         application.map(Application::start).transpose().map_err(StartError::Application)?;
     let Addresses { http, https, admin } = server.addresses();
     tracing::info!(?http, ?https, ?admin, "serving");
     supervisor::tell(News::Ready);
-    let stopped_by = runtime.block_on(until_stopped(&server))?;
+    let stopped_by = runtime.block_on(heard.until_stopped(&server));
     tracing::info!(by = stopped_by, "draining; a second signal ends at once");
     supervisor::tell(News::Stopping);
     let kill = application.as_ref().map(Supervised::killer);
     std::thread::spawn(move || {
-        runtime.block_on(second_signal());
+        runtime.block_on(signals::second());
         if let Some(kill) = kill {
             kill();
         }
@@ -258,31 +262,6 @@ pub fn run(config: Config, application: Option<Application>) -> Result<(), Start
     drained?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Reloads with each HUP, until TERM, INT or the admin listener says to stop.
-async fn until_stopped(server: &Server) -> io::Result<&'static str> {
-    let mut hup = signal(SignalKind::hangup())?;
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut phase = server.phase.subscribe();
-    loop {
-        tokio::select! {
-            _ = term.recv() => return Ok("TERM"),
-            _ = int.recv() => return Ok("INT"),
-            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return Ok("admin"),
-            // What came of it, the reload itself says.
-            _ = hup.recv() => drop(server.reload().await),
-        }
-    }
-}
-
-async fn second_signal() {
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
 }
 
 /// What the operator has to know about certificates.

@@ -99,7 +99,7 @@ impl Issuance {
             credentials: Credentials { certificates: Arc::default(), tickets },
             challenges: Arc::default(),
             slots: RefCell::default(),
-            approvals: Approvals::open((!config.tls.shared).then_some(config.tls.store.as_path())),
+            approvals: Approvals::open(config.tls.folder()),
             files: Files::default(),
             watch: RefCell::default(),
             troubles: RefCell::default(),

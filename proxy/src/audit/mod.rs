@@ -1,10 +1,10 @@
 //! `gatehouse audit`: what a live site shows to the outside, and what to write to mend it.
 //!
 //! [`visit`] speaks to the site, [`journey`] follows its redirects, [`handshake`] looks at its TLS,
-//! [`page`](mod@page) at its HTML, and what judges is a function of what they brought: [`headers`], [`csp`],
-//! [`cookies`], [`scripts`], [`redirection`]. Scores are those that the MDN HTTP Observatory
-//! publishes, its own code being the oracle of a test; what OWASP's Secure Headers Project adds,
-//! and TLS, is said without a score.
+//! [`page`](mod@page) at its HTML, and what judges is a function of what they brought: [`headers`],
+//! [`csp`], [`cookies`], [`scripts`], [`redirection`]. Scores are those that the MDN HTTP
+//! Observatory publishes, its own code being the oracle of a test; what OWASP's Secure Headers
+//! Project adds, and TLS, is said without a score.
 //!
 //! # Why
 //!

@@ -16,7 +16,7 @@ mod pages;
 mod rate_limit;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +110,13 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// Certificates of the operator's own, for sites with [`Issuer::Files`].
     pub certificates: Vec<CertificateFiles>,
+}
+
+impl Tls {
+    /// The directory, if what is obtained is kept there.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        (!self.shared).then_some(&self.store)
+    }
 }
 
 /// A `[[tls.certificate]]` table.
