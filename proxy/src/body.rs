@@ -1,6 +1,8 @@
 //! Request bodies on their way upstream: counted, bounded in size and in slowness, never buffered.
 //! What comes behind them is for [`trailers`] to sift.
 
+mod client;
+
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,9 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
+pub(crate) use self::client::ClientBody;
 use crate::deadline::{Deadline, Deadlines};
 use crate::rejection::Rejection;
 use crate::trailers;
@@ -33,7 +35,7 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// Takes the body of a request that is about to be forwarded. A declared length over the bound
     /// is refused before a byte of it is read.
-    pub(crate) fn take(&self, body: &mut Option<Incoming>) -> Result<Incoming, Rejection> {
+    pub(crate) fn take(&self, body: &mut Option<ClientBody>) -> Result<ClientBody, Rejection> {
         match body
             .take_if(|body| body.size_hint().exact().is_none_or(|length| length <= self.bytes))
         {
@@ -62,7 +64,7 @@ pub(crate) fn is_chunked(fields: &HeaderMap) -> Result<bool, UnclearFraming> {
 ///
 /// A response that overtakes the request's body ends an HTTP/1.1 connection, and has an HTTP/2
 /// stream reset, which some clients report as an error instead of reading the response.
-pub(crate) async fn settle(mut body: Incoming, deadlines: &Rc<Deadlines>) {
+pub(crate) async fn settle(mut body: ClientBody, deadlines: &Rc<Deadlines>) {
     const SMALL: u64 = 64 << 10;
     const PATIENCE: Duration = Duration::from_secs(1);
     if body.size_hint().exact().is_none_or(|length| length > SMALL) {
@@ -106,7 +108,7 @@ pub(crate) enum RequestBody {
 }
 
 pub(crate) struct Streaming {
-    incoming: Incoming,
+    incoming: ClientBody,
     bounds: Bounds,
     progress: Rc<Progress>,
     deadline: Deadline,
@@ -116,7 +118,7 @@ pub(crate) struct Streaming {
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, bounds: Bounds, deadlines: &Rc<Deadlines>) -> Self {
+    pub(crate) fn new(incoming: ClientBody, bounds: Bounds, deadlines: &Rc<Deadlines>) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
@@ -146,10 +148,7 @@ impl Streaming {
     }
 
     /// Waits for the client, and only while it is the client that we wait for.
-    fn poll_incoming(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
         self.progress.waits_for_client.set(frame.is_pending());
         if self.bounds.min_rate == 0 {
@@ -185,7 +184,7 @@ impl Streaming {
                 self.progress.complete.set(true);
                 Poll::Ready(None)
             }
-            Some(Err(_)) => self.fail(Fault::Aborted),
+            Some(Err(fault)) => self.fail(fault),
             Some(Ok(frame)) => {
                 let data = match frame.into_data() {
                     Ok(data) => data,

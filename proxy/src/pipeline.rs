@@ -11,19 +11,17 @@ mod asking;
 mod integrity;
 mod switching;
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, Version, header};
-use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
+use http::{Method, Response, Version, header};
+use http_body::Body as _;
 
 use self::asking::{Asking, ask};
 use self::switching::{Switch, switch};
-use crate::body::{self, RequestBody};
+use crate::body::{self, ClientBody, RequestBody};
 use crate::client::{Client, PeerAddr, Sender};
 use crate::connection::Watch;
 use crate::nonce;
@@ -36,7 +34,7 @@ use crate::response::{self, Answer, Finish, FinishedBody};
 use crate::site::{self, Host, HostCache, Route};
 use crate::snapshot::Snapshot;
 use crate::tls::Session;
-use crate::tunnel::{self, Tunnel};
+use crate::tunnel;
 use crate::upstream::{Outgoing, Told, Upstream, UpstreamBody};
 use crate::worker::Worker;
 
@@ -48,39 +46,45 @@ pub(crate) struct Origin {
     /// `None` for plain HTTP.
     pub(crate) tls: Option<Session>,
     pub(crate) watch: Watch,
-    /// What an HTTP/1.1 connection becomes when its response has been sent.
-    pub(crate) tunnel: Cell<Option<Box<Tunnel>>>,
 }
 
 impl Origin {
     pub(crate) fn new(worker: Rc<Worker>, peer: SocketAddr, tls: Option<Session>) -> Rc<Self> {
         let sender = Sender::new(PeerAddr(peer), &worker.snapshot().plan.config.clients);
         let watch = Watch::new(&worker);
-        Rc::new(Self {
-            worker,
-            sender,
-            hosts: HostCache::default(),
-            tls,
-            watch,
-            tunnel: Cell::default(),
-        })
+        Rc::new(Self { worker, sender, hosts: HostCache::default(), tls, watch })
     }
 }
 
-/// Answers one request.
+/// A request that is answered, or being answered.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
+pub(crate) enum Handled<F> {
+    Answered(Response<FinishedBody>),
+    UnderWay(F),
+}
+
+/// Answers one request: at once, if there is nothing to wait for.
 pub(crate) fn handle(
     origin: Rc<Origin>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Response<FinishedBody>> {
+    head: Parts,
+    body: ClientBody,
+) -> Handled<impl Future<Output = Response<FinishedBody>>> {
     let snapshot = origin.worker.snapshot();
-    let mut record = Record::open(&origin, &snapshot, &request);
-    let mut finish = Finish::new(&request, origin.tls.is_some());
-    let (head, body) = request.into_parts();
+    let mut record = Record::open(&origin, &snapshot, &head);
+    let mut finish = Finish::new(&head, origin.tls.is_some());
     let mut body = Some(body);
     let waits = head.headers.contains_key(header::EXPECT);
     let decision = decide(&origin, &snapshot, head, &mut body, &mut record, &mut finish);
     let mut under_way = begin(decision);
-    async move {
+    // A client that waits for `100 Continue` sends no body if it is told something else.
+    let unread = move |body: &mut ClientBody| !waits && !body.is_end_stream();
+    if body.as_mut().is_none_or(|body| !unread(body))
+        && let UnderWay::Settled(answer) = under_way
+    {
+        let fallback = snapshot.sites.fallback();
+        return Handled::Answered(response::finish(answer, finish, record, fallback));
+    }
+    Handled::UnderWay(async move {
         if let UnderWay::Ask(asking) = &mut under_way {
             let asked = ask(asking.take(), &origin, &snapshot, &mut body, &mut record, &mut finish);
             let decision = Box::pin(asked).await;
@@ -93,18 +97,17 @@ pub(crate) fn handle(
                 response.map(Answer::Upstream)
             }
             UnderWay::Switch(to) => {
-                return Box::pin(switch(origin, &snapshot, to, finish, record)).await;
+                return Box::pin(switch(&origin, &snapshot, to, finish, record)).await;
             }
             UnderWay::Receive(receiving) => Box::pin(receiving.receive(&mut body, &record)).await,
             UnderWay::Settled(answer) => answer,
             UnderWay::Ask(_) => Err(Rejection::LimitsUnavailable),
         };
-        // A client that waits for `100 Continue` sends no body if it is told something else.
-        if let Some(unread) = body.filter(|body| !waits && !body.is_end_stream()) {
+        if let Some(unread) = body.take_if(unread) {
             Box::pin(body::settle(unread, &origin.worker.deadlines)).await;
         }
         response::finish(answer, finish, record, snapshot.sites.fallback())
-    }
+    })
 }
 
 /// How far a request is when it begins to wait.
@@ -149,7 +152,6 @@ struct Arrived {
     secure: bool,
     switches: bool,
     takes_interim: bool,
-    stream: Option<OnUpgrade>, // that switches
 }
 
 impl Arrived {
@@ -163,7 +165,7 @@ fn decide(
     origin: &Origin,
     snapshot: &Snapshot,
     mut head: Parts,
-    body: &mut Option<Incoming>,
+    body: &mut Option<ClientBody>,
     record: &mut Record,
     finish: &mut Finish,
 ) -> Result<Decision, Rejection> {
@@ -200,11 +202,11 @@ fn decide(
     let route = Rc::clone(site.route(&path));
     record.route = Some(Rc::clone(&route));
     finish.compression = route.compression.choose(&head.headers, &worker.encoders);
-    let takes_interim = head.version == Version::HTTP_11 && !switches;
+    let takes_interim = head.version != Version::HTTP_10 && !switches;
     let method = head.method.clone();
     nonce::make_unconditional(&route.headers, &method, &mut head.headers);
-    let stream = head.extensions.remove().filter(|_| method == Method::CONNECT);
-    let arrived = Arrived { client, host, route, secure, switches, takes_interim, stream };
+    head.extensions.clear();
+    let arrived = Arrived { client, host, route, secure, switches, takes_interim };
     let found = arrived.found(&path);
     let (limiter, link) = (&worker.shared.limiter, worker.link.as_deref());
     let now = worker.now(record.started);
@@ -225,7 +227,7 @@ fn forward(
     arrived: Arrived,
     origin: &Origin,
     snapshot: &Snapshot,
-    body: &mut Option<Incoming>,
+    body: &mut Option<ClientBody>,
     record: &mut Record,
     finish: &mut Finish,
 ) -> Result<Decision, Rejection> {
@@ -233,7 +235,7 @@ fn forward(
     (record.lease, record.shadowed) = (terms.lease, terms.shadowed);
     let admitted = admitted?;
     let worker = &*origin.worker;
-    let Arrived { client, host, route, secure, switches, takes_interim, stream } = arrived;
+    let Arrived { client, host, route, secure, switches, takes_interim } = arrived;
     let bounds = worker.bounds(&route.limits);
     let body = RequestBody::new(bounds.take(body)?, bounds, &worker.deadlines);
     record.upload = body.progress();
@@ -252,7 +254,7 @@ fn forward(
     let outgoing = Outgoing::new(admitted, &told, body, route.limits.answer_timeout, interim);
     let (upstream, idle_timeout) = (Rc::clone(upstream), route.limits.websocket_idle_timeout);
     Ok(match switches {
-        true => Decision::Switch(Box::new(Switch { upstream, outgoing, stream, idle_timeout })),
+        true => Decision::Switch(Box::new(Switch { upstream, outgoing, idle_timeout })),
         false => Decision::Forward(upstream, outgoing),
     })
 }

@@ -10,10 +10,10 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Version};
-use hyper::ext::Protocol;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::deadline::Deadline;

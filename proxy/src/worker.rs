@@ -15,6 +15,9 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, SystemTime};
 
 use dashmap::DashMap;
+use http::HeaderValue;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
@@ -68,6 +71,8 @@ pub(crate) struct Worker {
     pub(crate) scratch: RefCell<Box<[u8]>>,
     /// The same moment on both clocks, at the last tick.
     clocks: Cell<(Instant, SystemTime)>,
+    /// The `Date` of responses, then.
+    date: RefCell<HeaderValue>,
 }
 
 impl Worker {
@@ -96,6 +101,7 @@ impl Worker {
             intake: Intake::new(shared.reports.clone(), Instant::now()),
             scratch: RefCell::new(vec![0; 16 << 10].into()),
             clocks: Cell::new((Instant::now(), wall_clock())),
+            date: RefCell::new(http_date(wall_clock())),
             deadlines,
             counters,
             shared,
@@ -137,6 +143,11 @@ impl Worker {
     pub(crate) fn wall_clock(&self, at: Instant) -> SystemTime {
         let (instant, wall) = self.clocks.get();
         wall + at.saturating_duration_since(instant)
+    }
+
+    /// The `Date` of a response (RFC 9110, 6.6.1), as of the last tick.
+    pub(crate) fn date(&self) -> HeaderValue {
+        self.date.borrow().clone()
     }
 }
 
@@ -220,8 +231,9 @@ async fn listen(
 /// The chores of a worker: deadlines four times a second; records and idle links as often, which
 /// costs next to nothing.
 fn tick(worker: &Worker) {
-    let now = Instant::now();
-    worker.clocks.set((now, wall_clock()));
+    let (now, wall) = (Instant::now(), wall_clock());
+    worker.clocks.set((now, wall));
+    worker.date.replace(http_date(wall));
     worker.deadlines.tick(now);
     worker.counters.beats.add(1);
     worker.records.flush();
@@ -248,6 +260,14 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) {
             }
         }
     }
+}
+
+fn http_date(wall: SystemTime) -> HeaderValue {
+    let moment = Timestamp::try_from(wall).unwrap_or(Timestamp::UNIX_EPOCH);
+    let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&moment);
+    date.ok()
+        .and_then(|date| HeaderValue::try_from(date).ok())
+        .unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The wall clock, for records and certificates; decisions never look at it.

@@ -1,35 +1,45 @@
-//! Interim responses of an upstream (1xx, RFC 9110, 15.2) on their way to an HTTP/1.1 client.
+//! Interim responses of an upstream (1xx, RFC 9110, 15.2) on their way to the client.
+//!
+//! Over HTTP/2 a stream sends them by itself (see [`super::stream`]).
 //!
 //! # Why
 //!
-//! hyper sends no interim response but `100 Continue`, which is between Gatehouse and its client,
-//! and not the upstream's. So these are written below hyper, at the one moment when nothing of its
-//! own is half written: when it flushes. One that the final response overtakes is dropped.
+//! hyper sends no interim response over HTTP/1.1 but `100 Continue`, which is between Gatehouse and
+//! its client, and not the upstream's. So there they are written below hyper, at the one moment
+//! when nothing of its own is half written: when it flushes. One that the final response overtakes
+//! is dropped.
 //!
 //! # Not here
 //!
-//! HTTP/2, on either side: hyper keeps the streams to itself, and tells of no interim response.
+//! Upstreams over HTTP/2: hyper's client tells of no interim response there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 
 use crate::upstream::forward;
 
-/// What the upstream of a connection's request has said ahead of its response. hyper wants to be
-/// able to send it between threads, which it never is.
+/// What the upstream has said ahead of its response to the request that is being polled: over
+/// HTTP/1.1 a connection's only one. hyper wants to be able to send it between threads, which it
+/// never is.
 #[derive(Debug, Default)]
 pub(crate) struct Interim {
     /// Looked at whenever something is flushed.
     pending: AtomicBool,
-    bytes: Mutex<Vec<u8>>,
+    heads: Mutex<Heads>,
+}
+
+#[derive(Debug, Default)]
+struct Heads {
+    list: Vec<Response<()>>,
+    bytes: usize,
 }
 
 impl Interim {
     /// Bytes that are kept for a client that does not read.
-    const MOST: usize = 32 << 10;
+    pub(super) const MOST: usize = 32 << 10;
 
     /// Asks for the interim responses to a request that goes upstream.
     pub(crate) fn of<B>(self: Arc<Self>, request: &mut Request<B>) {
@@ -39,33 +49,50 @@ impl Interim {
     }
 
     fn add(&self, status: StatusCode, fields: &HeaderMap) {
-        if status == StatusCode::CONTINUE {
+        if matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
             return;
         }
-        let mut head = Vec::new();
-        let reason = status.canonical_reason().unwrap_or_default();
-        head.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
-        for (name, value) in &forward::interim(fields) {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                head.extend_from_slice(part);
-            }
-        }
-        head.extend_from_slice(b"\r\n");
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        if bytes.len() + head.len() <= Self::MOST {
-            bytes.append(&mut head);
+        let mut head = Response::new(());
+        (*head.status_mut(), *head.headers_mut()) = (status, forward::interim(fields));
+        let length = length(&head);
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        if heads.bytes + length <= Self::MOST {
+            heads.bytes += length;
+            heads.list.push(head);
             self.pending.store(true, Ordering::Relaxed);
         }
     }
 
-    /// What is to be written now.
-    pub(super) fn take(&self) -> Bytes {
+    /// What is to be sent now.
+    pub(super) fn take(&self) -> Vec<Response<()>> {
         if !self.pending.swap(false, Ordering::Relaxed) {
-            return Bytes::new();
+            return Vec::new();
         }
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *bytes).into()
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *heads).list
     }
+}
+
+/// Bytes of a head, and a little more.
+pub(super) fn length(head: &Response<()>) -> usize {
+    head.headers().iter().fold(32, |all, (name, value)| all + name.as_str().len() + value.len() + 4)
+}
+
+/// The heads as HTTP/1.1 writes them.
+pub(super) fn write(heads: &[Response<()>]) -> Bytes {
+    let mut bytes = Vec::new();
+    for head in heads {
+        let (status, reason) = (head.status(), head.status().canonical_reason());
+        let line = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), reason.unwrap_or_default());
+        bytes.extend_from_slice(line.as_bytes());
+        for (name, value) in head.headers() {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.into()
 }
 
 #[cfg(test)]
@@ -88,11 +115,12 @@ mod tests {
         let interim = Interim::default();
         assert!(interim.take().is_empty());
         interim.add(StatusCode::CONTINUE, &fields());
+        interim.add(StatusCode::SWITCHING_PROTOCOLS, &fields());
         interim.add(StatusCode::EARLY_HINTS, &fields());
         interim.add(StatusCode::PROCESSING, &HeaderMap::new());
         let expected = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n\
                         HTTP/1.1 102 Processing\r\n\r\n";
-        assert_eq!(interim.take(), expected);
+        assert_eq!(write(&interim.take()), expected);
         assert!(interim.take().is_empty());
     }
 
@@ -100,6 +128,6 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let interim = Interim::default();
         (0..10_000).for_each(|_| interim.add(StatusCode::EARLY_HINTS, &fields()));
-        assert!((1..=Interim::MOST).contains(&interim.take().len()));
+        assert!((1..=Interim::MOST).contains(&write(&interim.take()).len()));
     }
 }

@@ -9,8 +9,11 @@
 //! An HTTP/1.1 connection that has rested for a moment gives back everything but its socket and its
 //! TLS session; the next byte brings it back. Most connections rest most of the time.
 
+mod contained;
+mod duplex;
 mod frames;
 mod head;
+mod http2;
 mod interim;
 mod pace;
 mod proxy_protocol;
@@ -18,9 +21,10 @@ mod stream;
 mod watch;
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -29,24 +33,26 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Write;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use crate::body::ClientBody;
 use crate::config::ProxyProtocol;
 use crate::deadline::TICK;
-use crate::pipeline::{self, Origin};
+use crate::pipeline::{self, Handled, Origin};
 use crate::response::FinishedBody;
 use crate::socket::Socket;
 use crate::tls::{self, Secured};
 use crate::worker::Worker;
 
+pub(crate) use self::contained::Contained;
 pub(crate) use self::head::Hidden;
+use self::http2::Http2;
 pub(crate) use self::interim::Interim;
-pub(crate) use self::stream::Contained;
-use self::stream::Spawner;
+pub(crate) use self::watch::Watch;
 use self::watch::{Transport, Watched};
-pub(crate) use self::watch::{WaitsFor, Watch};
 
 /// How long an HTTP/1.1 connection rests before it gives its buffers back.
 const REST: Duration = TICK;
@@ -147,7 +153,7 @@ async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> 
     let service = service_fn(|request| answer(origin, request));
     let mut connection = builder.serve_connection(stream, service);
     let rests = drive(origin, &mut connection, http1::Connection::graceful_shutdown).await;
-    let parts = match (rests, origin.tunnel.take()) {
+    let parts = match (rests, origin.watch.tunnel.take()) {
         (_, Some(tunnel)) => {
             let parts = connection.into_parts();
             let stream = parts.io.stream.into_inner();
@@ -187,24 +193,17 @@ async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> boo
 }
 
 async fn http2<T: Transport>(stream: T, origin: Rc<Origin>) {
-    let limits = origin.worker.limits();
-    let header_bytes = u32::try_from(limits.header_bytes * 2).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(Spawner(Rc::clone(&origin)));
-    builder
-        .max_concurrent_streams(limits.http2_streams)
-        .max_header_list_size(header_bytes)
-        .max_send_buf_size(Worker::BUFFER)
-        .max_local_error_reset_streams(64)
-        .enable_connect_protocol();
-    origin.watch.multiplexed.set(true);
-    origin.watch.deadline.arm(limits.header_timeout);
-    let service = service_fn({
-        let origin = Rc::clone(&origin);
-        // A stream is a task of its own, which moves what it holds several times: keep that small.
-        move |request| Box::pin(answer(&origin, request))
-    });
-    let mut connection = builder.serve_connection(Watched::new(stream, &origin), service);
-    drive(&origin, &mut connection, http2::Connection::graceful_shutdown).await;
+    let watch = &origin.watch;
+    watch.multiplexed.set(true);
+    watch.deadline.arm(origin.worker.limits().header_timeout);
+    let stream = TokioIo::new(Watched::new(stream, &origin));
+    match watch.deadline.guard(pin!(Http2::accept(stream, &origin))).await {
+        Some(Ok(mut connection)) => {
+            drive(&origin, &mut connection, Http2::graceful_shutdown).await;
+        }
+        Some(Err(error)) => broken(&origin, &error),
+        None => origin.worker.counters.connections_timed_out.add(1),
+    }
 }
 
 /// hyper wants a `Result`; there is no error.
@@ -212,12 +211,23 @@ fn answer(
     origin: &Rc<Origin>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<FinishedBody>, Infallible>> + use<> {
-    let answer = pipeline::handle(Rc::clone(origin), request);
-    async { Ok(answer.await) }
+    let (head, body) = request.into_parts();
+    let handled = pipeline::handle(Rc::clone(origin), head, ClientBody::Http1(body));
+    let origin = Rc::clone(origin);
+    async move {
+        let mut response = match handled {
+            Handled::Answered(response) => response,
+            Handled::UnderWay(response) => response.await,
+        };
+        if let Some(tunnel) = response.body_mut().take_tunnel() {
+            origin.watch.tunnel.set(Some(tunnel));
+        }
+        Ok(response)
+    }
 }
 
 /// Drives a connection until it ends, its time is up, the worker drains, or it rests: true then.
-async fn drive<C: Future<Output = hyper::Result<()>> + Unpin>(
+async fn drive<C: Future<Output = Result<(), E>> + Unpin, E: Display>(
     origin: &Origin,
     mut connection: &mut C,
     shut_down: impl Fn(Pin<&mut C>),
@@ -256,18 +266,20 @@ async fn drive<C: Future<Output = hyper::Result<()>> + Unpin>(
     match ended {
         End::Resting => return true,
         End::Closed(Ok(())) => {}
-        End::Closed(Err(error)) => {
-            worker.counters.connections_broken.add(1);
-            tracing::debug!(peer = %origin.sender.peer.ip, %error, "connection broken");
-        }
+        End::Closed(Err(error)) => broken(origin, &error),
         End::TimedOut => worker.counters.connections_timed_out.add(1),
     }
     false
 }
 
+fn broken(origin: &Origin, error: &dyn Display) {
+    origin.worker.counters.connections_broken.add(1);
+    tracing::debug!(peer = %origin.sender.peer.ip, %error, "connection broken");
+}
+
 /// How driving a connection ends.
-enum End {
-    Closed(hyper::Result<()>),
+enum End<E> {
+    Closed(Result<(), E>),
     TimedOut,
     Resting,
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use http::Response;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,21 +18,14 @@ use tokio_rustls::server::TlsStream;
 
 use super::frames::Frames;
 use super::head::RawHead;
-use super::interim::Interim;
+use super::interim::{self, Interim};
 use super::pace::Pace;
 use crate::config::Limits;
 use crate::deadline::Deadline;
 use crate::pipeline::Origin;
 use crate::socket::Socket;
+use crate::tunnel::Tunnel;
 use crate::worker::Worker;
-
-/// What the body of a response waits for, if it is not done.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum WaitsFor {
-    /// Something was handed over that the client has yet to take.
-    Client,
-    Upstream,
-}
 
 /// What a connection is doing, and until when it may.
 pub(crate) struct Watch {
@@ -41,15 +35,13 @@ pub(crate) struct Watch {
     /// No request is in flight, and not a byte of the next has come.
     pub(super) resting: Cell<bool>,
     pub(super) multiplexed: Cell<bool>,
-    /// Of the response that was polled last.
-    pub(super) waits_for: Cell<Option<WaitsFor>>,
-    /// Bytes of it that were handed over.
-    pub(super) handed_over: Cell<usize>,
     /// Of the requests since the connection last rested.
     pace: Cell<Pace>,
     /// HTTP/1.1 only.
     pub(crate) head: RawHead,
     interim: OnceCell<Arc<Interim>>,
+    /// What an HTTP/1.1 connection becomes when its response has been sent.
+    pub(super) tunnel: Cell<Option<Box<Tunnel>>>,
 }
 
 impl Watch {
@@ -60,11 +52,10 @@ impl Watch {
             in_flight: Cell::new(0),
             resting: Cell::new(false),
             multiplexed: Cell::new(false),
-            waits_for: Cell::new(None),
-            handed_over: Cell::new(0),
             pace: Cell::default(),
             head: RawHead::new(),
             interim: OnceCell::new(),
+            tunnel: Cell::default(),
         }
     }
 
@@ -90,15 +81,9 @@ impl Watch {
         self.multiplexed.get() && self.in_flight.get() > limits.http2_streams.saturating_mul(2)
     }
 
-    /// The body of the response has nothing more to hand over before this comes.
-    pub(crate) fn waits_for(&self, what: WaitsFor) {
-        self.waits_for.set(Some(what));
-    }
-
-    /// The body of the response has handed over so many bytes, for the client to take.
-    pub(crate) fn hands_over(&self, bytes: usize) {
-        self.waits_for(WaitsFor::Client);
-        self.handed_over.set(self.handed_over.get() + bytes);
+    /// Whether it is HTTP/2.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
     }
 
     /// Where the interim responses to the next request go.
@@ -111,8 +96,9 @@ impl Watch {
         _ = self.take_interim();
     }
 
-    fn take_interim(&self) -> Bytes {
-        self.interim.get().map_or_else(Bytes::new, |interim| interim.take())
+    /// Interim responses to the request that was polled last.
+    pub(super) fn take_interim(&self) -> Vec<Response<()>> {
+        self.interim.get().map_or_else(Vec::new, |interim| interim.take())
     }
 
     /// A response has been handed over or given up.
@@ -285,7 +271,7 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.interim.is_empty() {
-            self.interim = self.origin.watch.take_interim();
+            self.interim = interim::write(&self.origin.watch.take_interim());
         }
         ready!(self.poll_interim(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);

@@ -2,10 +2,10 @@
 //! requests that have to wait pay for it.
 
 use http::request::Parts;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{Arrived, Decision, Origin, forward};
+use crate::body::ClientBody;
 use crate::policy::admit_shared;
 use crate::policy::rate_limit::Question;
 use crate::record::Record;
@@ -26,7 +26,7 @@ pub(super) async fn ask(
     asking: Option<Box<Asking>>,
     origin: &Origin,
     snapshot: &Snapshot,
-    body: &mut Option<Incoming>,
+    body: &mut Option<ClientBody>,
     record: &mut Record,
     finish: &mut Finish,
 ) -> Result<Decision, Rejection> {

@@ -4,10 +4,10 @@
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderValue, Method, Version, header};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 
 use super::Origin;
-use crate::body::{self, UnclearFraming};
+use crate::body::{self, ClientBody, UnclearFraming};
 use crate::connection::Hidden;
 use crate::rejection::Rejection;
 
@@ -26,7 +26,7 @@ fn is_well_formed(head: &Parts) -> bool {
 pub(super) fn check(
     head: &Parts,
     origin: &Origin,
-    body: Option<&Incoming>,
+    body: Option<&ClientBody>,
     switches: bool,
 ) -> Result<(), Rejection> {
     let limits = origin.worker.limits();

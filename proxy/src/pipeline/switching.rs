@@ -3,10 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Response;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
 use super::Origin;
 use crate::record::Record;
@@ -17,13 +14,13 @@ use crate::upstream::{Outgoing, Switched, Upstream};
 
 /// Switches to another protocol, if the upstream agrees.
 pub(super) async fn switch(
-    origin: Rc<Origin>,
+    origin: &Origin,
     snapshot: &Snapshot,
     to: Box<Switch>,
     finish: Finish,
     mut record: Box<Record>,
 ) -> Response<FinishedBody> {
-    let Switch { upstream, outgoing, stream, idle_timeout } = *to;
+    let Switch { upstream, outgoing, idle_timeout } = *to;
     let answer = upstream.switch(outgoing).await;
     record.upstream_time = Some(record.started.elapsed());
     let fallback = snapshot.sites.fallback();
@@ -34,25 +31,14 @@ pub(super) async fn switch(
         }
         Err(rejection) => return response::finish(Err(rejection), finish, record, fallback),
     };
-    let response = response::switch(head, stream.is_some(), finish, &mut record, fallback);
     let deadline = origin.worker.deadlines.deadline();
-    let tunnel = Tunnel::new(far, record, deadline, idle_timeout);
-    match stream {
-        Some(stream) => drop(tokio::task::spawn_local(async move {
-            if let Ok(near) = stream.await {
-                tunnel.run(TokioIo::new(near), Bytes::new()).await;
-            }
-        })),
-        None => origin.tunnel.set(Some(Box::new(tunnel))),
-    }
-    response
+    let tunnel = |record| Tunnel::new(far, record, deadline, idle_timeout);
+    response::switch(head, finish, record, fallback, tunnel)
 }
 
 /// A request that asks for a WebSocket.
 pub(super) struct Switch {
     pub(super) upstream: Rc<Upstream>,
     pub(super) outgoing: Outgoing,
-    /// The stream that switches; over HTTP/1.1 it is the connection.
-    pub(super) stream: Option<OnUpgrade>,
     pub(super) idle_timeout: Duration,
 }

@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Version};
 use smallvec::SmallVec;
@@ -85,24 +86,20 @@ impl Record {
     }
 
     /// Opens the record of a request that has just been read.
-    pub(crate) fn open<B>(
-        origin: &Rc<Origin>,
-        snapshot: &Snapshot,
-        request: &http::Request<B>,
-    ) -> Box<Self> {
+    pub(crate) fn open(origin: &Rc<Origin>, snapshot: &Snapshot, request: &Parts) -> Box<Self> {
         let started = Instant::now();
         let wall = origin.worker.wall_clock(started);
         origin.watch.begin();
         let combined = snapshot.plan.config.log.format == LogFormat::Combined;
         Box::new(Self {
             origin: Rc::clone(origin),
-            client: origin.sender.client(request.headers(), &snapshot.plan.config.clients),
+            client: origin.sender.client(&request.headers, &snapshot.plan.config.clients),
             started,
             wall,
             id: request_id(wall),
-            method: request.method().clone(),
-            path: request.uri().path_and_query().cloned(),
-            version: request.version(),
+            method: request.method.clone(),
+            path: request.uri.path_and_query().cloned(),
+            version: request.version,
             host: None,
             route: None,
             status: None,
@@ -115,7 +112,7 @@ impl Record {
             tunnelled_in: 0,
             bytes_out: 0,
             aborted: true,
-            combined: combined.then(|| Box::new(Combined::of(request.headers()))),
+            combined: combined.then(|| Box::new(Combined::of(&request.headers))),
         })
     }
 

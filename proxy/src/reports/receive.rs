@@ -10,11 +10,11 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::Reports;
 use super::parse::Form;
+use crate::body::ClientBody;
 use crate::policy::headers::REPORTS_PATH;
 use crate::record::Record;
 use crate::rejection::Rejection;
@@ -101,7 +101,7 @@ impl Receiving {
     /// Reads the reports and hands them over.
     pub(crate) async fn receive(
         self: Box<Self>,
-        body: &mut Option<Incoming>,
+        body: &mut Option<ClientBody>,
         record: &Record,
     ) -> Result<Answer, Rejection> {
         let (worker, client) = (record.worker(), record.client.bucket);
@@ -124,7 +124,7 @@ impl Receiving {
 }
 
 /// What is a little too large is read to its end all the same, so that the answer arrives.
-async fn collect(mut body: Incoming) -> Result<Vec<u8>, Rejection> {
+async fn collect(mut body: ClientBody) -> Result<Vec<u8>, Rejection> {
     let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let frame = frame.map_err(|_| Rejection::BodyAborted)?;

@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::compression::Coded;
-use crate::connection::WaitsFor;
 use crate::nonce::Plain;
 use crate::record::Record;
 use crate::trailers;
+use crate::tunnel::Tunnel;
 use crate::upstream::Cut;
 
 /// Where a body comes from.
@@ -19,6 +19,8 @@ pub(super) enum Source {
     Own(Bytes),
     Upstream(Plain),
     Coded(Box<Coded>),
+    /// There is no body: the connection, or the stream, becomes this. Taken when it does.
+    Tunnel(Option<Box<Tunnel>>),
 }
 
 impl Source {
@@ -31,7 +33,7 @@ impl Source {
                 Self::Own(Bytes::new())
             }
             Self::Upstream(body) if body.is_end_stream() => Self::Upstream(body),
-            Self::Upstream(_) | Self::Coded(_) => Self::Own(Bytes::new()),
+            Self::Upstream(_) | Self::Coded(_) | Self::Tunnel(_) => Self::Own(Bytes::new()),
         }
     }
 }
@@ -53,6 +55,14 @@ impl FinishedBody {
     pub(super) fn new(source: Source, trailers: bool, record: Option<Box<Record>>) -> Self {
         Self { source, trailers, ended: false, record }
     }
+
+    /// What the connection, or the stream, becomes instead of carrying a body.
+    pub(crate) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        match &mut self.source {
+            Source::Tunnel(tunnel) => tunnel.take(),
+            Source::Own(_) | Source::Upstream(_) | Source::Coded(_) => None,
+        }
+    }
 }
 
 impl Body for FinishedBody {
@@ -65,6 +75,7 @@ impl Body for FinishedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
         let mut frame = match &mut this.source {
+            Source::Tunnel(_) => Poll::Ready(None),
             Source::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Own(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
@@ -82,7 +93,6 @@ impl Body for FinishedBody {
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
-                record.watch().hands_over(bytes);
                 record.bytes_out += bytes as u64;
             }
             Poll::Ready(Some(Err(cut))) => {
@@ -91,13 +101,14 @@ impl Body for FinishedBody {
                 tracing::warn!(request_id, %cut, "response cut short");
             }
             Poll::Ready(None) => this.ended = true,
-            Poll::Pending => record.watch().waits_for(WaitsFor::Upstream),
+            Poll::Pending => {}
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
+            Source::Tunnel(_) => true,
             Source::Own(bytes) => bytes.is_empty(),
             Source::Upstream(body) => body.is_end_stream(),
             Source::Coded(body) => body.is_end_stream(),
@@ -106,6 +117,7 @@ impl Body for FinishedBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
+            Source::Tunnel(_) => SizeHint::with_exact(0),
             Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Upstream(body) => body.size_hint(),
             Source::Coded(body) => body.size_hint(),

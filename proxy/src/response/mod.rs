@@ -9,13 +9,12 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
 use http_body::Body as _;
 
 pub(crate) use self::body::FinishedBody;
 use self::body::Source;
 use crate::compression::{Choice, Coded};
-use crate::connection::WaitsFor;
 use crate::negotiation;
 use crate::nonce::{self, Plain};
 use crate::policy::headers::Circumstances;
@@ -24,7 +23,7 @@ use crate::record::Record;
 use crate::rejection::{self, Blame, Rejection};
 use crate::site::Route;
 use crate::trailers;
-use crate::tunnel;
+use crate::tunnel::{self, Tunnel};
 use crate::upstream::UpstreamBody;
 use crate::upstream::forward::X_REQUEST_ID;
 
@@ -56,10 +55,10 @@ pub(crate) struct Finish {
 }
 
 impl Finish {
-    pub(crate) fn new<B>(request: &Request<B>, secure: bool) -> Self {
-        let wants_html = negotiation::wants_html(request.headers());
-        let head_only = request.method() == Method::HEAD;
-        let trailers = trailers::are_taken(request.headers());
+    pub(crate) fn new(request: &request::Parts, secure: bool) -> Self {
+        let wants_html = negotiation::wants_html(&request.headers);
+        let head_only = request.method == Method::HEAD;
+        let trailers = trailers::are_taken(&request.headers);
         let (quota, compression, nonces) = (Fields::new(), None, None);
         let dressed = false;
         Self { secure, wants_html, dressed, head_only, trailers, quota, compression, nonces }
@@ -101,8 +100,6 @@ pub(crate) fn finish(
     dress(fields, with, &record, fallback);
     let source = if head_only { source.without_body(fields) } else { source };
     record.watch().forget_interim();
-    // A closed window keeps even the first piece from it.
-    record.watch().waits_for(WaitsFor::Client);
     response.map(|()| FinishedBody::new(source, trailers, Some(record)))
 }
 
@@ -135,19 +132,20 @@ fn rewrite(with: &mut Finish, head: &mut Parts, body: UpstreamBody, record: &Rec
 /// Its record goes with the tunnel.
 pub(crate) fn switch(
     head: Parts,
-    stream: bool,
     with: Finish,
-    record: &mut Record,
+    mut record: Box<Record>,
     fallback: Option<&Rc<Route>>,
+    tunnel: impl FnOnce(Box<Record>) -> Tunnel,
 ) -> Response<FinishedBody> {
     let mut response = Response::from_parts(head, ());
+    let stream = record.watch().is_multiplexed();
     if stream {
         *response.status_mut() = StatusCode::OK; // RFC 8441, 5
     }
     record.answered(response.status(), None);
-    dress(response.headers_mut(), with, record, fallback);
+    dress(response.headers_mut(), with, &record, fallback);
     tunnel::agree(response.headers_mut(), stream);
-    let source = Source::Own(Bytes::new());
+    let source = Source::Tunnel(Some(Box::new(tunnel(record))));
     response.map(|()| FinishedBody::new(source, false, None))
 }
 
@@ -196,15 +194,18 @@ fn reject(
     if let Some(page) = route.and_then(|route| route.pages.of(rejection)) {
         body = page.clone();
     }
-    // A body that was not read to its end cannot be told from the next request.
-    if matches!(
-        rejection,
-        Rejection::FramingInvalid
-            | Rejection::MethodRefused
-            | Rejection::BodyTooLarge
-            | Rejection::BodyTimeout
-            | Rejection::BodyAborted
-    ) {
+    // A body that was not read to its end cannot be told from the next request. Streams of HTTP/2
+    // can, and know no such field.
+    if !record.watch().is_multiplexed()
+        && matches!(
+            rejection,
+            Rejection::FramingInvalid
+                | Rejection::MethodRefused
+                | Rejection::BodyTooLarge
+                | Rejection::BodyTimeout
+                | Rejection::BodyAborted
+        )
+    {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

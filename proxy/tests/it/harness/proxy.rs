@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use gatehouse::config::{self, AdminAddress};
 use gatehouse::reload::{Refused, Reloaded};
 use gatehouse::server::Server;
@@ -143,6 +144,16 @@ impl TestProxy {
     /// A TLS connection for a protocol.
     pub(crate) async fn tls(&self, protocol: &[u8]) -> TlsStream<TcpStream> {
         client::tls(self.https(), &self.root(), &[protocol], "localhost", b"").await.unwrap()
+    }
+
+    /// A client of HTTP/2 that shows what a stream does, with a window of so many bytes.
+    pub(crate) async fn streams(&self, window: u32) -> h2::client::SendRequest<Bytes> {
+        let stream = self.tls(b"h2").await;
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window);
+        let (streams, connection) = builder.handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        streams.ready().await.unwrap()
     }
 
     /// A TLS connection to write bytes on.

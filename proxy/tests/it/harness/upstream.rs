@@ -140,11 +140,13 @@ impl TestUpstream {
         .await
     }
 
-    /// Accepts connections and never says anything on them.
+    /// Accepts connections, writes down what comes on them and never says anything.
     pub(crate) async fn mute() -> Self {
-        Self::serve(|_, mut stream| async move {
-            let mut sink = Vec::new();
-            _ = stream.read_to_end(&mut sink).await;
+        Self::serve(|upstream, mut stream| async move {
+            let mut buffer = vec![0; 64 << 10];
+            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                upstream.received(&buffer[..read]);
+            }
         })
         .await
     }

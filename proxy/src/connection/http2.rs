@@ -1,0 +1,114 @@
+//! A connection of HTTP/2 (RFC 9113): its streams, from the handshake to the last.
+//!
+//! # Why
+//!
+//! hyper serves HTTP/1.1 here; over HTTP/2 it keeps the streams to itself. With them in hand a
+//! request that is answered at once costs no task, interim responses go out, and a body that the
+//! client breaks off never looks complete.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{Builder, Connection, SendResponse};
+use http::{Method, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::spawn_local;
+
+use super::contained::Contained;
+use super::stream::{self, Sending};
+use crate::body::ClientBody;
+use crate::pipeline::{self, Handled, Origin};
+use crate::response::FinishedBody;
+use crate::worker::Worker;
+
+/// Bytes that a client may have on the way: of a stream, and of the connection.
+const WINDOW: u32 = 1 << 20;
+
+/// What a client may cost here, besides what [`super::frames`] counts.
+fn builder(origin: &Origin) -> Builder {
+    let limits = origin.worker.limits();
+    let header_bytes = u32::try_from(limits.header_bytes * 2).unwrap_or(u32::MAX);
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_concurrent_streams(limits.http2_streams)
+        .max_header_list_size(header_bytes)
+        .max_send_buffer_size(Worker::BUFFER)
+        .max_local_error_reset_streams(Some(64))
+        .enable_connect_protocol();
+    builder
+}
+
+/// A connection that is being served; done when its client has gone or it has shut down.
+pub(super) struct Http2<T> {
+    origin: Rc<Origin>,
+    connection: Connection<T, Bytes>,
+    /// Answered without a wait. They are sent together when all that has arrived is answered.
+    answered: Vec<(SendResponse<Bytes>, Response<FinishedBody>)>,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Http2<T> {
+    /// Exchanges prefaces (RFC 9113, 3.4).
+    pub(super) async fn accept(stream: T, origin: &Rc<Origin>) -> Result<Self, h2::Error> {
+        let connection = builder(origin).handshake(stream).await?;
+        Ok(Self { origin: Rc::clone(origin), connection, answered: Vec::new() })
+    }
+
+    /// Begins to end it: the streams that are open are served.
+    pub(super) fn graceful_shutdown(self: Pin<&mut Self>) {
+        self.get_mut().connection.graceful_shutdown();
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, reply: SendResponse<Bytes>) {
+        let (head, receive) = request.into_parts();
+        let (body, receive) = match head.method {
+            Method::CONNECT => (ClientBody::Empty, Some(receive)),
+            _ => (ClientBody::http2(receive, &head.headers), None),
+        };
+        match pipeline::handle(Rc::clone(&self.origin), head, body) {
+            Handled::Answered(response) => self.answered.push((reply, response)),
+            // A task moves what it holds several times: keep that small.
+            Handled::UnderWay(answer) => {
+                let origin = Rc::clone(&self.origin);
+                self.spawn(stream::run(origin, reply, Box::pin(answer), receive));
+            }
+        }
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>) {
+        let mut answered = std::mem::take(&mut self.answered);
+        for (reply, response) in answered.drain(..) {
+            let Some(mut sending) = Sending::begin(&self.origin, reply, response) else { continue };
+            if sending.poll(cx).is_pending() {
+                self.spawn(async move { std::future::poll_fn(|cx| sending.poll(cx)).await });
+            }
+        }
+        self.answered = answered;
+    }
+
+    fn spawn(&self, stream: impl Future<Output = ()> + 'static) {
+        spawn_local(Contained::new(&self.origin.worker, stream));
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Future for Http2<T> {
+    type Output = Result<(), h2::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            match this.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, reply)))) => this.begin(request, reply),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending if this.answered.is_empty() => return Poll::Pending,
+                Poll::Pending => this.send(cx),
+            }
+        }
+    }
+}
