@@ -17,6 +17,7 @@
 //! - [`redirect`]: plain HTTP to https
 //! - [`policy`]: rate limits, and the compiled security headers
 //! - [`body`]: request bodies, bounded
+//! - [`http2`]: streams of HTTP/2, of both sides
 //! - [`trailers`]: what may come behind a body
 //! - [`upstream`]: the application
 //! - [`tunnel`]: WebSocket, once the application has agreed
@@ -66,6 +67,7 @@ pub mod site;
 mod redirect;
 pub mod policy;
 mod body;
+mod http2;
 mod trailers;
 mod upstream;
 mod tunnel;

@@ -12,6 +12,7 @@ mod integrity;
 mod switching;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use http::request::Parts;
@@ -60,7 +61,8 @@ impl Origin {
 #[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
 pub(crate) enum Handled<F> {
     Answered(Response<FinishedBody>),
-    UnderWay(F),
+    /// Boxed, since connections and tasks move it several times.
+    UnderWay(Pin<Box<F>>),
 }
 
 /// Answers one request: at once, if there is nothing to wait for.
@@ -84,7 +86,7 @@ pub(crate) fn handle(
         let fallback = snapshot.sites.fallback();
         return Handled::Answered(response::finish(answer, finish, record, fallback));
     }
-    Handled::UnderWay(async move {
+    Handled::UnderWay(Box::pin(async move {
         if let UnderWay::Ask(asking) = &mut under_way {
             let asked = ask(asking.take(), &origin, &snapshot, &mut body, &mut record, &mut finish);
             let decision = Box::pin(asked).await;
@@ -107,7 +109,7 @@ pub(crate) fn handle(
             Box::pin(body::settle(unread, &origin.worker.deadlines)).await;
         }
         response::finish(answer, finish, record, snapshot.sites.fallback())
-    })
+    }))
 }
 
 /// How far a request is when it begins to wait.

@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stream::poll_window;
+use crate::http2::poll_window;
 
 /// Both halves of a stream.
 pub(super) struct Duplex {

@@ -6,7 +6,7 @@
 //! request that is answered at once costs no task, interim responses go out, and a body that the
 //! client breaks off never looks complete.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
 
 use super::contained::Contained;
-use super::stream::{self, Sending};
+use super::stream::{self, Responding};
 use crate::body::ClientBody;
 use crate::pipeline::{self, Handled, Origin};
 use crate::response::FinishedBody;
@@ -72,10 +72,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2<T> {
         };
         match pipeline::handle(Rc::clone(&self.origin), head, body) {
             Handled::Answered(response) => self.answered.push((reply, response)),
-            // A task moves what it holds several times: keep that small.
             Handled::UnderWay(answer) => {
-                let origin = Rc::clone(&self.origin);
-                self.spawn(stream::run(origin, reply, Box::pin(answer), receive));
+                self.spawn(stream::run(Rc::clone(&self.origin), reply, answer, receive));
             }
         }
     }
@@ -83,9 +81,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2<T> {
     fn send(&mut self, cx: &mut Context<'_>) {
         let mut answered = std::mem::take(&mut self.answered);
         for (reply, response) in answered.drain(..) {
-            let Some(mut sending) = Sending::begin(&self.origin, reply, response) else { continue };
-            if sending.poll(cx).is_pending() {
-                self.spawn(async move { std::future::poll_fn(|cx| sending.poll(cx)).await });
+            let Some(mut rest) = Responding::begin(&self.origin, reply, response) else { continue };
+            if rest.poll(cx).is_pending() {
+                self.spawn(async move { poll_fn(|cx| rest.poll(cx)).await });
             }
         }
         self.answered = answered;

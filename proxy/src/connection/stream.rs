@@ -8,11 +8,11 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderValue, Response};
 use http_body::Body as _;
@@ -21,6 +21,7 @@ use super::duplex::Duplex;
 use super::interim::{self, Interim};
 use super::pace::Pace;
 use crate::deadline::Deadline;
+use crate::http2::Sending;
 use crate::pipeline::Origin;
 use crate::response::FinishedBody;
 use crate::worker::Worker;
@@ -56,8 +57,8 @@ pub(super) async fn run<F: Future<Output = Response<FinishedBody>>>(
         }
         return;
     }
-    if let Some(mut sending) = Sending::begin(&origin, reply, response) {
-        poll_fn(|cx| sending.poll(cx)).await;
+    if let Some(mut responding) = Responding::begin(&origin, reply, response) {
+        poll_fn(|cx| responding.poll(cx)).await;
     }
 }
 
@@ -69,21 +70,15 @@ fn dated(response: Response<FinishedBody>, worker: &Worker) -> (Response<()>, Fi
 }
 
 /// A response whose head has been sent.
-pub(super) struct Sending {
+pub(super) struct Responding {
     origin: Rc<Origin>,
-    stream: SendStream<Bytes>,
-    body: FinishedBody,
-    /// A piece of the body that the client has not opened its window for, and whether it is the
-    /// last.
-    held: Option<(Bytes, bool)>,
-    /// Bytes that were handed over since it was last looked at.
-    handed_over: usize,
+    sending: Sending<FinishedBody>,
     pace: Pace,
     /// There once the stream has waited for its client.
     stalled: Option<Deadline>,
 }
 
-impl Sending {
+impl Responding {
     /// Sends the head. `None` if that is all, or if the stream is gone.
     pub(super) fn begin(
         origin: &Rc<Origin>,
@@ -96,26 +91,20 @@ impl Sending {
             head.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
         }
         let stream = reply.send_response(head, is_whole).ok()?;
-        (!is_whole).then(|| Self {
-            origin: Rc::clone(origin),
-            stream,
-            body,
-            held: None,
-            handed_over: 0,
-            pace: Pace::default(),
-            stalled: None,
-        })
+        let sending = (!is_whole).then(|| Sending::new(stream, body))?;
+        Some(Self { origin: Rc::clone(origin), sending, pace: Pace::default(), stalled: None })
     }
 
     /// Sends what the body has and the client takes. Ready when there is nothing more to send, or
     /// nobody to send it to: the stream is reset when this is dropped before its end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.poll_body(cx).is_ready() || self.stream.poll_reset(cx).is_ready() {
+        if self.sending.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let worker = &self.origin.worker;
-        let (now, progress) = (worker.deadlines.now_ms(), std::mem::take(&mut self.handed_over));
-        if self.held.is_none() {
+        let now = worker.deadlines.now_ms();
+        let progress = std::mem::take(&mut self.sending.handed_over);
+        if self.sending.held.is_none() {
             self.pace.took(progress, now);
             self.stalled.iter().for_each(Deadline::disarm);
         } else if progress > 0 || !self.stalled.as_ref().is_some_and(Deadline::is_armed) {
@@ -129,57 +118,4 @@ impl Sending {
         }
         if expired { Poll::Ready(()) } else { Poll::Pending }
     }
-
-    /// Ready at the end of the body, or of the stream.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.held.is_some() && !ready!(poll_window(&mut self.stream, cx)) {
-                return Poll::Ready(());
-            }
-            if let Some((data, is_last)) = self.held.take() {
-                self.handed_over += data.len();
-                if self.stream.send_data(data, is_last).is_err() || is_last {
-                    return Poll::Ready(());
-                }
-            }
-            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => frame,
-                Some(Err(_)) => {
-                    self.stream.send_reset(Reason::INTERNAL_ERROR);
-                    return Poll::Ready(());
-                }
-                None => {
-                    _ = self.stream.send_data(Bytes::new(), true);
-                    return Poll::Ready(());
-                }
-            };
-            match frame.into_data() {
-                Ok(data) if data.is_empty() => {}
-                Ok(data) => {
-                    // Not before there is something to send, and no more than says so: what is
-                    // reserved here is missing to the connection's other streams.
-                    self.stream.reserve_capacity(1);
-                    self.held = Some((data, self.body.is_end_stream()));
-                }
-                Err(frame) => {
-                    if let Ok(trailers) = frame.into_trailers() {
-                        _ = self.stream.send_trailers(trailers);
-                    }
-                    return Poll::Ready(());
-                }
-            }
-        }
-    }
-}
-
-/// Waits until the client takes more. False when it never will.
-pub(super) fn poll_window(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<bool> {
-    while stream.capacity() == 0 {
-        match ready!(stream.poll_capacity(cx)) {
-            Some(Ok(0)) => {}
-            Some(Ok(_)) => break,
-            Some(Err(_)) | None => return Poll::Ready(false),
-        }
-    }
-    Poll::Ready(true)
 }
