@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::error_page;
 use crate::policy::rate_limit;
+use crate::upstream::Broken;
 
 /// The sentence of every 429.
 pub(crate) const RATE_LIMITED: &str =
@@ -64,7 +65,7 @@ pub(crate) enum Rejection {
     #[error("upstream did not answer in time")]
     UpstreamTimeout,
     #[error("upstream's answer is not HTTP: {0}")]
-    UpstreamInvalid(hyper::Error),
+    UpstreamInvalid(Broken),
     #[error("upstream's answer is a 1xx or a transfer coding that nobody asked for")]
     UpstreamRefused,
     #[error("the request's head is larger than it may be")]

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::request::Builder;
 use http::{Request, StatusCode, header};
 use http_body_util::Empty;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -89,7 +89,7 @@ pub(super) async fn ask(
 }
 
 async fn exchange(server: &Server, tls: Option<&Arc<ClientConfig>>, path: &str) -> io::Result<()> {
-    let stream = TokioIo::new(Stream::connect(server, tls).await?);
+    let stream = Stream::connect(server, tls).await?;
     let request = Request::get(path).header(header::USER_AGENT, "gatehouse-health");
     let status = match server.is_h2c() {
         true => {
@@ -106,8 +106,8 @@ async fn exchange(server: &Server, tls: Option<&Arc<ClientConfig>>, path: &str) 
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-async fn over_http1(stream: TokioIo<Stream>, request: Builder) -> Result<StatusCode, Failed> {
-    let (mut sender, connection) = http1::handshake(stream).await?;
+async fn over_http1(stream: Stream, request: Builder) -> Result<StatusCode, Failed> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = request.header(header::CONNECTION, "close").body(Empty::<Bytes>::new())?;
     let mut answer = std::pin::pin!(sender.send_request(request));
     tokio::select! {
@@ -117,10 +117,10 @@ async fn over_http1(stream: TokioIo<Stream>, request: Builder) -> Result<StatusC
     }
 }
 
-async fn over_http2(stream: TokioIo<Stream>, request: Builder) -> Result<StatusCode, Failed> {
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
-    let request = request.body(Empty::<Bytes>::new())?;
-    let mut answer = std::pin::pin!(sender.send_request(request));
+async fn over_http2(stream: Stream, request: Builder) -> Result<StatusCode, Failed> {
+    let (sender, connection) = h2::client::handshake(stream).await?;
+    let mut sender = sender.ready().await?;
+    let (mut answer, _) = sender.send_request(request.body(())?, true)?;
     tokio::select! {
         answer = &mut answer => Ok(answer?.status()),
         _ = connection => Ok(answer.await?.status()),

@@ -8,10 +8,6 @@
 //! its client, and not the upstream's. So there they are written below hyper, at the one moment
 //! when nothing of its own is half written: when it flushes. One that the final response overtakes
 //! is dropped.
-//!
-//! # Not here
-//!
-//! Upstreams over HTTP/2: hyper's client tells of no interim response there.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +44,8 @@ impl Interim {
         });
     }
 
-    fn add(&self, status: StatusCode, fields: &HeaderMap) {
+    /// Takes one that has come.
+    pub(crate) fn add(&self, status: StatusCode, fields: &HeaderMap) {
         if matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
             return;
         }

@@ -36,9 +36,7 @@ pub(super) async fn run<F: Future<Output = Response<FinishedBody>>>(
 ) {
     let mut hinted = 0;
     let answered = poll_fn(|cx| {
-        if let Poll::Ready(response) = answer.as_mut().poll(cx) {
-            return Poll::Ready(Some(response));
-        }
+        let answered = answer.as_mut().poll(cx);
         for head in origin.watch.take_interim() {
             // Whether the client reads them is not known here, so there is an end to them.
             hinted += interim::length(&head);
@@ -46,8 +44,11 @@ pub(super) async fn run<F: Future<Output = Response<FinishedBody>>>(
                 _ = reply.send_informational(head);
             }
         }
-        // Either the client has reset the stream or the connection has failed.
-        reply.poll_reset(cx).map(|_| None)
+        match answered {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            // Either the client has reset the stream or the connection has failed.
+            Poll::Pending => reply.poll_reset(cx).map(|_| None),
+        }
     });
     let Some(mut response) = answered.await else { return };
     drop(answer);

@@ -91,9 +91,11 @@ impl Watch {
         Arc::clone(self.interim.get_or_init(Arc::default))
     }
 
-    /// There is a final response: it comes next.
+    /// There is a final response: over HTTP/1.1 it comes next.
     pub(crate) fn forget_interim(&self) {
-        _ = self.take_interim();
+        if !self.is_multiplexed() {
+            _ = self.take_interim();
+        }
     }
 
     /// Interim responses to the request that was polled last.

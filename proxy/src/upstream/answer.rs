@@ -5,14 +5,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::link::{Broken, ServerBody};
 use super::{Exchange, Lease};
 use crate::nonce;
 
 /// The body of an upstream's response; reading it drives the link that it comes from.
 pub(crate) struct UpstreamBody {
-    incoming: Incoming,
+    incoming: ServerBody,
     lease: Lease,
     exchange: Exchange,
     /// Whether the deadline runs.
@@ -23,7 +23,7 @@ pub(crate) struct UpstreamBody {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Cut {
     #[error("upstream broke its response off: {0}")]
-    Broken(hyper::Error),
+    Broken(Broken),
     #[error("upstream stopped sending")]
     Stalled,
     #[error("it cannot be compressed: {0}")]
@@ -33,7 +33,7 @@ pub(crate) enum Cut {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease, exchange: Exchange) -> Self {
+    pub(super) fn new(incoming: ServerBody, lease: Lease, exchange: Exchange) -> Self {
         let mut body = Self { incoming, lease, exchange, waiting: false };
         if body.incoming.is_end_stream() {
             body.finish();
@@ -45,7 +45,7 @@ impl UpstreamBody {
     fn poll_incoming(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         for turn in 0..2 {
             let frame = Pin::new(&mut self.incoming).poll_frame(cx);
             if frame.is_ready() || turn == 1 {

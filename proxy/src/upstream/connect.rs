@@ -35,7 +35,8 @@ impl Upstream {
         }
         let stream = Stream::connect(&server.configured, None).await;
         let stream = stream.map_err(Rejection::UpstreamUnreachable)?;
-        let connection = Multiplexed::open(stream).await.map_err(Rejection::UpstreamInvalid)?;
+        let connection = Multiplexed::open(stream).await;
+        let connection = connection.map_err(|error| Rejection::UpstreamInvalid(error.into()))?;
         server.pool.share(connection).ok_or(Rejection::UpstreamRefused)
     }
 }

@@ -1,17 +1,18 @@
 //! A request and its response at an upstream, from the slot to the link that is given back.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use super::attempt::Attempt;
-use super::link::{Link, Sent, Unanswered};
+use super::link::{Link, Sent, ServerBody, Unanswered};
 use super::queue::Slot;
 use super::{Lease, Outgoing, Upstream, UpstreamBody, forward};
 use crate::body::{Progress, RequestBody};
+use crate::connection::Interim;
 use crate::deadline::Deadline;
 use crate::rejection::Rejection;
 
@@ -20,6 +21,8 @@ pub(super) struct Exchange {
     pub(super) deadline: Deadline,
     pub(super) answer_timeout: Duration,
     pub(super) upload: Option<Rc<Progress>>,
+    /// Where interim responses go.
+    pub(super) interim: Option<Arc<Interim>>,
     /// `None` until there is room for it.
     pub(super) slot: Option<Slot>,
 }
@@ -42,7 +45,7 @@ impl Upstream {
                 None => Begun::Unsent(Box::new(request)),
                 Some((mut link, rested)) => {
                     let copy = self.copy(&request, rested);
-                    let sent = link.send(request);
+                    let sent = link.send(request, exchange.interim.as_ref());
                     Begun::Sent(Lease::new(server), link, sent, copy)
                 }
             },
@@ -72,10 +75,10 @@ impl Upstream {
 
     /// Begins the exchange of a request: with a slot, if one is free.
     pub(super) fn exchange(&self, outgoing: Outgoing) -> (Request<RequestBody>, Exchange) {
-        let Outgoing { request, upload, answer_timeout } = outgoing;
+        let Outgoing { request, upload, interim, answer_timeout } = outgoing;
         let answer_timeout = answer_timeout.unwrap_or(self.configured.answer_timeout);
         let (deadline, slot) = (self.deadlines.deadline(), self.queue.enter());
-        (request, Exchange { deadline, answer_timeout, upload, slot })
+        (request, Exchange { deadline, answer_timeout, upload, interim, slot })
     }
 
     /// Waits for a slot, if the exchange has none. True if it had to.
@@ -110,7 +113,7 @@ impl Upstream {
                 None => self.connect_any(&mut attempt, &exchange.deadline).await?,
             };
             let copy = self.copy(&request, true);
-            let sent = link.send(request);
+            let sent = link.send(request, exchange.interim.as_ref());
             request = match self.answer(&exchange, &mut link, sent).await {
                 Ok(response) => return self.respond(response, &attempt, lease, link, exchange),
                 Err((_, Some(unsent))) if is_idle => *unsent,
@@ -129,7 +132,7 @@ impl Upstream {
         exchange: &Exchange,
         link: &mut Link,
         sent: impl Future<Output = Sent>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<ServerBody>, Failure> {
         let Exchange { deadline, upload, .. } = exchange;
         let mut sent = std::pin::pin!(sent);
         let mut taken = None;
@@ -161,7 +164,7 @@ impl Upstream {
 
     pub(super) fn respond(
         &self,
-        response: Response<Incoming>,
+        response: Response<ServerBody>,
         attempt: &Attempt,
         mut lease: Lease,
         link: Box<Link>,

@@ -45,7 +45,7 @@ use crate::tunnel;
 pub(crate) use self::answer::{Cut, UpstreamBody};
 pub(crate) use self::forward::Told;
 pub(crate) use self::keep::Kept;
-pub(crate) use self::link::Replayed;
+pub(crate) use self::link::{Broken, Replayed};
 pub(crate) use self::queue::Slot;
 pub(crate) use self::standing::Standing;
 pub(crate) use self::stream::{Stream, client_config};
@@ -95,6 +95,7 @@ impl Drop for Server {
 pub(crate) struct Outgoing {
     request: Request<RequestBody>,
     upload: Option<Rc<Progress>>,
+    interim: Option<Arc<Interim>>,
     /// In the place of the upstream's own.
     answer_timeout: Option<Duration>,
 }
@@ -113,11 +114,7 @@ impl Outgoing {
             tunnel::ask(&mut head);
         }
         let upload = body.progress();
-        let mut request = Request::from_parts(head, body);
-        if let Some(interim) = interim {
-            interim.of(&mut request);
-        }
-        Self { request, upload, answer_timeout }
+        Self { request: Request::from_parts(head, body), upload, interim, answer_timeout }
     }
 }
 

@@ -23,7 +23,7 @@ impl Upstream {
         let mut attempt = self.attempt(request.headers());
         self.enter(&mut exchange).await?;
         let (lease, mut link) = self.connect_any(&mut attempt, &exchange.deadline).await?;
-        let sent = link.send(request);
+        let sent = link.send(request, None);
         let answer = self.answer(&exchange, &mut link, sent).await;
         let response = answer.map_err(|(rejection, _)| rejection)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {

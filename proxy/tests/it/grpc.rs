@@ -1,5 +1,6 @@
 //! gRPC, and upstreams that are spoken to over HTTP/2.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,17 +12,14 @@ use http_body_util::Full;
 use crate::harness::http2::{Act, message};
 use crate::harness::{TestProxy, TestUpstream};
 
+/// Of each stream, at the client (RFC 9113, 6.9.2).
+const WINDOW: u32 = 65_535;
+
 /// A Gatehouse that sends everything to an upstream over HTTP/2.
 fn in_front_of(upstream: &TestUpstream, more: &str) -> TestProxy {
     let first = format!("[upstream.app]\nservers = [\"h2c://{}\"]\n{more}", upstream.address);
     let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"";
     TestProxy::start_in_front_of("127.0.0.1:1".parse().unwrap(), &first, route)
-}
-
-async fn connect(proxy: &TestProxy) -> SendRequest<Bytes> {
-    let (sender, connection) = h2::client::handshake(proxy.tls(b"h2").await).await.unwrap();
-    tokio::spawn(connection);
-    sender.ready().await.unwrap()
 }
 
 fn call(method: &str) -> Request<()> {
@@ -54,7 +52,7 @@ async fn trailers(body: &mut RecvStream) -> HeaderMap {
 async fn a_call_passes_with_its_trailers() {
     let upstream = TestUpstream::http2(100).await;
     let proxy = in_front_of(&upstream, "");
-    let mut sender = connect(&proxy).await;
+    let mut sender = proxy.streams(WINDOW).await;
     let (response, mut request) = sender.send_request(call("Unary"), false).unwrap();
     request.send_data(message("hello"), true).unwrap();
     let (head, mut body) = response.await.unwrap().into_parts();
@@ -93,7 +91,7 @@ async fn a_call_passes_with_its_trailers() {
 async fn messages_pass_both_ways_as_they_come() {
     let upstream = TestUpstream::http2(100).await;
     let proxy = in_front_of(&upstream, "");
-    let mut sender = connect(&proxy).await;
+    let mut sender = proxy.streams(WINDOW).await;
     let (response, mut request) = sender.send_request(call("Stream"), false).unwrap();
     request.send_data(message("message 0"), false).unwrap();
     let mut body = response.await.unwrap().into_body();
@@ -127,7 +125,7 @@ async fn a_client_that_falls_silent_in_its_body_is_told() {
         );
         let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"";
         let proxy = TestProxy::start_with(&upstream, &first, route);
-        let mut sender = connect(&proxy).await;
+        let mut sender = proxy.streams(WINDOW).await;
         let post = Request::post("https://localhost/").body(()).unwrap();
         let (response, mut body) = sender.send_request(post, false).unwrap();
         body.send_data("half of it".into(), false).unwrap();
@@ -154,7 +152,7 @@ async fn a_server_that_is_down_is_an_answer_of_http() {
     let nowhere = "[upstream.app]\nservers = [\"h2c://127.0.0.1:1\"]";
     let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"";
     let proxy = TestProxy::start_with(&upstream, nowhere, route);
-    let mut sender = connect(&proxy).await;
+    let mut sender = proxy.streams(WINDOW).await;
     let (response, mut request) = sender.send_request(call("Unary"), false).unwrap();
     request.send_data(message("hello"), true).unwrap();
     assert_eq!(response.await.unwrap().status(), 502);
@@ -179,7 +177,7 @@ async fn wait(client: &SendRequest<Bytes>, count: usize) {
 async fn requests_share_connections_as_far_as_the_server_allows() {
     let upstream = TestUpstream::http2(10).await;
     let proxy = in_front_of(&upstream, "");
-    let client = connect(&proxy).await;
+    let client = proxy.streams(WINDOW).await;
     wait(&client, 10).await;
     assert_eq!(upstream.connections(), 1);
     wait(&client, 60).await;
@@ -262,7 +260,7 @@ async fn a_connection_carries_a_hundred_requests_at_once() {
     let upstream = TestUpstream::http2(1_000).await;
     let more = "[limits]\nhttp2_streams = 300";
     let proxy = in_front_of(&upstream, more);
-    let client = connect(&proxy).await;
+    let client = proxy.streams(WINDOW).await;
     wait(&client, 1).await;
     wait(&client, 150).await;
     assert_eq!(upstream.connections(), 2);
@@ -285,9 +283,42 @@ async fn a_connection_that_has_ended_costs_no_error() {
 }
 
 #[tokio::test]
-async fn interim_responses_over_http2_never_confuse_the_response() {
+async fn interim_responses_over_http2_are_passed_on_and_never_confuse_the_response() {
     let upstream = all_answered(|_, _| Act::Hint).await;
     assert!(upstream.connections() <= 2, "one for each worker");
+    let proxy = in_front_of(&upstream, "retries = 0");
+    let mut streams = proxy.streams(WINDOW).await;
+    let get = Request::get("https://localhost/").body(()).unwrap();
+    let (mut response, _) = streams.send_request(get, true).unwrap();
+    for _ in 0..2 {
+        let hint = poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+        assert_eq!(hint.status(), 103);
+    }
+    assert_eq!(response.await.unwrap().status(), 200);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_response_that_is_broken_off_never_looks_complete() {
+    let upstream = TestUpstream::acting(|_, _| Act::Half).await;
+    let proxy = in_front_of(&upstream, "retries = 0");
+    let mut streams = proxy.streams(WINDOW).await;
+    let get = Request::get("https://localhost/").body(()).unwrap();
+    let response = streams.send_request(get, true).unwrap().0;
+    let whole = async {
+        let mut body = response.await?.into_body();
+        while let Some(data) = body.data().await {
+            _ = data?;
+        }
+        Ok::<_, h2::Error>(())
+    };
+    assert!(whole.await.unwrap_err().is_reset(), "not ended");
+    let mut raw = proxy.raw().await;
+    raw.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    let answer = raw.read_to_end().await.unwrap_or_default();
+    assert!(!answer.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&answer));
+    let records = proxy.finish().await;
+    assert!(records.iter().all(|record| record["aborted"] == true), "{records:#?}");
 }
 
 #[tokio::test]
@@ -361,7 +392,7 @@ async fn a_group_that_is_no_longer_active_is_left_without_a_loss() {
     );
     let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"";
     let proxy = TestProxy::start_with(&blue, &first, route);
-    let client = connect(&proxy).await;
+    let client = proxy.streams(WINDOW).await;
     let waiting = tokio::spawn({
         let client = client.clone();
         async move { wait(&client, 20).await }

@@ -10,6 +10,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -17,8 +18,9 @@ use http::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::{Sent, Stream, Unanswered};
+use super::{Broken, Sent, ServerBody, Stream, Unanswered};
 use crate::body::RequestBody;
+use crate::connection::Interim;
 
 type Connection = http1::Connection<TokioIo<Stream>, RequestBody>;
 
@@ -35,7 +37,7 @@ impl Http1 {
     const BUFFER: usize = 256 << 10;
 
     /// Starts HTTP on a connection; nothing is sent yet.
-    pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
+    pub(super) async fn open(stream: Stream) -> Result<Self, Broken> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(Self::BUFFER)
             .handshake(TokioIo::new(stream))
@@ -53,14 +55,21 @@ impl Http1 {
     /// poll the connection, too. An error gives the request back if none of it was sent.
     pub(super) fn send(
         &mut self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
+        interim: Option<&Arc<Interim>>,
     ) -> impl Future<Output = Sent> + use<> {
+        if let Some(interim) = interim {
+            Arc::clone(interim).of(&mut request);
+        }
         let sent = self.sender.try_send_request(request);
         async {
-            sent.await.map_err(|mut error| {
-                let unsent = error.take_message().map(Box::new);
-                Unanswered { error: error.into_error(), unsent }
-            })
+            match sent.await {
+                Ok(response) => Ok(response.map(ServerBody::Http1)),
+                Err(mut error) => {
+                    let unsent = error.take_message().map(Box::new);
+                    Err(Unanswered { error: error.into_error().into(), unsent })
+                }
+            }
         }
     }
 

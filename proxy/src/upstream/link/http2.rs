@@ -5,33 +5,37 @@
 //! stream lies behind the last one that a GOAWAY names (RFC 9113, 8.7).
 
 use std::cell::{Cell, RefCell};
-use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Uri, Version, header};
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Request, Response, Uri, Version};
+use http_body::Body as _;
+use tokio::task::{AbortHandle, spawn_local};
 
 use super::replay::Replay;
-use super::{Kind, Link, Sent, Stream, Unanswered};
+use super::{Kind, Link, Sent, ServerBody, Stream, Unanswered};
 use crate::body::RequestBody;
+use crate::connection::Interim;
+use crate::http2::{Receiving, Sending};
 use crate::worker::Worker;
 
 /// A connection that many requests share.
 #[derive(Clone)]
 pub(in crate::upstream) struct Multiplexed(Rc<Connection>);
 
-type Driven = http2::Connection<TokioIo<Stream>, RequestBody, Local>;
-
 struct Connection {
-    sender: RefCell<http2::SendRequest<RequestBody>>,
+    sender: RefCell<SendRequest<Bytes>>,
     streams: Cell<usize>,
-    /// Driven by its task; `None` once it has ended.
-    driven: Rc<RefCell<Option<Driven>>>,
+    /// Its task is over.
+    ended: Rc<Cell<bool>>,
     /// No more requests are sent on it.
     closed: Cell<bool>,
     /// The pool's tick at which it was last used.
@@ -48,30 +52,28 @@ impl Multiplexed {
     const HEADER_BYTES: u32 = 64 << 10;
 
     /// Starts HTTP/2 on a connection.
-    pub(in crate::upstream) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
+    pub(in crate::upstream) async fn open(stream: Stream) -> Result<Self, h2::Error> {
         let buffer = u32::try_from(Worker::BUFFER).unwrap_or(u32::MAX);
-        let (sender, connection) = http2::Builder::new(Local)
+        let (sender, connection) = Builder::new()
             .initial_max_send_streams(Self::UNSETTLED)
-            .initial_stream_window_size(buffer)
+            .initial_window_size(buffer)
             // Streams whose clients take nothing leave room for the others.
             .initial_connection_window_size(buffer.saturating_mul(Self::STREAMS))
-            .max_send_buf_size(Worker::BUFFER)
+            .max_send_buffer_size(Worker::BUFFER)
             .max_header_list_size(Self::HEADER_BYTES)
-            .handshake(TokioIo::new(stream))
+            .enable_push(false)
+            .handshake(stream)
             .await?;
-        let driven = Rc::new(RefCell::new(Some(connection)));
-        let drives = Rc::clone(&driven);
-        tokio::task::spawn_local(poll_fn(move |cx| {
-            let mut driven = drives.borrow_mut();
-            let Some(connection) = &mut *driven else { return Poll::Ready(()) };
-            _ = ready!(Pin::new(connection).poll(cx));
-            *driven = None;
-            Poll::Ready(())
-        }));
+        let ended = Rc::new(Cell::new(false));
+        let ends = Rc::clone(&ended);
+        spawn_local(async move {
+            _ = connection.await; // those that wait for an answer on it learn how it ended
+            ends.set(true);
+        });
         Ok(Self(Rc::new(Connection {
             sender: RefCell::new(sender),
             streams: Cell::new(0),
-            driven,
+            ended,
             closed: Cell::new(false),
             used_ticks: Cell::new(0),
         })))
@@ -79,7 +81,7 @@ impl Multiplexed {
 
     /// Whether the server would still take requests.
     pub(in crate::upstream) fn is_open(&self) -> bool {
-        !self.0.closed.get() && self.0.sender.borrow().is_ready()
+        !self.0.closed.get() && !self.0.ended.get()
     }
 
     /// Sends nothing more on it; what is under way ends as it may.
@@ -94,14 +96,14 @@ impl Multiplexed {
         }
         self.used(now_ticks);
         self.0.streams.set(self.0.streams.get() + 1);
-        Some(Link { kind: Kind::Http2(Http2(self.clone())), idle_ticks: now_ticks })
+        let link = Http2 { connection: self.clone(), upload: None };
+        Some(Link { kind: Kind::Http2(link), idle_ticks: now_ticks })
     }
 
     /// How many requests it carries at once, of which the server has the last say.
     fn room(&self) -> usize {
         let own = usize::try_from(Self::STREAMS).unwrap_or(usize::MAX);
-        let Ok(driven) = self.0.driven.try_borrow() else { return own };
-        match driven.as_ref().map_or(0, http2::Connection::current_max_send_streams) {
+        match self.0.sender.borrow().current_max_send_streams() {
             Self::UNSETTLED => own,
             allowed => own.min(allowed.max(1)),
         }
@@ -119,10 +121,16 @@ impl Multiplexed {
 }
 
 /// The place of one request on a connection.
-pub(super) struct Http2(Multiplexed);
+pub(super) struct Http2 {
+    connection: Multiplexed,
+    /// The task that sends the request's body.
+    upload: Option<AbortHandle>,
+}
 
 impl Drop for Http2 {
     fn drop(&mut self) {
+        // A task that is done does not mind.
+        self.upload.take().iter().for_each(AbortHandle::abort);
         let streams = &self.connection().0.streams;
         streams.set(streams.get().saturating_sub(1));
     }
@@ -130,72 +138,98 @@ impl Drop for Http2 {
 
 impl Http2 {
     pub(super) fn connection(&self) -> &Multiplexed {
-        &self.0
+        &self.connection
     }
 
     pub(super) fn is_usable(&self) -> bool {
         self.connection().is_open()
     }
 
+    /// Sends the head, and lets a task send the body.
+    fn begin(&mut self, head: Parts, body: RequestBody) -> Result<ResponseFuture, h2::Error> {
+        let (mut request, is_whole) = (Request::from_parts(head, ()), body.is_end_stream());
+        if let Some(length) = body.size_hint().exact().filter(|_| !is_whole) {
+            let fields = request.headers_mut();
+            fields.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+        }
+        let mut sender = self.connection.0.sender.borrow().clone();
+        let (response, stream) = sender.send_request(request, is_whole)?;
+        if !is_whole {
+            let mut sending = Sending::new(stream, body);
+            let upload = spawn_local(async move { poll_fn(|cx| sending.poll(cx)).await });
+            self.upload = Some(upload.abort_handle());
+        }
+        Ok(response)
+    }
+
     /// Hands a request over. What may be needed to send it again is kept until there is an answer.
     pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
+        interim: Option<&Arc<Interim>>,
     ) -> impl Future<Output = Sent> + use<> {
         let (mut head, body) = request.into_parts();
-        let again = head.clone(); // which hyper does not give back
+        let again = head.clone(); // which the library does not give back
         let (replay, body) = Replay::of(body);
         absolute(&mut head);
-        let request = Request::from_parts(head, body);
-        let connection = self.connection().clone();
-        let sent = connection.0.sender.borrow_mut().try_send_request(request);
+        let sent = self.begin(head, body);
+        let (connection, interim) = (self.connection.clone(), interim.cloned());
         async move {
-            match sent.await {
+            let answer = match sent {
+                Ok(mut response) => {
+                    let answer = poll_fn(|cx| poll_answer(&mut response, interim.as_deref(), cx));
+                    answer.await.map_err(|error| (is_unprocessed(&error), error))
+                }
+                Err(error) => Err((true, error)),
+            };
+            match answer {
                 Ok(response) => {
                     replay.forget();
-                    Ok(response)
+                    let (head, body) = response.into_parts();
+                    let body = Box::new(Receiving::new(body, &head.headers));
+                    Ok(Response::from_parts(head, ServerBody::Http2(body)))
                 }
-                Err(mut error) => {
-                    let untouched = error.take_message().is_some() || is_unprocessed(error.error());
+                Err((untouched, error)) => {
                     if untouched {
                         connection.close(); // it would refuse the next one, too
                     }
                     let body = replay.again().filter(|_| untouched);
                     let unsent = body.map(|body| Box::new(Request::from_parts(again, body)));
-                    Err(Unanswered { error: error.into_error(), unsent })
+                    Err(Unanswered { error: error.into(), unsent })
                 }
             }
         }
     }
 }
+/// Waits for the head of the response; those of interim ones before it are handed on.
+fn poll_answer(
+    response: &mut ResponseFuture,
+    interim: Option<&Interim>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<RecvStream>, h2::Error>> {
+    while let Some(interim) = interim
+        && let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx)
+    {
+        interim.add(head.status(), head.headers());
+    }
+    Pin::new(response).poll(cx)
+}
 
 /// Whether the server says that it has not acted upon a request.
-fn is_unprocessed(error: &hyper::Error) -> bool {
-    let error = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    error.is_some_and(|error| {
-        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        error.is_remote() && (refused || error.is_go_away())
-    })
+fn is_unprocessed(error: &h2::Error) -> bool {
+    let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || error.is_go_away())
 }
 
 /// Turns a head for HTTP/1.1 into one for HTTP/2 (RFC 9113, 8.2.2 and 8.3.1).
 fn absolute(head: &mut Parts) {
     head.version = Version::HTTP_2;
-    head.headers.remove(header::CONNECTION);
-    let host = head.headers.remove(header::HOST);
+    head.headers.remove(CONNECTION);
+    head.headers.remove(UPGRADE); // such a server does not switch
+    let host = head.headers.remove(HOST);
     let uri = std::mem::take(&mut head.uri).into_parts();
     let authority = host.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
     let path = uri.path_and_query.as_ref().map_or("/", |path| path.as_str());
     let uri = Uri::builder().scheme("http").authority(authority).path_and_query(path);
     head.uri = uri.build().unwrap_or_default();
-}
-
-/// Runs a connection's tasks on the worker's own thread.
-#[derive(Clone, Copy)]
-struct Local;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
 }

@@ -1,30 +1,33 @@
 //! A way to one server, for one request: an HTTP/1.1 connection, or a stream of an HTTP/2 one.
 
+mod body;
 mod http1;
 mod http2;
 mod replay;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
 
+pub(crate) use self::body::{Broken, ServerBody};
 use self::http1::Http1;
 use self::http2::Http2;
 pub(super) use self::http2::Multiplexed;
 pub(crate) use self::replay::Replayed;
 use super::Stream;
 use crate::body::RequestBody;
+use crate::connection::Interim;
 
 /// What became of a request that was handed over.
-pub(super) type Sent = Result<Response<Incoming>, Unanswered>;
+pub(super) type Sent = Result<Response<ServerBody>, Unanswered>;
 
 /// A request without an answer.
 pub(super) struct Unanswered {
-    pub(super) error: hyper::Error,
+    pub(super) error: Broken,
     /// The request, if the server certainly did nothing about it.
     pub(super) unsent: Option<Box<Request<RequestBody>>>,
 }
@@ -44,7 +47,7 @@ enum Kind {
 
 impl Link {
     /// Starts HTTP/1.1 on a connection; nothing is sent yet.
-    pub(super) async fn open(stream: Stream) -> Result<Self, hyper::Error> {
+    pub(super) async fn open(stream: Stream) -> Result<Self, Broken> {
         Http1::open(stream).await.map(|link| Self { kind: Kind::Http1(link), idle_ticks: 0 })
     }
 
@@ -65,15 +68,17 @@ impl Link {
     }
 
     /// Hands a request over. The future is the head of the response; whoever waits for it has to
-    /// poll the connection, too. An error gives the request back if it may be sent again.
+    /// poll the connection, too. An error gives the request back if it may be sent again. What the
+    /// server says ahead of its response goes to `interim`.
     pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
+        interim: Option<&Arc<Interim>>,
     ) -> impl Future<Output = Sent> + use<> {
         match &mut self.kind {
-            Kind::Http1(link) => Sending::Http1 { sent: link.send(request) },
+            Kind::Http1(link) => Sending::Http1 { sent: link.send(request, interim) },
             // Boxed: it carries what would be sent again, and most futures are of the other kind.
-            Kind::Http2(link) => Sending::Http2 { sent: Box::pin(link.send(request)) },
+            Kind::Http2(link) => Sending::Http2 { sent: Box::pin(link.send(request, interim)) },
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) enum Act {
     Hint,
     /// Answered, and then the connection ends.
     AnswerAndClose,
+    /// Half answered, and then the stream is reset with NO_ERROR.
+    Half,
     /// Answered, with a GOAWAY that names it as the last.
     AnswerAndLeave,
     /// Not acted upon (RFC 9113, 8.7).
@@ -139,6 +141,11 @@ fn reply(act: Act, stream: u32) -> (Vec<u8>, bool) {
             ([hint.clone(), hint, answer].concat(), false)
         }
         Act::AnswerAndClose => (answer, true),
+        Act::Half => {
+            let head = frame(HEADERS, END_HEADERS, stream, &[0x88]);
+            let reset = frame(RST_STREAM, 0, stream, &[0; 4]);
+            ([head, frame(DATA, 0, stream, b"half"), reset].concat(), false)
+        }
         Act::AnswerAndLeave => ([leave(stream), answer].concat(), true),
         Act::Refuse => (frame(RST_STREAM, 0, stream, &7_u32.to_be_bytes()), false),
         Act::Leave => (leave(stream.saturating_sub(2)), true),
