@@ -3,14 +3,18 @@
 //! They run on a connection of their own, because building an index may take longer than any
 //! statement of a request may.
 
+use std::sync::LazyLock;
+
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use super::pool::{connect, sqlite_options};
 use super::{Database, StoreError};
 
-static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
+static SQLITE: LazyLock<Migrator> =
+    LazyLock::new(|| newer_allowed(sqlx::migrate!("../migrations/sqlite")));
+static POSTGRES: LazyLock<Migrator> =
+    LazyLock::new(|| newer_allowed(sqlx::migrate!("../migrations/postgres")));
 
 /// Where sqlx keeps the history, in the database itself.
 const HISTORY: &str = "_sqlx_migrations";
@@ -30,7 +34,7 @@ pub enum MigrationError {
 ///
 /// # Errors
 /// When the database cannot be reached, a step fails (it is rolled back), or an applied step is
-/// unknown or altered.
+/// altered.
 pub async fn run(database: &Database) -> Result<Vec<String>, MigrationError> {
     match database {
         Database::Sqlite(options) => {
@@ -65,6 +69,12 @@ pub async fn pending(database: &Database) -> Result<Vec<String>, MigrationError>
             pending_on(&POSTGRES, &mut connection).await
         }
     }
+}
+
+/// A step that only a newer version knows is no fault: it stays when an upgrade is taken back.
+fn newer_allowed(mut steps: Migrator) -> Migrator {
+    steps.set_ignore_missing(true);
+    steps
 }
 
 async fn pending_on(
