@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask dev`, `test`, `bench`, `compose-test`.
+//! The project's own commands: `cargo xtask dev`, `test`, `bench`, `compose-test`,
+//! `package-test`.
 //!
 //! This file owns the command line and the exit codes. Written for Linux, like the proxy.
 //!
@@ -14,6 +15,7 @@ mod compose_test;
 mod dev;
 mod http;
 mod interrupt;
+mod package_test;
 mod port;
 mod process;
 mod services;
@@ -56,6 +58,10 @@ The project's own commands.
         and look at it from all sides. Needs root where Docker has to be installed or started.
         --tag takes images that are there already.
 
+  cargo xtask package-test
+        Build the Debian packages, and install, run, restart, upgrade and purge them on a machine of
+        their own: a container with Debian 12 and systemd. Needs root as compose-test does.
+
   cargo xtask --help
 ";
 
@@ -84,7 +90,8 @@ fn command(args: &[&str]) -> anyhow::Result<ExitCode> {
             eprint!("{HELP}");
             Ok(ExitCode::from(2))
         }
-        ["help" | "-h" | "--help", ..] | ["dev" | "test" | "compose-test", "-h" | "--help"] => {
+        ["help" | "-h" | "--help", ..]
+        | ["dev" | "test" | "compose-test" | "package-test", "-h" | "--help"] => {
             print!("{HELP}");
             Ok(ExitCode::SUCCESS)
         }
@@ -103,6 +110,10 @@ fn command(args: &[&str]) -> anyhow::Result<ExitCode> {
             Ok(options) => compose_test::run(&options),
             Err(fault) => Ok(wrong_usage(&fault.to_string())),
         },
+        ["package-test"] => package_test::run(),
+        ["package-test", unknown, ..] => {
+            Ok(wrong_usage(&format!("no such option of `package-test`: {unknown}")))
+        }
         ["bench", "proxy", options @ ..] => match bench::Options::parse(options) {
             Ok(options) => bench::run(&options),
             Err(fault) => Ok(wrong_usage(&fault.to_string())),

@@ -29,14 +29,12 @@ const START_BOUND: Duration = Duration::from_secs(60);
 
 /// An engine that answers.
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(crate) struct Engine {
     /// The one started here, and where it listens.
     own: Option<(Running, String)>,
 }
 
-/// Finds the machine's engine, or starts one whose images stay in the target folder, so that the
-/// next test builds only what has changed.
-pub(super) fn start() -> anyhow::Result<Engine> {
+fn start() -> anyhow::Result<Engine> {
     // With an engine at hand nothing but the small programs may be missing.
     let answers = answers(None);
     let is_needed = |tool: &&Tool| match tool.program {
@@ -83,9 +81,15 @@ fn succeeds(command: &mut Command) -> bool {
 }
 
 impl Engine {
+    /// Finds the machine's engine, or starts one whose images stay in the target folder, so that
+    /// the next test builds only what has changed.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        start()
+    }
+
     /// What commands need to be told. Where only docker-compose is installed, `docker compose`
     /// becomes another name of it.
-    pub(super) fn environment(&self, folder: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
+    pub(crate) fn environment(&self, folder: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
         let mut environment = Vec::new();
         if let Some((_, socket)) = &self.own {
             environment.push(("DOCKER_HOST", socket.clone()));

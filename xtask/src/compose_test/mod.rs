@@ -10,8 +10,8 @@ mod boundaries;
 mod engine;
 mod guide;
 mod shell;
-mod stand_ins;
-mod traffic;
+pub(crate) mod stand_ins;
+pub(crate) mod traffic;
 mod walk;
 
 use std::path::Path;
@@ -22,7 +22,8 @@ use anyhow::bail;
 
 use crate::interrupt::Interrupted;
 use crate::terminal::{Style, paint};
-use shell::Shell;
+pub(crate) use engine::Engine;
+pub(crate) use shell::{NOT, SHORT, Shell};
 
 /// What the command line asked for.
 #[derive(Debug, Default)]
@@ -44,14 +45,14 @@ impl Options {
 
 /// What was looked at, and how much of it was as it should be.
 #[derive(Debug, Default)]
-struct Tally {
-    passed: u32,
-    failed: u32,
+pub(crate) struct Tally {
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
 }
 
 impl Tally {
     /// Runs one check; a failure is told and counted, and the next check runs all the same.
-    fn check(
+    pub(crate) fn check(
         &mut self,
         name: &str,
         check: impl FnOnce() -> anyhow::Result<()>,
@@ -75,7 +76,7 @@ impl Tally {
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let engine = engine::start()?;
+    let engine = Engine::start()?;
     let scratch = tempfile::Builder::new().prefix("gatehouse-compose-").tempdir()?;
     copy_work_tree(scratch.path())?;
     let shell = Shell::new(scratch.path(), &engine, options.tag.as_deref())?;
@@ -91,10 +92,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// What git knows of the work tree, or would if it were added: no secrets, no build output.
-fn copy_work_tree(to: &Path) -> anyhow::Result<()> {
+pub(crate) fn copy_work_tree(to: &Path) -> anyhow::Result<()> {
     let script = "git ls-files --cached --others --exclude-standard -z \
                   | tar --create --null --files-from - | tar --extract --directory \"$1\"";
     let mut command = crate::process::guarded("bash");
     command.args(["-euo", "pipefail", "-c", script, "bash"]).arg(to).current_dir(crate::root());
-    crate::process::capture("tar", &mut command, shell::SHORT).map(drop)
+    crate::process::capture("tar", &mut command, SHORT).map(drop)
 }

@@ -12,25 +12,29 @@ use crate::port;
 use crate::process::{self, Running};
 
 /// Longer than anything but a build takes.
-pub(super) const SHORT: Duration = Duration::from_secs(300);
+pub(crate) const SHORT: Duration = Duration::from_secs(300);
 /// Longer than a first build takes on two busy cores.
-pub(super) const LONG: Duration = Duration::from_secs(3 * 3600);
+pub(crate) const LONG: Duration = Duration::from_secs(3 * 3600);
+
+/// What every script may say of a command that has to fail: bash goes on after a `! command` that
+/// succeeds. A command that is not there at all has not failed as it should.
+pub(crate) const NOT: &str = r#"not() { "$@" && return 1; [ $? -lt 126 ]; }"#;
 
 /// The development CA, under the name that the guide gives it.
 const CA: &str = "internal-ca.pem";
 
 /// A folder with a copy of the project, and the environment of everything that runs in it.
 #[derive(Debug)]
-pub(super) struct Shell {
+pub(crate) struct Shell {
     folder: PathBuf,
     environment: Vec<(&'static str, String)>,
     /// Where the proxy answers.
-    pub(super) https: u16,
-    pub(super) http: u16,
+    pub(crate) https: u16,
+    pub(crate) http: u16,
 }
 
 impl Shell {
-    pub(super) fn new(folder: &Path, engine: &Engine, tag: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) fn new(folder: &Path, engine: &Engine, tag: Option<&str>) -> anyhow::Result<Self> {
         let [http, https, drill_http, drill_https] = port::free()?;
         let mut environment = vec![
             // A name of its own: networks, volumes and containers of other projects stay alone.
@@ -50,14 +54,15 @@ impl Shell {
 
     fn command(&self, script: &str) -> Command {
         let mut command = process::guarded("bash");
-        command.args(["-euo", "pipefail", "-c", script]).current_dir(&self.folder);
+        let script = format!("{NOT}\n{script}");
+        command.args(["-euo", "pipefail", "-c", &script]).current_dir(&self.folder);
         let environment = self.environment.iter().map(|(name, value)| (name, value));
         command.envs(environment).stdin(Stdio::null());
         command
     }
 
     /// Runs a script; the error holds what it printed.
-    pub(super) fn run(&self, script: &str, bound: Duration) -> anyhow::Result<String> {
+    pub(crate) fn run(&self, script: &str, bound: Duration) -> anyhow::Result<String> {
         let log = self.folder.join(".output");
         let file = std::fs::File::create(&log).context("cannot write .output")?;
         let mut command = self.command(script);
@@ -73,23 +78,23 @@ impl Shell {
     }
 
     /// What a command prints on its standard output, without the line break at its end.
-    pub(super) fn ask(&self, script: &str) -> anyhow::Result<String> {
+    pub(crate) fn ask(&self, script: &str) -> anyhow::Result<String> {
         let printed = process::capture("bash", &mut self.command(script), SHORT)?;
         Ok(printed.trim_end().to_owned())
     }
 
     /// A page of the site.
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.https)
     }
 
     /// Where the development CA is, once it is fetched.
-    pub(super) fn ca(&self) -> String {
+    pub(crate) fn ca(&self) -> String {
         self.folder.join(CA).display().to_string()
     }
 
     /// The container of a service.
-    pub(super) fn container(&self, service: &str) -> anyhow::Result<String> {
+    pub(crate) fn container(&self, service: &str) -> anyhow::Result<String> {
         let id = self.ask(&format!("docker compose ps --quiet {service}"))?;
         if id.is_empty() {
             bail!("{service} does not run");
@@ -98,7 +103,7 @@ impl Shell {
     }
 
     /// Fetches the development CA, by which curl knows the proxy, once there is one.
-    pub(super) fn fetch_ca(&self) {
+    pub(crate) fn fetch_ca(&self) {
         let script = "docker cp \"$(docker compose ps --quiet proxy):\
                       /var/lib/gatehouse/certs/internal-ca.pem\" internal-ca.pem";
         if !self.folder.join(CA).exists() {
@@ -108,7 +113,7 @@ impl Shell {
     }
 
     /// Waits until the proxy and what is behind it are ready.
-    pub(super) fn until_ready(&self) -> anyhow::Result<()> {
+    pub(crate) fn until_ready(&self) -> anyhow::Result<()> {
         let script = format!(
             "for _ in $(seq 120); do curl --silent --fail --output /dev/null --max-time 5 \
              https://localhost:{}/health/ready && exit; sleep 0.5; done; \
@@ -118,14 +123,17 @@ impl Shell {
         self.run(&script, SHORT).map(drop)
     }
 
-    pub(super) fn read(&self, file: &str) -> anyhow::Result<String> {
+    pub(crate) fn read(&self, file: &str) -> anyhow::Result<String> {
         let path = self.folder.join(file);
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     }
 
-    /// Removes the stack and its volumes.
-    pub(super) fn clean(&self) {
-        let mut command = self.command("docker compose down --volumes --timeout 5");
+    /// Removes the stack and its volumes, with those of the monitoring.
+    pub(crate) fn clean(&self) {
+        let mut command = self.command(
+            "docker compose --file docker-compose.yml --file deploy/compose.monitoring.yml \
+             down --volumes --remove-orphans --timeout 5",
+        );
         command.stdout(Stdio::null()).stderr(Stdio::null());
         // Not `run`: after Ctrl-C that would not wait.
         match command.status() {

@@ -49,11 +49,19 @@ docker build --tag rust:1.95-slim-bookworm --file rust.Dockerfile .
 
 /// Provides every image that is missing; the toolchain only if something is built.
 pub(super) fn provide(shell: &Shell, build: bool) -> anyhow::Result<()> {
+    provide_those(shell, |image| build || !image.starts_with("rust:"))
+}
+
+/// Provides Debian alone.
+pub(crate) fn provide_debian(shell: &Shell) -> anyhow::Result<()> {
+    provide_those(shell, |image| image.starts_with("debian:"))
+}
+
+fn provide_those(shell: &Shell, is_needed: impl Fn(&str) -> bool) -> anyhow::Result<()> {
     let mut registry = true;
     for (image, recipe) in BASES {
-        let needed = build || !image.starts_with("rust:");
         let is_there = |image| shell.run(&format!("docker image inspect {image}"), SHORT).is_ok();
-        if !needed || is_there(image) {
+        if !is_needed(image) || is_there(image) {
             continue;
         }
         println!("looking for {image}");

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const CLIENTS: usize = 3;
 
 /// How many requests got which status; 0 is no answer at all.
-pub(super) type Answers = BTreeMap<u16, u32>;
+pub(crate) type Answers = BTreeMap<u16, u32>;
 
 /// Does `work` while clients ask `url`, each request on a connection of its own.
-pub(super) fn during(
+pub(crate) fn during(
     url: &str,
     ca: &str,
     work: impl FnOnce() -> anyhow::Result<()>,
