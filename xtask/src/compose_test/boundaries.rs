@@ -10,6 +10,7 @@ pub(super) fn try_to_cross(shell: &Shell, tally: &mut Tally) -> anyhow::Result<(
     tally.check("each service reaches what it needs, and nothing else", || networks(shell))?;
     tally.check("only the proxy's two ports are published", || published(shell))?;
     tally.check("no service is root, can become it, or can write to its image", || least(shell))?;
+    tally.check("every service has limits, and a log that ends", || limits(shell))?;
     tally.check("no secret is in inspect, config, logs, arguments or environments", || {
         secrets(shell)
     })
@@ -114,11 +115,26 @@ fn least(shell: &Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Of memory and processes; of the log five files.
+fn limits(shell: &Shell) -> anyhow::Result<()> {
+    let found = shell.ask(
+        "docker compose ps --quiet | xargs docker inspect | jq --raw-output '.[] | .HostConfig \
+         | \"\\(.Memory > 0) \\(.PidsLimit > 0) \\(.LogConfig.Config)\"' | sort --unique",
+    )?;
+    ensure!(found == r#"true true {"max-file":"5","max-size":"10m"}"#, "limits:\n{found}");
+    Ok(())
+}
+
 fn secrets(shell: &Shell) -> anyhow::Result<()> {
     // URLs and the configuration of Redis hold the passwords, which are looked for alone.
     let secrets = ["admin_token", "counts_conf", "jwt_secret", "postgres_password", "redis_conf"]
         .map(|file| shell.read(&format!("secrets/{file}")));
-    let secrets = secrets.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let mut secrets = secrets.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    // Of the guide's user, who has passed by.
+    let login = r#"{"email":"drill@example.com","password":"three plain words"}"#;
+    let login = format!("curl --silent --fail --json '{login}' {}", shell.url("/api/auth/login"));
+    secrets.push("three plain words".to_owned());
+    secrets.push(shell.ask(&format!("{login} | jq --raw-output --exit-status .accessToken"))?);
     let containers = "$(docker compose ps --all --quiet)";
     let places = [
         ("docker inspect", format!("docker inspect {containers}")),

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::apt::{self, Tool};
 use crate::process::{self, Running};
 
-const TOOLS: [Tool; 10] = [
+const TOOLS: [Tool; 11] = [
     Tool { program: "dockerd", package: "docker.io", service: None },
     Tool { program: "docker-compose", package: "docker-compose", service: None },
     Tool { program: "iptables", package: "iptables", service: None },
@@ -20,7 +20,8 @@ const TOOLS: [Tool; 10] = [
     Tool { program: "curl", package: "curl", service: None },
     Tool { program: "jq", package: "jq", service: None },
     Tool { program: "shellcheck", package: "shellcheck", service: None },
-    Tool { program: "systemd-analyze", package: "systemd", service: None },
+    Tool { program: "age", package: "age", service: None },
+    Tool { program: "rsync", package: "rsync", service: None },
     Tool { program: "openssl", package: "openssl", service: None },
     Tool { program: "promtool", package: "prometheus", service: Some("prometheus") },
 ];

@@ -2,16 +2,20 @@
 //! DEPLOYMENT.md says, then looked at from all sides.
 //!
 //! First the guide's own commands, one after another ([`guide`]); then what no guide says but
-//! everybody relies on ([`walk`], [`boundaries`]): what a restart costs, who reaches whom, what is
-//! secret. All of it in a copy of the work tree, under a project name and ports of its own, and
-//! removed at the end.
+//! everybody relies on ([`walk`], [`boundaries`], [`images`], [`upgrade`], [`vault`],
+//! [`monitoring`]): what a restart costs, who reaches whom, what is secret. All of it in a copy of
+//! the work tree, under a project name and ports of its own, and removed at the end.
 
 mod boundaries;
 mod engine;
 mod guide;
+mod images;
+mod monitoring;
 mod shell;
 pub(crate) mod stand_ins;
 pub(crate) mod traffic;
+mod upgrade;
+mod vault;
 mod walk;
 
 use std::path::Path;

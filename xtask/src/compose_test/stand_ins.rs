@@ -6,7 +6,7 @@ use crate::apt::{self, Tool};
 
 /// Each image, and how its stand-in is made in `deploy/stand-ins`. Debian is the first, since the
 /// others begin with it.
-const BASES: [(&str, &str); 5] = [
+const BASES: [(&str, &str); 6] = [
     ("debian:bookworm-slim", DEBIAN),
     ("rust:1.95-slim-bookworm", RUST),
     (
@@ -17,6 +17,10 @@ const BASES: [(&str, &str); 5] = [
     (
         "prom/prometheus:v3.5.0",
         "docker build --tag prom/prometheus:v3.5.0 --file prometheus.Dockerfile .",
+    ),
+    (
+        "prom/node-exporter:v1.9.1",
+        "docker build --tag prom/node-exporter:v1.9.1 --file node-exporter.Dockerfile .",
     ),
 ];
 
