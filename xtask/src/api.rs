@@ -4,22 +4,18 @@
 //! No answer may be a 5xx, have a status or a body that the document does not have, accept what is
 //! wrong or refuse what is right. The requests are the same in every run.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::apt::{self, Tool};
 use crate::process::{self, Running};
-use crate::{cargo, http, port};
+use crate::{cargo, http, port, python};
 
 /// The version whose findings are known to be none.
 const VERSION: &str = "4.32.5";
-const TOOLS: [Tool; 2] = [
-    Tool { program: "python3", package: "python3-venv", service: None },
-    Tool { program: "curl", package: "curl", service: None },
-];
+const TOOLS: [Tool; 1] = [Tool { program: "curl", package: "curl", service: None }];
 /// Seconds for requests that are made at random, after those that follow from the document alone.
 const FUZZ_SECONDS: &str = "60";
 const BOUND: Duration = Duration::from_secs(10 * 60);
@@ -28,8 +24,7 @@ const START_BOUND: Duration = Duration::from_secs(60);
 /// Runs it; what it finds stands on the terminal.
 pub(crate) fn check(everything: &[&str]) -> anyhow::Result<()> {
     apt::ensure(&TOOLS)?;
-    let target = target()?;
-    let schemathesis = install(&target.join("schemathesis").join(VERSION))?;
+    let schemathesis = python::program("schemathesis", VERSION)?;
     // The program as the tests have it: nothing to do after the step `test`.
     let mut build = cargo();
     build.arg("test").args(everything).args(["--test", "it", "--no-run"]);
@@ -38,7 +33,7 @@ pub(crate) fn check(everything: &[&str]) -> anyhow::Result<()> {
     }
     let scratch = tempfile::Builder::new().prefix("gatehouse-api-").tempdir()?;
     let [port] = port::free()?;
-    let _application = start(&target.join("debug/nomation"), scratch.path(), port)?;
+    let _application = start(&crate::target()?.join("debug/nomation"), scratch.path(), port)?;
     let token = token(port)?;
 
     let mut command = process::guarded(schemathesis);
@@ -54,39 +49,6 @@ pub(crate) fn check(everything: &[&str]) -> anyhow::Result<()> {
         bail!("schemathesis: {status}; what it found stands above");
     }
     Ok(())
-}
-
-/// Where cargo puts what it builds: it put xtask there, too.
-fn target() -> anyhow::Result<PathBuf> {
-    let xtask = std::env::current_exe()?;
-    let target = xtask.ancestors().nth(2).context("xtask does not lie in a target folder")?;
-    Ok(target.to_owned())
-}
-
-/// Installs schemathesis into a folder of its own, once.
-fn install(folder: &Path) -> anyhow::Result<PathBuf> {
-    let program = folder.join("bin/schemathesis");
-    let done = folder.join("installed");
-    if done.is_file() {
-        return Ok(program);
-    }
-    // What an interrupted run left is no use.
-    let _ = std::fs::remove_dir_all(folder);
-    let has_venv = ["-c", "import ensurepip, venv"];
-    let mut ask = process::guarded(apt::locate("python3")?);
-    ask.args(has_venv).stderr(Stdio::null());
-    if process::capture("python3", &mut ask, START_BOUND).is_err() {
-        apt::install(&["python3-venv"])?;
-    }
-    println!("installing schemathesis {VERSION} into {}", folder.display());
-    let mut make = process::guarded(apt::locate("python3")?);
-    process::capture("python3 -m venv", make.args(["-m", "venv"]).arg(folder), BOUND)?;
-    let mut pip = process::guarded(folder.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check"]);
-    pip.arg(format!("schemathesis=={VERSION}"));
-    process::capture("pip", &mut pip, BOUND)?;
-    std::fs::write(done, VERSION)?;
-    Ok(program)
 }
 
 /// The application on a SQLite file of its own. It performs nothing: what is asked for stays

@@ -18,6 +18,7 @@ mod interrupt;
 mod package_test;
 mod port;
 mod process;
+mod python;
 mod services;
 mod terminal;
 mod test;

@@ -10,6 +10,7 @@ mod boundaries;
 mod engine;
 mod guide;
 mod images;
+mod kubernetes;
 mod monitoring;
 mod shell;
 pub(crate) mod stand_ins;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use super::shell::{SHORT, Shell};
-use super::{Options, Tally, boundaries, images, monitoring, traffic, upgrade, vault};
+use super::{Options, Tally, boundaries, images, kubernetes, monitoring, traffic, upgrade, vault};
 
 /// Looks at the stack that the guide has brought up.
 pub(super) fn look_around(
@@ -31,7 +31,7 @@ pub(super) fn look_around(
     }
     tally.check("the stack of development serves", || development(shell))?;
     monitoring::watch(shell, tally)?;
-    Ok(())
+    kubernetes::read(shell, tally)
 }
 
 fn scripts(shell: &Shell) -> anyhow::Result<()> {
