@@ -21,14 +21,10 @@ pub(super) fn try_versions(shell: &Shell, tally: &mut Tally) -> anyhow::Result<(
 /// and its health check fails.
 const BAD: [(&str, &str, &str); 3] = [
     ("no-such-tag", "", "nothing was switched"),
-    (
-        "sick-backend",
-        "sick nomation nomation; well gatehouse; well nomation-worker",
-        "nothing was switched",
-    ),
+    ("sick-backend", "sick nomation; well gatehouse; well nomation-worker", "nothing was switched"),
     (
         "sick-proxy",
-        "sick gatehouse gatehouse; well nomation; well nomation-worker",
+        "sick gatehouse; well nomation; well nomation-worker",
         "the backend goes back to",
     ),
 ];
@@ -37,17 +33,19 @@ const IMAGES: &str = r#"
 well() { docker tag "$1:$TAG" "$1:$NEW"; }
 sick() {
     printf 'FROM %s\nHEALTHCHECK --interval=1s --retries=3 CMD ["/usr/bin/%s", "no-such"]\n' \
-        "$1:$TAG" "$2" | docker build --tag "$1:$NEW" -
+        "$1:$TAG" "$1" | docker build --tag "$1:$NEW" -
 }
 "#;
 
-/// The rows of every table, and the images of what serves.
+/// How many rows every table has.
 const ROWS: &str = r#"
 docker compose exec -T postgres psql --username=nomation --no-align --tuples-only nomation <<'SQL'
 SELECT table_name, query_to_xml('SELECT count(*) FROM ' || quote_ident(table_name), false, true, '')
 FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name
 SQL
 "#;
+
+/// The images of what serves, and stand-ins that were left behind.
 const SERVING: &str = r#"
 for service in proxy backend worker; do
     docker inspect --format '{{.Config.Image}}' "$(docker compose ps --quiet "$service")"

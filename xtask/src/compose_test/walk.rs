@@ -1,8 +1,6 @@
 //! What no guide says but everybody relies on: a limit that holds, a browser that does as it is
 //! told, and what a client sees while something restarts.
 
-use std::time::Duration;
-
 use anyhow::ensure;
 
 use super::shell::{SHORT, Shell};
@@ -155,9 +153,7 @@ fn development(shell: &Shell) -> anyhow::Result<()> {
 fn restart(shell: &Shell, service: &str) -> anyhow::Result<()> {
     let answers = traffic::during(&shell.url("/health/ready"), &shell.ca(), || {
         shell.run(&format!("docker compose restart {service}"), SHORT)?;
-        shell.until_ready()?;
-        std::thread::sleep(Duration::from_secs(1));
-        Ok(())
+        shell.until_ready()
     })?;
     println!("       {answers:?}");
     let expected = |status: u16| match status {
