@@ -7,8 +7,8 @@
 //!
 //! # Bounds
 //! A step has its [`patience`](Step::patience), the start of the browser [`START_MAX`], a picture
-//! [`PICTURE_MAX`] bytes, a failure's text [`REASON_MAX`] bytes. The bound of the whole run is the
-//! caller's: a run that is dropped kills its browser, whatever it is doing.
+//! [`PICTURE_MAX`] bytes. The bound of the whole run is the caller's: a run that is dropped kills
+//! its browser, whatever it is doing.
 //!
 //! # Where it must not run
 //! The browser opens any page that the test's author names, also those of the network around it.
@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::domain::failure::Failure;
 use crate::domain::step::{Step, Steps};
 use crate::domain::timestamp::Timestamp;
 use session::Session;
@@ -33,8 +34,6 @@ pub use webdriver::WebDriverError;
 const START_MAX: Duration = Duration::from_secs(30);
 /// Largest picture that is kept, in bytes.
 pub const PICTURE_MAX: usize = 4 * 1024 * 1024;
-/// Longest reason of a failure, in bytes.
-const REASON_MAX: usize = 1000;
 /// How long the picture of a failure may take.
 const LAST_PICTURE: Duration = Duration::from_secs(5);
 
@@ -47,9 +46,12 @@ pub enum BrowserError {
     /// A program is not installed.
     #[error("{0} is not installed where the worker runs (Debian: apt-get install {1})")]
     Missing(&'static str, &'static str),
+    /// There is nowhere to put the browser's files.
+    #[error("the browser's files cannot be written: {0}")]
+    Folder(std::io::Error),
     /// The driver did not start.
-    #[error("chromedriver does not start")]
-    Driver(#[source] std::io::Error),
+    #[error("chromedriver does not start: {0}")]
+    Driver(std::io::Error),
     /// The browser did not start.
     #[error("Chromium does not start: {0}")]
     Refused(WebDriverError),
@@ -68,7 +70,7 @@ pub struct StepResult {
     /// How long it took.
     pub duration: Duration,
     /// Why it failed; nothing if it passed.
-    pub failure: Option<String>,
+    pub failure: Option<Failure>,
     /// What the page looked like, as PNG: after a `screenshot`, and after a failure.
     pub picture: Option<Vec<u8>>,
 }
@@ -76,12 +78,21 @@ pub struct StepResult {
 /// The programs that run a test.
 #[derive(Clone, Debug)]
 pub struct Browser {
+    setpriv: PathBuf,
     driver: PathBuf,
     chromium: PathBuf,
 }
 
 impl Browser {
-    /// Finds both programs among the folders of `path`, the value of `PATH`.
+    /// Finds all programs where `PATH` says.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_in_path() -> Result<Self, BrowserError> {
+        Self::find(&std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    /// Finds all programs among the folders of `path`, the value of `PATH`.
     ///
     /// # Errors
     /// [`BrowserError::Missing`], which names what is missing.
@@ -93,7 +104,8 @@ impl Browser {
         let chromium = chromium.ok_or(BrowserError::Missing("Chromium", "chromium"))?;
         let driver = find("chromedriver");
         let driver = driver.ok_or(BrowserError::Missing("chromedriver", "chromium-driver"))?;
-        Ok(Self { driver, chromium })
+        let setpriv = find("setpriv").ok_or(BrowserError::Missing("setpriv", "util-linux"))?;
+        Ok(Self { setpriv, driver, chromium })
     }
 
     /// Performs `steps` in a new browser and sends each result as it is there. Whether the test
@@ -130,13 +142,8 @@ async fn perform(session: &mut Session, index: usize, step: &Step) -> StepResult
         Ok(picture) => (None, picture),
         Err(reason) => {
             let picture = tokio::time::timeout(LAST_PICTURE, session.picture()).await;
-            (Some(shortened(reason)), picture.ok().and_then(Result::ok))
+            (Some(Failure::new(&reason)), picture.ok().and_then(Result::ok))
         }
     };
     StepResult { index, started_at, duration, failure, picture }
-}
-
-fn shortened(mut reason: String) -> String {
-    reason.truncate(reason.floor_char_boundary(REASON_MAX));
-    reason
 }

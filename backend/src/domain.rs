@@ -12,6 +12,7 @@ pub mod auth_flow;
 pub mod browser_session;
 pub mod element;
 pub mod execution;
+pub mod failure;
 pub mod page_state;
 pub mod password;
 pub mod project;

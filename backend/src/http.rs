@@ -22,6 +22,7 @@ pub mod problem;
 mod progress;
 mod record;
 mod resources;
+mod schemas;
 mod sessions;
 
 use std::any::Any;
@@ -48,6 +49,7 @@ use crate::store::Store;
 use crate::worker::Tally;
 use metrics::Requests;
 use problem::Problem;
+pub use progress::Watchers;
 
 /// Largest request body, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
@@ -72,6 +74,8 @@ pub struct App {
     pub requests: Requests,
     /// How jobs of the worker inside went.
     pub tally: Arc<Tally>,
+    /// Who watches executions.
+    pub watchers: Watchers,
 }
 
 /// The whole API over `app`, callable by pages of `cors_origins`.

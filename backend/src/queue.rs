@@ -2,9 +2,10 @@
 //!
 //! The table of jobs is the truth ([`crate::store`]); the stream only spares workers the asking.
 //! An accepted job is announced ([`Queue::announce`]); a worker of the group reads it
-//! ([`Queue::next`]), takes its row, and says when it is over ([`Queue::done`]). A message whose
-//! worker was killed stays pending, and another claims it once it has been still for as long as a
-//! lease lasts. What Redis loses, or never heard of, workers find in the table.
+//! ([`Queue::next`]), takes from the table the job whose turn it is, which may be another, and says
+//! when that is over ([`Queue::done`]). A message whose worker was killed stays pending, and
+//! another claims it once it has been still for as long as a lease lasts. What Redis loses, or
+//! never heard of, workers find in the table.
 //!
 //! # Why
 //! All workers share one name in the group: whose a job is, the row's lease says, so a name of its

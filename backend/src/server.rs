@@ -18,7 +18,7 @@ use crate::config::{AppEnv, Config, Secret};
 use crate::domain::password::{HashError, Hasher};
 use crate::domain::token::Tokens;
 use crate::http::metrics::Requests;
-use crate::http::{App, router};
+use crate::http::{App, Watchers, router};
 use crate::queue::Queue;
 use crate::store::migrations::{self, MigrationError};
 use crate::store::{Database, Store, StoreError};
@@ -104,6 +104,7 @@ impl Server {
             queue: queue.clone(),
             requests: Requests::default(),
             tally: Arc::clone(&tally),
+            watchers: Watchers::default(),
         };
         let listener = BoundListener::bind(&bind).await?;
         tracing::info!(address = %listener.address(), %database, %app_env, "listening");

@@ -22,19 +22,21 @@ pub mod registry;
 mod resources;
 mod sessions;
 mod statements;
+mod turns;
 mod users;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{PgPool, SqlitePool};
 
+use crate::domain::timestamp::Timestamp;
 pub use error::StoreError;
 pub use executions::{Executed, IdempotencyKey, Origin, Started};
-pub use jobs::{Depth, Job, Lease, Outcome, Taking};
+pub use jobs::{Depth, Job, Lease, Outcome};
 pub use performed::Work;
 pub use pool::{PoolLimits, PoolUse};
 pub use progress::{Standing, StepProgress};
-pub use resources::Page;
+pub use resources::{Filter, Page, Place, Relation};
 pub use statements::Statements;
 pub use users::Credentials;
 
@@ -117,6 +119,19 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         on_pool!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
         Ok(())
+    }
+
+    /// The instant by the database's clock; SQLite's is this machine's.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    async fn clock(&self) -> Result<Timestamp, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(Timestamp::now()),
+            Self::Postgres(pool) => {
+                Ok(sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await?)
+            }
+        }
     }
 
     /// Closes all connections; SQLite folds its write-ahead log into the file.

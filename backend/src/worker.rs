@@ -13,13 +13,16 @@ mod job;
 mod source;
 mod tally;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{Id, JoinError, JoinSet};
+use uuid::Uuid;
 
+use crate::browser::Browser;
 use crate::queue::Queue;
 use crate::store::Store;
 use source::{Source, Taken};
@@ -34,7 +37,8 @@ const LEASE: Duration = Duration::from_secs(LEASE_SECONDS.unsigned_abs());
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How often a job is begun before it is given up: by then it is the job that kills workers.
 pub const ATTEMPTS_MAX: i32 = 3;
-/// Browsers at once. Each takes a core while a page loads, and some 300 MB.
+/// Browsers at once. Each takes a core while a page loads, and some 300 MB. One user never has the
+/// last of them: a test may take an hour, and somebody else may come in the meantime.
 const BROWSERS: usize = 2;
 /// How long jobs may take to finish after a stop, before they are given back.
 pub const STOP_MAX: Duration = Duration::from_secs(30);
@@ -57,19 +61,21 @@ impl Worker {
     /// Performs jobs until `stop` resolves; then takes no more, finishes what it holds for up to
     /// [`STOP_MAX`], and gives back the rest.
     pub async fn run(self, stop: impl Future<Output = ()>) {
+        if let Err(missing) = Browser::find_in_path() {
+            tracing::warn!(cause = %missing, "until that is mended, executions fail");
+        }
         let (give_up, given_up) = watch::channel(false);
-        let browsers = Arc::new(Semaphore::new(BROWSERS));
-        let mut jobs = JoinSet::new();
         let mut source = Source::new(self.store.clone(), self.queue.clone());
+        let mut hand = Hand::default();
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
-                () = self.take(&mut source, &browsers, &mut jobs, &given_up) => {}
+                () = self.take(&mut source, &mut hand, &given_up) => {}
             }
-            while jobs.try_join_next().is_some() {}
         }
+        let mut jobs = hand.jobs;
         if jobs.is_empty() {
             return;
         }
@@ -82,18 +88,15 @@ impl Worker {
         }
     }
 
-    /// Begins a job, if there is one.
-    async fn take(
-        &self,
-        source: &mut Source,
-        browsers: &Arc<Semaphore>,
-        jobs: &mut JoinSet<()>,
-        given_up: &watch::Receiver<bool>,
-    ) {
-        let Ok(browser) = Arc::clone(browsers).acquire_owned().await else { return };
-        let Some(Taken { job, lease, message }) = source.next().await else { return };
-        let (worker, given_up) = (self.clone(), given_up.clone());
-        jobs.spawn(async move {
+    /// Begins a job, if there is one, as soon as there is a browser for it.
+    async fn take(&self, source: &mut Source, hand: &mut Hand, given_up: &watch::Receiver<bool>) {
+        if hand.await_a_browser().await {
+            source.look_at_once();
+        }
+        let Some(taken) = source.next(hand.has_its_share()).await else { return };
+        let Taken { job, lease, message } = taken;
+        let (worker, given_up, user) = (self.clone(), given_up.clone(), job.user_id);
+        let job = hand.jobs.spawn(async move {
             let in_hand = worker.tally.begin();
             let ended = job::perform(&worker.store, &job, &lease, given_up).await;
             if let (Some(queue), Some(message)) = (&worker.queue, &message)
@@ -102,7 +105,44 @@ impl Worker {
                 queue.done(message).await;
             }
             in_hand.end(ended);
-            drop(browser);
         });
+        hand.users.insert(job.id(), user);
+    }
+}
+
+/// The jobs that a worker performs, each in a browser.
+#[derive(Default)]
+struct Hand {
+    jobs: JoinSet<()>,
+    /// Whose they are.
+    users: HashMap<Id, Option<Uuid>>,
+}
+
+impl Hand {
+    /// Waits until a browser is free; says whether a job has ended since the last time.
+    async fn await_a_browser(&mut self) -> bool {
+        let mut has_ended = false;
+        while self.jobs.len() >= BROWSERS {
+            let ended = self.jobs.join_next_with_id().await;
+            has_ended |= self.forget(ended);
+        }
+        while let ended @ Some(_) = self.jobs.try_join_next_with_id() {
+            has_ended |= self.forget(ended);
+        }
+        has_ended
+    }
+
+    /// A job that panicked has ended, too; its lease does the rest.
+    fn forget(&mut self, ended: Option<Result<(Id, ()), JoinError>>) -> bool {
+        let id = ended.map(|ended| ended.map_or_else(|panic| panic.id(), |(id, ())| id));
+        id.is_some_and(|id| self.users.remove(&id).is_some())
+    }
+
+    /// The user who has all browsers but one.
+    fn has_its_share(&self) -> Option<Uuid> {
+        let mut users = self.users.values();
+        let first = *users.next()?;
+        let are_all_the_same = users.all(|user| *user == first);
+        first.filter(|_| are_all_the_same && self.users.len() == BROWSERS - 1)
     }
 }

@@ -11,7 +11,7 @@ use nomation::domain::{
     suite, test,
 };
 use nomation::seed::EMAIL;
-use nomation::store::{Page, Store};
+use nomation::store::{Filter, Page, Relation, Store};
 use uuid::Uuid;
 
 /// One query, as a request makes it.
@@ -86,7 +86,15 @@ async fn list(
         descending: sort.starts_with('-') || sort.is_empty(),
         filters: filter
             .into_iter()
-            .map(|(name, value)| (resource.field(name).unwrap(), value))
+            .map(|(name, value)| Filter {
+                field: resource.field(name).unwrap(),
+                relation: if name == sort.trim_start_matches('-') {
+                    Relation::From
+                } else {
+                    Relation::Is
+                },
+                value,
+            })
             .collect(),
         after: after.map(|id| (None, id)),
     };
@@ -108,7 +116,7 @@ macro_rules! query {
     };
 }
 
-pub(crate) static QUERIES: [Query; 22] = [
+pub(crate) static QUERIES: [Query; 23] = [
     query!("projects of a user", |s, of, _turn| {
         list((s, &project::PROJECT), of.user.as_uuid(), "", None, None)
     }),
@@ -127,6 +135,10 @@ pub(crate) static QUERIES: [Query; 22] = [
     }),
     query!("elements by confidence", |s, of, turn| {
         list((s, &element::ELEMENT), one(&of.projects, turn), "-confidence", None, None)
+    }),
+    query!("elements of some confidence", |s, of, turn| {
+        let filter = Some(("confidence", Value::Number(Some(0.5))));
+        list((s, &element::ELEMENT), one(&of.projects, turn), "confidence", filter, None)
     }),
     query!("elements just discovered", |s, of, turn| {
         let filter = Some(("discoveryState", text("discovered")));

@@ -8,13 +8,18 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+
+use super::Browser;
 
 /// What the driver says when it listens; the port follows.
 const LISTENS: &str = "started successfully on port ";
+
+/// How much of what it says last is kept, in bytes.
+const LINE_MAX: usize = 512;
 
 /// How often it is started before it is given up: the port that it finds free on one of IPv4 and
 /// IPv6 may be taken on the other, and then it ends.
@@ -29,23 +34,22 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Starts the program and waits until it says where it listens. The caller bounds the wait.
-    pub(super) async fn start(program: &Path, folder: &Path) -> io::Result<Self> {
-        let mut ended = None;
+    pub(super) async fn start(browser: &Browser, folder: &Path) -> io::Result<Self> {
+        let mut why = String::new();
         for _ in 0..TRIES {
-            match Self::attempt(program, folder).await? {
+            match Self::attempt(browser, folder).await? {
                 Ok(driver) => return Ok(driver),
-                Err(status) => ended = Some(status),
+                Err(ended) => why = ended,
             }
         }
-        let why = ended.map_or_else(String::new, |status| format!(" ({status})"));
-        Err(io::Error::other(format!("it ends before it listens{why}")))
+        Err(io::Error::other(format!("it ends before it listens ({why})")))
     }
 
-    /// Starts it once; the error is what it ended with before it listened.
-    async fn attempt(program: &Path, folder: &Path) -> io::Result<Result<Self, ExitStatus>> {
-        let mut child = Command::new("setpriv")
+    /// Starts it once; the error is how it ended before it listened.
+    async fn attempt(browser: &Browser, folder: &Path) -> io::Result<Result<Self, String>> {
+        let mut child = Command::new(&browser.setpriv)
             .args(["--pdeathsig", "KILL", "--"])
-            .arg(program)
+            .arg(&browser.driver)
             .arg("--port=0")
             // Not this process's environment: it holds secrets, and the browser opens anybody's
             // pages.
@@ -56,22 +60,28 @@ impl Driver {
             .env("TMPDIR", folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
         let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        // The driver is free to say more, and a full pipe would stop it.
+        let said = child.stderr.take().map(|stderr| tokio::spawn(last_line(stderr)));
         let mut lines = BufReader::new(stdout).lines();
         while let Some(line) = lines.next_line().await? {
             let port = line
                 .split_once(LISTENS)
                 .and_then(|(_, rest)| rest.trim_end_matches('.').trim().parse().ok());
             if let Some(port) = port {
-                // The driver is free to say more, and a full pipe would stop it.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 return Ok(Ok(Self { child, port }));
             }
         }
-        child.wait().await.map(Err)
+        let status = child.wait().await?;
+        let said = match said {
+            Some(said) => said.await.unwrap_or_default(),
+            None => String::new(),
+        };
+        Ok(Err(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }))
     }
 
     /// Kills the driver and waits until it is gone.
@@ -81,33 +91,48 @@ impl Driver {
     }
 }
 
+/// Reads to the end, and gives the last line of that, without its beginning if it is a long one.
+async fn last_line(mut stderr: ChildStderr) -> String {
+    let (mut kept, mut chunk) = (Vec::new(), [0; LINE_MAX]);
+    while let Ok(read @ 1..) = stderr.read(&mut chunk).await {
+        kept.extend(chunk.iter().take(read));
+        let before = kept.len().saturating_sub(LINE_MAX);
+        kept.drain(..before);
+    }
+    let kept = String::from_utf8_lossy(&kept);
+    kept.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
-    /// A program that ends at its first `failures` starts, and listens at the next.
-    fn program(folder: &Path, failures: usize) -> std::path::PathBuf {
+    /// A driver that ends at its first `failures` starts, and listens at the next.
+    fn browser(folder: &Path, failures: usize) -> Browser {
         let path = folder.join("driver");
         let script = format!(
             "#!/bin/sh\necho x >> \"$HOME/starts\"\n\
-             [ $(wc -l < \"$HOME/starts\") -gt {failures} ] || exit 1\n\
+             [ $(wc -l < \"$HOME/starts\") -gt {failures} ] \
+             || {{ printf 'a\\nlibnss3.so: not found\\n\\n' >&2; exit 1; }}\n\
              echo 'ChromeDriver was started successfully on port 4321.'\nexec sleep 60\n"
         );
         std::fs::write(&path, script).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
-        path
+        let setpriv = Path::new("/usr/bin/setpriv").to_owned();
+        Browser { setpriv, driver: path.clone(), chromium: path }
     }
 
     #[tokio::test]
     async fn a_driver_whose_port_is_taken_is_started_again_but_not_for_ever() {
         let folder = tempfile::tempdir().unwrap();
-        let driver = Driver::start(&program(folder.path(), 2), folder.path()).await.unwrap();
+        let driver = Driver::start(&browser(folder.path(), 2), folder.path()).await.unwrap();
         assert_eq!(driver.port, 4321);
         driver.end().await;
         let folder = tempfile::tempdir().unwrap();
-        let error = Driver::start(&program(folder.path(), 3), folder.path()).await.unwrap_err();
-        assert!(error.to_string().contains("ends before it listens (exit status: 1)"), "{error}");
+        let error = Driver::start(&browser(folder.path(), 3), folder.path()).await.unwrap_err();
+        let told = "it ends before it listens (exit status: 1: libnss3.so: not found)";
+        assert_eq!(error.to_string(), told);
     }
 }

@@ -61,9 +61,8 @@ impl Session {
     /// Starts driver and browser. The caller bounds the wait.
     pub(super) async fn start(browser: &Browser) -> Result<Self, BrowserError> {
         let folder = tempfile::Builder::new().prefix("nomation-browser-").tempdir();
-        let folder = folder.map_err(BrowserError::Driver)?;
-        let driver =
-            Driver::start(&browser.driver, folder.path()).await.map_err(BrowserError::Driver)?;
+        let folder = folder.map_err(BrowserError::Folder)?;
+        let driver = Driver::start(browser, folder.path()).await.map_err(BrowserError::Driver)?;
         let capabilities = capabilities(browser, folder.path());
         let web =
             WebDriver::open(driver.port, capabilities).await.map_err(BrowserError::Refused)?;

@@ -24,7 +24,10 @@ pub static ELEMENT: Resource = Resource {
     fields: &[
         Field::required("selector", "selector", Kind::Line(1, 1000)),
         Field::required("elementType", "element_type", Kind::Choice(ELEMENT_TYPES)),
-        Field::required("confidence", "confidence", Kind::Number(0.0, 1.0)).or("1").sorted(),
+        Field::required("confidence", "confidence", Kind::Number(0.0, 1.0))
+            .or("1")
+            .filtered()
+            .sorted(),
         Field::required("discoveryState", "discovery_state", Kind::Choice(DISCOVERY_STATES))
             .or("\"discovered\"")
             .filtered(),

@@ -52,7 +52,7 @@ pub struct Field {
     pub presence: Presence,
     /// A list can be asked for one value of it; an index answers.
     pub filtered: bool,
-    /// A list can be sorted by it; an index answers.
+    /// A list can be sorted by it, and asked for a range of its values; an index answers.
     pub sorted: bool,
 }
 
@@ -92,7 +92,7 @@ impl Field {
         Self { filtered: true, ..self }
     }
 
-    /// A field that lists are sorted by.
+    /// A field that lists are sorted by, and by ranges of which they are filtered.
     #[must_use]
     pub const fn sorted(self) -> Self {
         Self { sorted: true, ..self }

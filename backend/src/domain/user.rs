@@ -16,7 +16,7 @@ const LABEL_MAX: usize = 63;
 
 /// The key of a user.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, sqlx::Type, ToSchema,
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize, sqlx::Type, ToSchema,
 )]
 #[serde(transparent)]
 #[sqlx(transparent)]

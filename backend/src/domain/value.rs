@@ -138,6 +138,20 @@ impl Kind {
 }
 
 impl Value {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        match self {
+            Self::Id(value) => value.is_none(),
+            Self::Text(value) => value.is_none(),
+            Self::Flag(value) => value.is_none(),
+            Self::Whole(value) => value.is_none(),
+            Self::Number(value) => value.is_none(),
+            Self::Json(value) => value.is_none(),
+            Self::Instant(value) => value.is_none(),
+        }
+    }
+
     /// The value as an answer shows it.
     #[must_use]
     pub fn show(&self) -> Json {

@@ -6,13 +6,12 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::executions::KEY_MAX;
-use super::page::{LIMIT_DEFAULT, LIMIT_MAX, sorts};
+use super::page::{LIMIT_DEFAULT, LIMIT_MAX, filters, sorts};
 use super::problem::MEDIA_TYPE;
-use crate::domain::resource::{Field, Presence, Resource};
-use crate::domain::step::STEPS_MAX;
+use super::schemas::{answer, body, reference, schema};
+use crate::domain::resource::Resource;
 use crate::domain::url;
-use crate::domain::value::{Kind, URL_MAX};
-use crate::store::Executed;
+use crate::store::{Executed, Relation};
 
 /// The path of the collection of `resource`.
 pub(super) fn collection_path(resource: &Resource) -> String {
@@ -38,7 +37,7 @@ pub(super) fn retry_path(executed: Executed) -> String {
 }
 
 /// Adds paths and schemas of `resource` to `document`.
-pub(super) fn describe(document: &mut Json, resource: &Resource) {
+pub(super) fn describe(document: &mut Json, resource: &'static Resource) {
     let (all, one) = (collection_path(resource), single_path(resource));
     let below = if resource.parent.is_some() { vec![id_parameter()] } else { Vec::new() };
     let mut collection = json!({ "get": list(resource, &below) });
@@ -100,7 +99,7 @@ pub(super) fn complete(document: &mut Json) {
             "type": "object", "required": ["event", "data"],
             "properties": {
                 "event": { "type": "string", "enum": ["step", "end"] },
-                "id": { "type": "string", "description": "The position, for Last-Event-ID." },
+                "id": { "type": "string", "description": "Attempt and position: Last-Event-ID." },
                 "data": { "type": "string", "description": "JSON." },
             },
         });
@@ -129,7 +128,7 @@ fn operation(resource: &Resource, verb: &str, parameters: &[Json], responses: &J
     })
 }
 
-fn list(resource: &Resource, below: &[Json]) -> Json {
+fn list(resource: &'static Resource, below: &[Json]) -> Json {
     let query = |name: &str, schema: Json| {
         let mut parameter = json!({ "name": name, "in": "query", "required": false });
         parameter["schema"] = schema;
@@ -140,13 +139,28 @@ fn list(resource: &Resource, below: &[Json]) -> Json {
         "type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT,
     });
     parameters.push(query("limit", limit));
-    parameters.push(query("sort", json!({ "type": "string", "enum": sorts(resource) })));
-    let place = "^([^~]+~)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+    let mut sort = query("sort", json!({ "type": "string", "enum": sorts(resource) }));
+    sort["description"] = json!(
+        "Descending after a minus sign; -id, the newest first, when left out. What has no value \
+         yet comes after the greatest."
+    );
+    parameters.push(sort);
+    let place = "^([^~]*~)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
     let mut after = query("after", json!({ "type": "string", "pattern": place }));
     after["description"] = json!("Where the page before ended, as its Link header gave it.");
     parameters.push(after);
-    for field in resource.fields.iter().filter(|field| field.filtered) {
-        parameters.push(query(field.name, schema(field.kind)));
+    for (name, field, relation) in filters(resource) {
+        let mut filter = query(&name, schema(field.kind));
+        let bound = match relation {
+            Relation::Is => None,
+            Relation::From => Some("least"),
+            Relation::To => Some("most"),
+        };
+        if let Some(bound) = bound {
+            let field = field.name;
+            filter["description"] = json!(format!("At {bound} this {field}; sorts by -{field}."));
+        }
+        parameters.push(filter);
     }
     let items = json!({ "type": "array", "items": reference(resource.schema) });
     let mut listed = content("A page of the list", &items);
@@ -214,84 +228,4 @@ fn content(description: &str, schema: &Json) -> Json {
 
 fn request(schema: &str) -> Json {
     json!({ "required": true, "content": { "application/json": { "schema": reference(schema) } } })
-}
-
-fn reference(schema: &str) -> Json {
-    json!({ "$ref": format!("#/components/schemas/{schema}") })
-}
-
-/// What a client sends: a whole new one, or a change of some fields.
-fn body(resource: &Resource, new: bool) -> Json {
-    let mut properties = Map::new();
-    for field in resource.fields {
-        let nullable = match field.presence {
-            Presence::Nullable => true,
-            Presence::Default(_) => new,
-            Presence::Required => false,
-        };
-        properties.insert(field.name.to_owned(), property(field, nullable));
-    }
-    let required = |field: &&Field| new && field.presence == Presence::Required;
-    let required: Vec<&str> =
-        resource.fields.iter().filter(required).map(|field| field.name).collect();
-    json!({
-        "type": "object", "properties": properties, "required": required,
-        "additionalProperties": false,
-    })
-}
-
-fn answer(resource: &Resource) -> Json {
-    let key = json!({ "type": "string", "format": "uuid" });
-    let instant = schema(Kind::Instant);
-    let mut properties = Map::new();
-    properties.insert("id".to_owned(), key.clone());
-    if !resource.parent_name.is_empty() {
-        properties.insert(resource.parent_name.to_owned(), key);
-    }
-    for field in resource.fields {
-        let nullable = field.presence == Presence::Nullable;
-        properties.insert(field.name.to_owned(), property(field, nullable));
-    }
-    properties.insert("version".to_owned(), json!({ "type": "integer", "minimum": 1 }));
-    properties.insert("createdAt".to_owned(), instant.clone());
-    properties.insert("updatedAt".to_owned(), instant);
-    let required: Vec<&String> = properties.keys().collect();
-    json!({ "type": "object", "required": required, "properties": properties.clone() })
-}
-
-fn property(field: &Field, nullable: bool) -> Json {
-    let schema = schema(field.kind);
-    if nullable { json!({ "oneOf": [{ "type": "null" }, schema] }) } else { schema }
-}
-
-fn schema(kind: Kind) -> Json {
-    match kind {
-        // Blanks at the ends do not count.
-        Kind::Line(0, max) => json!({
-            "type": "string", "maxLength": max, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
-        }),
-        Kind::Line(min, max) => json!({
-            "type": "string", "minLength": min, "maxLength": max,
-            "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f]\
-                        [^\\u0000-\\u001f\\u007f-\\u009f]*$",
-        }),
-        Kind::Prose(max) => json!({
-            "type": "string", "maxLength": max,
-            "pattern": "^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]*$",
-        }),
-        Kind::Url => json!({
-            "type": "string", "maxLength": URL_MAX,
-            "pattern": url::ASCII_PATTERN,
-        }),
-        Kind::Choice(words) => json!({ "type": "string", "enum": words }),
-        Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Whole(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
-        Kind::Number(min, max) => json!({ "type": "number", "minimum": min, "maximum": max }),
-        Kind::Object => json!({ "type": "object" }),
-        Kind::Steps => json!({
-            "type": "array", "maxItems": STEPS_MAX, "items": reference("Step"),
-        }),
-        Kind::Instant => json!({ "type": "string", "format": "date-time" }),
-        Kind::Key(_) => json!({ "type": "string", "format": "uuid" }),
-    }
 }

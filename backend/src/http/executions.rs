@@ -11,7 +11,6 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, post};
-use uuid::Uuid;
 
 use super::App;
 use super::auth::CurrentUser;
@@ -25,6 +24,8 @@ use crate::store::{Executed, IdempotencyKey, Origin, Started};
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Longest value of it.
 pub(super) const KEY_MAX: usize = 255;
+/// Seconds after which one of a user's many executions may be over.
+const TOO_MANY_RETRY_SECONDS: u16 = 30;
 
 /// Asks for an execution, below the test or suite.
 pub(super) fn starting(executed: Executed) -> MethodRouter<Arc<App>> {
@@ -34,7 +35,9 @@ pub(super) fn starting(executed: Executed) -> MethodRouter<Arc<App>> {
                     id: InPath,
                     uri: Uri,
                     headers: HeaderMap| {
-            start(executed, &app, (user.0, Origin::Definition(id.0)), uri.path(), &headers).await
+            let origin = Origin::Definition(id.0);
+            let answer = start(executed, &app, (user.0, origin), uri.path(), &headers).await?;
+            answer.ok_or_else(Problem::not_found)
         },
     )
 }
@@ -48,16 +51,12 @@ pub(super) fn retrying(executed: Executed) -> MethodRouter<Arc<App>> {
                     uri: Uri,
                     headers: HeaderMap| {
             let origin = Origin::Execution(id.0);
-            let refused = match start(executed, &app, (user.0, origin), uri.path(), &headers).await
-            {
-                Err(problem) if problem.status() == StatusCode::NOT_FOUND => problem,
-                done => return done,
-            };
-            if app.store.owns(executed.resource(), user.0, id.0).await? {
+            let answer = start(executed, &app, (user.0, origin), uri.path(), &headers).await?;
+            if answer.is_none() && app.store.owns(executed.resource(), user.0, id.0).await? {
                 return Err(Problem::new(StatusCode::CONFLICT)
                     .detail("The execution is not over; cancel it first, or wait."));
             }
-            Err(refused)
+            answer.ok_or_else(Problem::not_found)
         },
     )
 }
@@ -66,21 +65,23 @@ pub(super) fn retrying(executed: Executed) -> MethodRouter<Arc<App>> {
 pub(super) fn cancelling(executed: Executed) -> MethodRouter<Arc<App>> {
     post(async move |State(app): State<Arc<App>>, user: CurrentUser, id: InPath| {
         let cancelled = app.store.cancel(executed, user.0, id.0, Timestamp::now()).await?;
-        let now = read(executed, &app, user.0, id.0, StatusCode::OK).await?;
+        let record = app.store.read(executed.resource(), user.0, id.0).await?;
+        let record = record.ok_or_else(Problem::not_found)?;
         if cancelled {
-            return Ok(now);
+            return Ok(shown(StatusCode::OK, executed.resource(), &record));
         }
         Err(Problem::new(StatusCode::CONFLICT).detail("The execution is over."))
     })
 }
 
+/// Nothing where there is nothing to execute.
 async fn start(
     executed: Executed,
     app: &App,
     (user, origin): (UserId, Origin),
     target: &str,
     headers: &HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Option<Response>, Problem> {
     let key = idempotency_key(headers)?;
     let idempotency = key.map(|key| IdempotencyKey { key, target });
     let started = app.store.start(executed, user, origin, idempotency, Timestamp::now()).await?;
@@ -92,15 +93,25 @@ async fn start(
             execution
         }
         Started::Before(execution) => execution,
-        Started::NotFound => return Err(Problem::not_found()),
+        Started::NotFound => return Ok(None),
+        Started::TooMany => {
+            return Err(Problem::too_many(
+                "Too many of your executions are not over; cancel some, or wait.",
+                TOO_MANY_RETRY_SECONDS,
+            ));
+        }
         Started::KeyReused => {
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
                 .detail("This Idempotency-Key was sent with another request."));
         }
     };
     let location = format!("{}/{execution}", executed.resource().path);
-    let answer = read(executed, app, user, execution, StatusCode::ACCEPTED).await?;
-    Ok(([(LOCATION, location)], answer).into_response())
+    let record = app.store.read(executed.resource(), user, execution).await?;
+    let record = record.ok_or_else(|| {
+        Problem::not_found().detail("What this Idempotency-Key asked for has been deleted since.")
+    })?;
+    let answer = shown(StatusCode::ACCEPTED, executed.resource(), &record);
+    Ok(Some(([(LOCATION, location)], answer).into_response()))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
@@ -115,16 +126,4 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         None => Err(Problem::new(StatusCode::BAD_REQUEST)
             .detail("Idempotency-Key must come once, with 1 to 255 visible ASCII characters.")),
     }
-}
-
-async fn read(
-    executed: Executed,
-    app: &App,
-    user: UserId,
-    id: Uuid,
-    status: StatusCode,
-) -> Result<Response, Problem> {
-    let record = app.store.read(executed.resource(), user, id).await?;
-    let record = record.ok_or_else(Problem::not_found)?;
-    Ok(shown(status, executed.resource(), &record))
 }

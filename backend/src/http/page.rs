@@ -3,16 +3,19 @@
 //! A page begins after a row, not at a number (keyset pagination): rows that come or go meanwhile
 //! move nothing, and the thousandth page costs what the first does. `after` is what a `Link` header
 //! (RFC 8288) gave: the last row's value of the sorted field and its key, joined by `~`.
+//!
+//! A range (`confidenceFrom`, `confidenceTo`, either or both, ends included) is read from the index
+//! of its field, so the list is in that field's order, too.
 
 use std::collections::HashSet;
 
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
+use serde_json::Value as Json;
 
 use super::problem::{FieldFault, Problem};
-use crate::domain::resource::{Field, Record, Resource};
-use crate::domain::value::Value;
-use crate::store::Page;
+use crate::domain::resource::{Field, Presence, Record, Resource};
+use crate::store::{Filter, Page, Place, Relation};
 
 /// Records in a list, unless the client says.
 pub(super) const LIMIT_DEFAULT: u16 = 50;
@@ -57,24 +60,49 @@ pub(super) fn read(resource: &'static Resource, pairs: &Pairs) -> Result<Page, P
                 after = Some(value);
                 Ok(())
             }
-            other => match resource.field(other).filter(|field| field.filtered) {
-                Some(field) => {
-                    field.kind.read_text(value).map(|value| page.filters.push((field, value)))
-                }
-                None => Err("is no parameter of this list".to_owned()),
-            },
+            other => read_filter(resource, other, value).map(|filter| page.filters.push(filter)),
         };
         if let Err(detail) = read {
             faults.push(fault(name, detail));
         }
     }
+    let ranges = page.filters.iter().filter(|filter| filter.relation != Relation::Is);
+    if let Some(field) = ranges.map(|filter| filter.field).next() {
+        let is_unasked = pairs.iter().all(|(name, _)| name != "sort");
+        if is_unasked || page.sort.is_some_and(|sort| sort.name == field.name) {
+            page.sort = Some(field);
+        } else {
+            let name = field.name;
+            faults.push(fault("sort", format!("must be {name} or -{name} with a range of it")));
+        }
+    }
     if let Some(after) = after {
-        match read_after(page.sort, after) {
+        match read_after(&page, after) {
             Some(place) => page.after = Some(place),
             None => faults.push(fault("after", "is not what a Link header gave".to_owned())),
         }
     }
     if faults.is_empty() { Ok(page) } else { Err(Problem::invalid(faults)) }
+}
+
+/// The parameters that filter a list of `resource`: a field's name, and for a range what follows
+/// it.
+pub(super) fn filters(
+    resource: &'static Resource,
+) -> impl Iterator<Item = (String, &'static Field, Relation)> {
+    resource.fields.iter().flat_map(|field| {
+        let is = field.filtered.then(|| (field.name.to_owned(), field, Relation::Is));
+        let range = |(end, relation)| (format!("{}{end}", field.name), field, relation);
+        let ends = [("From", Relation::From), ("To", Relation::To)];
+        is.into_iter().chain(ends.map(range).into_iter().filter(|_| field.sorted))
+    })
+}
+
+fn read_filter(resource: &'static Resource, name: &str, raw: &str) -> Result<Filter, String> {
+    let (_name, field, relation) = filters(resource)
+        .find(|(known, ..)| known == name)
+        .ok_or_else(|| "is no parameter of this list".to_owned())?;
+    Ok(Filter { field, relation, value: field.kind.read_text(raw)? })
 }
 
 fn fault(name: &str, detail: String) -> FieldFault {
@@ -100,10 +128,16 @@ fn read_sort(resource: &Resource, raw: &str) -> Result<(Option<&'static Field>, 
     Ok((resource.field(raw.trim_start_matches('-')), raw.starts_with('-')))
 }
 
-fn read_after(sort: Option<&Field>, raw: &str) -> Option<(Option<Value>, uuid::Uuid)> {
-    let Some(field) = sort else { return Some((None, raw.parse().ok()?)) };
+fn read_after(page: &Page, raw: &str) -> Option<Place> {
+    let Some(field) = page.sort else { return Some((None, raw.parse().ok()?)) };
     let (value, id) = raw.split_once('~')?;
-    Some((Some(field.kind.read_text(value).ok()?), id.parse().ok()?))
+    let may_be_none = field.presence == Presence::Nullable && !page.is_range();
+    let value = if value.is_empty() && may_be_none {
+        field.kind.none()
+    } else {
+        field.kind.read_text(value).ok()?
+    };
+    Some((Some(value), id.parse().ok()?))
 }
 
 /// The `Link` header: the first page, and the one after `last` if there is more.
@@ -127,7 +161,8 @@ pub(super) fn link(
     let Some(last) = last else { return first };
     let value = sort.and_then(|sort| {
         let place = resource.fields.iter().position(|field| field.name == sort.name)?;
-        let shown = last.values.get(place)?.show();
+        let value = last.values.get(place)?;
+        let shown = if value.is_none() { Json::from("") } else { value.show() };
         Some(shown.as_str().map_or_else(|| shown.to_string(), str::to_owned))
     });
     let after = value.map_or_else(|| last.id.to_string(), |value| format!("{value}~{}", last.id));
@@ -155,6 +190,8 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::element::ELEMENT;
+    use crate::domain::execution::TEST_EXECUTION;
+    use crate::domain::value::Value;
 
     fn page(query: &str) -> Result<Page, Problem> {
         read(&ELEMENT, &pairs(query)?)
@@ -175,5 +212,18 @@ mod tests {
         let after = page(&format!("sort=confidence&after=0.1~{id}")).unwrap().after;
         assert_eq!(after, Some((Some(Value::Number(Some(0.1))), id)));
         assert!(page(&format!("sort=confidence&after={id}")).is_err());
+        let none = read(&TEST_EXECUTION, &pairs(&format!("sort=startedAt&after=~{id}")).unwrap());
+        assert_eq!(none.unwrap().after, Some((Some(Value::Instant(None)), id)));
+        assert!(page(&format!("sort=confidence&after=~{id}")).is_err(), "all have a confidence");
+    }
+
+    #[test]
+    fn a_range_decides_the_order() {
+        let range = page("confidenceFrom=0.5&confidenceTo=1&discoveryState=stale").unwrap();
+        assert_eq!((range.sort.unwrap().name, range.descending), ("confidence", true));
+        assert!(!page("sort=confidence&confidenceTo=0.5").unwrap().descending);
+        for wrong in ["sort=id&confidenceTo=0.5", "confidenceFrom=2", "idFrom=x", "selectorTo=a"] {
+            assert!(page(wrong).is_err(), "{wrong}");
+        }
     }
 }

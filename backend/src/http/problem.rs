@@ -134,6 +134,15 @@ impl Problem {
         }
     }
 
+    /// 429: this user has as much as one user may have; try again in `retry_after_seconds`.
+    #[must_use]
+    pub fn too_many(detail: &'static str, retry_after_seconds: u16) -> Self {
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS).detail(detail)
+        }
+    }
+
     /// 503: the database does not answer.
     #[must_use]
     pub fn database_away() -> Self {

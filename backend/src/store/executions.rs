@@ -4,6 +4,7 @@
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
+use super::turns::{JOBS_MAX, OF_USER, SERVED};
 use super::{Store, StoreError, on_pool, sql};
 use crate::domain::execution::{SUITE_EXECUTION, TEST_EXECUTION};
 use crate::domain::resource::Resource;
@@ -32,7 +33,7 @@ impl Executed {
         }
     }
 
-    /// Adds the job `$1` of the execution `$2`, to be run from `$3` on.
+    /// Adds, at `$3`, the job `$1` of the execution `$2`: the user's `$4`, and its turn `$5`.
     const fn enqueue(self) -> &'static str {
         match self {
             Self::Test => ENQUEUE_TEST,
@@ -51,11 +52,11 @@ impl Executed {
 
 sql! {
     const ENQUEUE_TEST: &str = "\
-        INSERT INTO jobs (id, kind, test_execution_id, payload, state, attempts, run_at, \
-        created_at) VALUES ($1, 'test', $2, '{}', 'queued', 0, $3, $3)";
+        INSERT INTO jobs (id, kind, test_execution_id, user_id, turn, payload, state, attempts, \
+        run_at, created_at) VALUES ($1, 'test', $2, $4, $5, '{}', 'queued', 0, $3, $3)";
     const ENQUEUE_SUITE: &str = "\
-        INSERT INTO jobs (id, kind, suite_execution_id, payload, state, attempts, run_at, \
-        created_at) VALUES ($1, 'suite', $2, '{}', 'queued', 0, $3, $3)";
+        INSERT INTO jobs (id, kind, suite_execution_id, user_id, turn, payload, state, attempts, \
+        run_at, created_at) VALUES ($1, 'suite', $2, $4, $5, '{}', 'queued', 0, $3, $3)";
     const CANCEL_TEST_JOB: &str = "\
         UPDATE jobs SET state = 'cancelled', finished_at = $2 \
         WHERE test_execution_id = $1 AND state IN ('queued', 'running')";
@@ -99,6 +100,8 @@ pub enum Started {
     Before(Uuid),
     /// There is nothing of this user that it could be made from.
     NotFound,
+    /// As many of this user's as there may be are not over.
+    TooMany,
     /// The same idempotency key came with another request.
     KeyReused,
 }
@@ -166,10 +169,18 @@ impl Store {
             if inserted.rows_affected() == 0 {
                 return Ok(Started::NotFound);
             }
+            let (mine, last): (i64, Option<i64>) =
+                sqlx::query_as(OF_USER).bind(owner).fetch_one(&mut *transaction).await?;
+            if mine >= JOBS_MAX {
+                return Ok(Started::TooMany);
+            }
+            let served: i64 = sqlx::query_scalar(SERVED).fetch_one(&mut *transaction).await?;
             sqlx::query(executed.enqueue())
                 .bind(job)
                 .bind(execution)
                 .bind(now)
+                .bind(owner)
+                .bind(last.map_or(served, |last| served.max(last + 1)))
                 .execute(&mut *transaction)
                 .await?;
             transaction.commit().await?;

@@ -1,17 +1,19 @@
 //! The queue: jobs that are taken under a lease, extended, given back and ended.
 //!
-//! A job is due when its `run_at` has come. Taking it sets `run_at` to the end of the lease, so a
-//! job whose worker died is due again by itself, and one index serves both. Everything that a
-//! worker writes names its [`Lease`]: a worker that lost it changes nothing any more.
+//! Taking a job sets `run_at` to the end of the lease: once that has come, the worker is lost and
+//! the job due again by itself. Everything that a worker writes names its [`Lease`]: a worker that
+//! lost it changes nothing any more.
 //!
 //! # Why
 //! The row that is committed with the execution is the queue, so an accepted job cannot be lost
-//! between a database and a queue beside it.
+//! between a database and a queue beside it. Leases are measured by the database's clock
+//! ([`Store::clock`]), which all workers share, unlike their own.
 
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Store, StoreError, on_pool, sql};
+use crate::domain::failure::Failure;
 use crate::domain::timestamp::Timestamp;
 
 /// One taking of a job, by one worker. Never the same twice.
@@ -35,19 +37,10 @@ pub struct Job {
     pub test_execution_id: Option<Uuid>,
     /// Or that of a suite.
     pub suite_execution_id: Option<Uuid>,
+    /// Whose it is.
+    pub user_id: Option<Uuid>,
     /// How often it has been taken, this time counted.
     pub attempts: i32,
-}
-
-/// What came of reaching for a certain job.
-#[derive(Clone, Debug)]
-pub enum Taking {
-    /// It is taken.
-    Taken(Job),
-    /// Somebody else has it.
-    Held,
-    /// It is over, or not there.
-    Over,
 }
 
 /// How long the queue is.
@@ -65,14 +58,14 @@ pub enum Outcome {
     /// Every step did what it should.
     Passed,
     /// A step failed, time ran out, or there was no browser; why, for the test's author.
-    Failed(String),
+    Failed(Failure),
 }
 
 impl Outcome {
     pub(super) fn columns(&self) -> (&'static str, Option<&str>) {
         match self {
             Self::Passed => ("passed", None),
-            Self::Failed(reason) => ("failed", Some(reason)),
+            Self::Failed(reason) => ("failed", Some(reason.as_str())),
         }
     }
 }
@@ -106,18 +99,6 @@ macro_rules! end_of {
     };
 }
 
-macro_rules! take {
-    ($lock:literal) => {
-        concat!(
-            "UPDATE jobs SET state = 'running', attempts = attempts + 1, run_at = $3, \
-             locked_until = $3, locked_by = $4 WHERE id = (SELECT id FROM jobs \
-             WHERE state = $1 AND run_at <= $2 ORDER BY run_at, id LIMIT 1",
-            $lock,
-            ") RETURNING id, test_execution_id, suite_execution_id, attempts"
-        )
-    };
-}
-
 sql! {
     pub(super) const END_TEST: &str = end_of!("test_executions");
     const END_SUITE: &str = end_of!("test_suite_executions");
@@ -133,17 +114,6 @@ sql! {
     pub(super) const HOLD: &str = "\
         UPDATE jobs SET locked_by = $2 \
         WHERE id = $1 AND locked_by = $2 AND state = 'running'";
-    const TAKE: &str = take!("");
-    /// As above; PostgreSQL passes over what another worker is taking at this moment.
-    const TAKE_UNLOCKED: &str = take!(" FOR UPDATE SKIP LOCKED");
-    const DUE: &str =
-        "SELECT id FROM jobs WHERE state = $1 AND run_at <= $2 ORDER BY run_at, id LIMIT 1";
-    const TAKE_THIS: &str = "\
-        UPDATE jobs SET state = 'running', attempts = attempts + 1, \
-        run_at = $3, locked_until = $3, locked_by = $4 WHERE id = $1 \
-        AND (state = 'queued' OR (state = 'running' AND run_at <= $2)) \
-        RETURNING id, test_execution_id, suite_execution_id, attempts";
-    const HELD: &str = "SELECT 1 FROM jobs WHERE id = $1 AND state IN ('queued', 'running')";
     const COUNT: &str = "\
         SELECT count(*) FROM \
         (SELECT 1 FROM jobs WHERE state = $1 LIMIT 10000) AS counted";
@@ -154,6 +124,13 @@ sql! {
         UPDATE jobs SET state = 'queued', attempts = attempts - 1, \
         run_at = $3, locked_until = NULL, locked_by = NULL \
         WHERE id = $1 AND locked_by = $2 AND state = 'running'";
+    /// Gives a job back if somebody else's is due before its next turn.
+    const PASS: &str = "\
+        UPDATE jobs SET state = 'queued', attempts = attempts - 1, \
+        turn = turn + 1, locked_until = NULL, locked_by = NULL \
+        WHERE id = $1 AND locked_by = $2 AND state = 'running' \
+        AND EXISTS (SELECT 1 FROM jobs AS other WHERE other.state = 'queued' \
+        AND other.turn <= jobs.turn + 1 AND other.user_id IS DISTINCT FROM jobs.user_id)";
     const END: &str = "\
         UPDATE jobs SET state = 'finished', failure = $3, finished_at = $4, \
         locked_until = NULL, locked_by = NULL \
@@ -161,62 +138,6 @@ sql! {
 }
 
 impl Store {
-    /// Takes the job that has been due for longest, until `until`: first one that a worker left
-    /// behind, then a new one.
-    ///
-    /// # Errors
-    /// A failure of the database.
-    pub async fn take_job(
-        &self,
-        lease: &Lease,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Option<Job>, StoreError> {
-        for state in ["running", "queued"] {
-            // Looking first costs no write lock, of which SQLite has one.
-            let due = on_pool!(self, pool => sqlx::query_scalar::<_, Uuid>(DUE)
-                .bind(state).bind(now).fetch_optional(pool).await)?;
-            if due.is_none() {
-                continue;
-            }
-            let taken: Option<Job> = match self {
-                Self::Sqlite(pool) => {
-                    let take = sqlx::query_as(TAKE).bind(state).bind(now).bind(until);
-                    take.bind(&lease.0).fetch_optional(pool).await?
-                }
-                Self::Postgres(pool) => {
-                    let take = sqlx::query_as(TAKE_UNLOCKED).bind(state).bind(now).bind(until);
-                    take.bind(&lease.0).fetch_optional(pool).await?
-                }
-            };
-            if taken.is_some() {
-                return Ok(taken);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Takes this one job until `until`, if nobody holds it.
-    ///
-    /// # Errors
-    /// A failure of the database.
-    pub async fn take_this_job(
-        &self,
-        id: Uuid,
-        lease: &Lease,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Taking, StoreError> {
-        let taken = on_pool!(self, pool => sqlx::query_as(TAKE_THIS)
-            .bind(id).bind(now).bind(until).bind(&lease.0).fetch_optional(pool).await)?;
-        if let Some(job) = taken {
-            return Ok(Taking::Taken(job));
-        }
-        let held = on_pool!(self, pool => sqlx::query(HELD)
-            .bind(id).fetch_optional(pool).await.map(|row| row.is_some()))?;
-        Ok(if held { Taking::Held } else { Taking::Over })
-    }
-
     /// How long the queue is, counted as far as it is cheap.
     ///
     /// # Errors
@@ -229,7 +150,7 @@ impl Store {
         Ok(Depth { queued: count("queued").await?, running: count("running").await? })
     }
 
-    /// Holds a job until `until`; says whether it is still this worker's.
+    /// Holds a job for `seconds` from now; says whether it is still this worker's.
     ///
     /// # Errors
     /// A failure of the database.
@@ -237,8 +158,9 @@ impl Store {
         &self,
         job: &Job,
         lease: &Lease,
-        until: Timestamp,
+        seconds: i64,
     ) -> Result<bool, StoreError> {
+        let until = self.clock().await?.plus_seconds(seconds);
         let held = on_pool!(self, pool => sqlx::query(EXTEND)
             .bind(job.id).bind(&lease.0).bind(until)
             .execute(pool).await.map(|done| done.rows_affected()))?;
@@ -257,6 +179,17 @@ impl Store {
     ) -> Result<(), StoreError> {
         Ok(on_pool!(self, pool => sqlx::query(RELEASE)
             .bind(job.id).bind(&lease.0).bind(now).execute(pool).await.map(drop))?)
+    }
+
+    /// Gives a job back, as [`Self::release_job`] does, if it is somebody else's turn; says
+    /// whether it was.
+    ///
+    /// # Errors
+    /// A failure of the database; then it is due when its lease ends.
+    pub async fn pass_turn(&self, job: &Job, lease: &Lease) -> Result<bool, StoreError> {
+        let passed = on_pool!(self, pool => sqlx::query(PASS)
+            .bind(job.id).bind(&lease.0).execute(pool).await.map(|done| done.rows_affected()))?;
+        Ok(passed > 0)
     }
 
     /// A job and its execution are over, at once.

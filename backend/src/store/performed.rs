@@ -33,15 +33,15 @@ sql! {
         ORDER BY position";
     /// Keys of version 7 sort as they were made: in the suite's order.
     const BEGUN: &str = "\
-        SELECT id FROM test_executions WHERE suite_execution_id = $1 \
-        ORDER BY id LIMIT $2";
+        SELECT id, status IN ('queued', 'running') AS is_open FROM test_executions \
+        WHERE suite_execution_id = $1 ORDER BY id LIMIT $2";
     const ADD: &str = "\
         INSERT INTO test_executions (id, test_id, suite_execution_id, status, \
         steps, timeout_seconds, results, version, created_at, updated_at) \
         SELECT $1, id, $3, 'queued', steps, timeout_seconds, '{}', 1, $4, $4 \
         FROM tests WHERE id = $2";
     const BEGIN: &str = "\
-        UPDATE test_executions SET status = 'running', \
+        UPDATE test_executions SET status = 'running', attempt = attempt + 1, \
         version = version + 1, started_at = COALESCE(started_at, $2), \
         updated_at = CASE WHEN $2 > updated_at THEN $2 ELSE updated_at END \
         WHERE id = $1 AND status IN ('queued', 'running') \
@@ -62,8 +62,8 @@ sql! {
 }
 
 impl Store {
-    /// The suite of a job begins, with an execution for each of its tests; they come back in the
-    /// suite's order. An attempt after the first finds those that are there already.
+    /// The suite of a job begins, with an execution for each of its tests, or goes on; those that
+    /// are not over come back, in the suite's order.
     ///
     /// # Errors
     /// A failure of the database.
@@ -81,9 +81,12 @@ impl Store {
             let Some(suite) = suite.filter(|_| held.rows_affected() > 0) else {
                 return Ok(Vec::new());
             };
-            let mut executions: Vec<Uuid> = sqlx::query_scalar(BEGUN)
+            let begun: Vec<(Uuid, bool)> = sqlx::query_as(BEGUN)
                 .bind(id).bind(SUITE_MAX).fetch_all(&mut *all).await?;
-            if executions.is_empty() {
+            let is_new = begun.is_empty();
+            let mut executions: Vec<Uuid> =
+                begun.into_iter().filter_map(|(id, is_open)| is_open.then_some(id)).collect();
+            if is_new {
                 let members: Vec<Uuid> =
                     sqlx::query_scalar(MEMBERS).bind(suite).fetch_all(&mut *all).await?;
                 for test in members {

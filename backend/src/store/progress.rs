@@ -29,6 +29,8 @@ impl Standing {
 #[derive(Clone, Debug, Serialize, FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct StepProgress {
+    /// Which beginning of the execution, from 1. A greater one replaces all steps before it.
+    pub attempt: i32,
     /// Which step, from 0.
     pub position: i32,
     /// What it does.
@@ -59,9 +61,11 @@ macro_rules! owned {
 sql! {
     const STANDING: &str = owned!("SELECT e.status, e.failure");
     const STEPS_AFTER: &str = "\
-        SELECT position, action, status, started_at, duration_ms, message, \
-        screenshot IS NOT NULL AS has_screenshot FROM execution_steps \
-        WHERE execution_id = $1 AND position > $2 ORDER BY position LIMIT 100";
+        SELECT e.attempt, s.position, s.action, s.status, s.started_at, s.duration_ms, s.message, \
+        s.screenshot IS NOT NULL AS has_screenshot \
+        FROM test_executions AS e JOIN execution_steps AS s ON s.execution_id = e.id \
+        WHERE e.id = $1 AND s.position > CASE WHEN e.attempt = $2 THEN $3 ELSE -1 END \
+        ORDER BY s.position LIMIT 100";
     const SCREENSHOT: &str = owned!(
             "SELECT (SELECT s.screenshot FROM execution_steps AS s \
         WHERE s.execution_id = e.id AND s.position = $3)"
@@ -82,18 +86,19 @@ impl Store {
             .bind(execution).bind(owner).fetch_optional(pool).await)?)
     }
 
-    /// The steps of an execution after `position`, in order. Ask [`Store::standing`] first: it says
-    /// whose the execution is, and after its end these are all.
+    /// The steps of an execution after the one at `position` of `attempt`, in order; all of them if
+    /// it is at another attempt now. Ask [`Store::standing`] first: it says whose the execution
+    /// is, and after its end these are all.
     ///
     /// # Errors
     /// A failure of the database.
     pub async fn steps_after(
         &self,
         execution: Uuid,
-        position: i32,
+        (attempt, position): (i32, i32),
     ) -> Result<Vec<StepProgress>, StoreError> {
         Ok(on_pool!(self, pool => sqlx::query_as(STEPS_AFTER)
-            .bind(execution).bind(position).fetch_all(pool).await)?)
+            .bind(execution).bind(attempt).bind(position).fetch_all(pool).await)?)
     }
 
     /// The picture of one step of an execution of `owner`, as PNG.

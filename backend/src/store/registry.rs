@@ -3,13 +3,18 @@
 //! Modules declare theirs in `sql!`, and those that are put together ([`super::statements`]) are
 //! put together here in every way in which a client can ask for them.
 
-use super::resources::Page;
+use uuid::Uuid;
+
+use super::resources::{Filter, Page, Place, Relation};
 use super::statements::{Statements, of_project};
 use super::{Database, users};
-use super::{Executed, Origin, executions, expired, jobs, members, performed, progress, sessions};
+use super::{
+    Executed, Origin, executions, expired, jobs, members, performed, progress, sessions, turns,
+};
 use crate::domain::RESOURCES;
-use crate::domain::resource::{Field, Resource};
-use crate::domain::value::Kind;
+use crate::domain::resource::{Field, Presence, Resource};
+use crate::domain::timestamp::Timestamp;
+use crate::domain::value::{Kind, Value};
 
 /// The statements that run on this kind of database.
 #[must_use]
@@ -22,6 +27,7 @@ pub fn statements(database: &Database) -> Vec<String> {
         performed::STATEMENTS,
         progress::STATEMENTS,
         sessions::STATEMENTS,
+        turns::STATEMENTS,
         users::STATEMENTS,
     ];
     let declared = declared.into_iter().flatten().map(|sql| (*sql).to_owned());
@@ -38,7 +44,7 @@ pub fn statements(database: &Database) -> Vec<String> {
 fn of_executions() -> Vec<String> {
     let mut all = Vec::new();
     for executed in [Executed::Test, Executed::Suite] {
-        let id = uuid::Uuid::nil();
+        let id = Uuid::nil();
         all.push(executed.insert(Origin::Definition(id)));
         all.push(executed.insert(Origin::Execution(id)));
         all.push(executed.cancel());
@@ -67,27 +73,47 @@ fn of_resource(resource: &'static Resource) -> Vec<String> {
     all
 }
 
-/// Every order, from the start and from the middle, with no filter and with each.
+/// Every order, from the start and from the middle, with no filter, with each, and with ranges.
 fn pages(resource: &'static Resource) -> Vec<Page> {
     let sorts = resource.fields.iter().filter(|field| field.sorted).map(Some);
-    let filters = resource.fields.iter().filter(|field| field.filtered).map(Some);
-    let filters: Vec<Option<&Field>> = std::iter::once(None).chain(filters).collect();
+    let filtered = resource.fields.iter().filter(|field| field.filtered);
+    let filtered: Vec<_> = filtered.map(|field| vec![(field, Relation::Is)]).collect();
     let mut pages = Vec::new();
     for sort in std::iter::once(None).chain(sorts) {
-        for filter in &filters {
-            for (descending, is_first) in
-                [(true, true), (true, false), (false, true), (false, false)]
-            {
-                let place = (sort.map(|sort| sort.kind.none()), uuid::Uuid::nil());
-                pages.push(Page {
-                    limit: 1,
-                    sort,
-                    descending,
-                    filters: filter.iter().map(|field| (*field, field.kind.none())).collect(),
-                    after: (!is_first).then_some(place),
-                });
+        let (from, to) = (Relation::From, Relation::To);
+        let ranges = [vec![from], vec![to], vec![from, to]].map(|relations| {
+            sort.iter().flat_map(|f| relations.iter().map(|r| (*f, *r))).collect::<Vec<_>>()
+        });
+        for filters in filtered.iter().cloned().chain(ranges).chain([Vec::new()]) {
+            let is_range = filters.iter().any(|(_field, relation)| *relation != Relation::Is);
+            for (descending, after) in places(sort, is_range) {
+                let filter = |(field, relation): &(&'static Field, Relation)| Filter {
+                    field,
+                    relation: *relation,
+                    value: field.kind.none(),
+                };
+                let filters = filters.iter().map(filter).collect();
+                pages.push(Page { limit: 1, sort, descending, filters, after });
             }
         }
     }
     pages
+}
+
+/// Both directions, from the start, after a row with a value, and after one without, of which a
+/// range has none.
+fn places(sort: Option<&Field>, is_range: bool) -> Vec<(bool, Option<Place>)> {
+    let some = |field: &Field| {
+        if matches!(field.kind, Kind::Instant) {
+            Value::Instant(Some(Timestamp::now()))
+        } else {
+            Value::Number(Some(0.5))
+        }
+    };
+    let mut after = vec![None, Some((sort.map(some), Uuid::nil()))];
+    if let Some(field) = sort.filter(|f| f.presence == Presence::Nullable && !is_range) {
+        after.push(Some((Some(field.kind.none()), Uuid::nil())));
+    }
+    let both = |after: Option<Place>| [(true, after.clone()), (false, after)];
+    after.into_iter().flat_map(both).collect()
 }

@@ -20,15 +20,48 @@ use crate::domain::value::{Kind, Value};
 pub struct Page {
     /// Most rows.
     pub limit: u16,
-    /// What to sort by; `None` is the key, that is the order of creation. Rows without a value are
-    /// left out.
+    /// What to sort by; `None` is the key, that is the order of creation. Rows without a value
+    /// come after those with the greatest.
     pub sort: Option<&'static Field>,
     /// From the greatest down.
     pub descending: bool,
-    /// Fields with the value that they must have.
-    pub filters: Vec<(&'static Field, Value)>,
-    /// The row before the page: its value of `sort`, and its key.
-    pub after: Option<(Option<Value>, Uuid)>,
+    /// What must be true of all rows.
+    pub filters: Vec<Filter>,
+    /// The row before the page.
+    pub after: Option<Place>,
+}
+
+/// Where a row is in a list: its value of the field that is sorted by, if one is, and its key.
+pub type Place = (Option<Value>, Uuid);
+
+/// What must be true of a field.
+#[derive(Debug)]
+pub struct Filter {
+    /// Which field.
+    pub field: &'static Field,
+    /// How it stands to the value.
+    pub relation: Relation,
+    /// Compared with what.
+    pub value: Value,
+}
+
+/// How a field stands to a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// It is the same.
+    Is,
+    /// It is the same or greater.
+    From,
+    /// It is the same or less.
+    To,
+}
+
+impl Page {
+    /// Whether only some values of the sorted field are wanted, so that none is not among them.
+    #[must_use]
+    pub fn is_range(&self) -> bool {
+        self.filters.iter().any(|filter| filter.relation != Relation::Is)
+    }
 }
 
 /// Binds values in order.
@@ -176,9 +209,9 @@ impl Store {
     ) -> Result<Vec<Record>, StoreError> {
         let sql = Statements(resource).list(&page);
         let mut values = vec![Value::Id(Some(parent))];
-        values.extend(page.filters.into_iter().map(|(_field, value)| value));
+        values.extend(page.filters.into_iter().map(|filter| filter.value));
         if let Some((sort, id)) = page.after {
-            values.extend(sort);
+            values.extend(sort.filter(|value| !value.is_none()));
             values.push(Value::Id(Some(id)));
         }
         let limit = i64::from(page.limit);

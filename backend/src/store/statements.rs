@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::resources::Page;
+use super::resources::{Page, Relation};
 use super::{Executed, Origin};
-use crate::domain::resource::Resource;
+use crate::domain::resource::{Presence, Resource};
 use crate::domain::suite::SUITE;
 use crate::domain::test::TEST;
 
@@ -75,39 +75,66 @@ impl Statements {
     }
 
     /// A page: the parent, the values of the filters, where the page before ended, the limit.
+    ///
+    /// Rows with a value of the sorted field and rows without are read apart, each from where it
+    /// begins in the index: one condition for both would be answered by reading all of them.
     #[must_use]
     pub fn list(&self, page: &Page) -> String {
+        let keys = match &page.after {
+            None => 0,
+            Some((Some(value), _id)) if !value.is_none() => 2,
+            Some(_) => 1,
+        };
+        let first_key = 2 + page.filters.len();
+        let limit = first_key + keys;
+        let (than, order) = if page.descending { ("<", "DESC") } else { (">", "ASC") };
+        let after_id = format!(" AND id {than} ${first_key}");
+        let Some(field) = page.sort else {
+            let after = if page.after.is_some() { &*after_id } else { "" };
+            return self.part(page, after, &format!("id {order} LIMIT ${limit}"));
+        };
+        let column = field.column;
+        let by = format!("{column} {order}, id {order} LIMIT ${limit}");
+        let after_both = format!(" AND ({column}, id) {than} (${first_key}, ${})", first_key + 1);
+        let (valued, empty) = match keys {
+            0 => (Some(""), Some("")),
+            1 => (page.descending.then_some(""), Some(&*after_id)),
+            _ => (Some(&*after_both), (!page.descending).then_some("")),
+        };
+        let may_be_empty = field.presence == Presence::Nullable;
+        let not_null =
+            if may_be_empty { format!(" AND {column} IS NOT NULL") } else { String::new() };
+        let valued = valued.map(|after| self.part(page, &format!("{not_null}{after}"), &by));
+        let empty = empty
+            .filter(|_| may_be_empty && !page.is_range())
+            .map(|after| self.part(page, &format!(" AND {column} IS NULL{after}"), &by));
+        match (valued, empty) {
+            (Some(one), None) | (None, Some(one)) => one,
+            (Some(valued), Some(empty)) => format!(
+                "SELECT {} FROM (SELECT * FROM ({valued}) AS valued \
+                 UNION ALL SELECT * FROM ({empty}) AS empty) AS parts \
+                 ORDER BY {column} IS NULL {order}, {by}",
+                self.columns()
+            ),
+            // After a row without a value, where all have one: there are none.
+            (None, None) => self.part(page, &format!(" AND {column} IS NULL{after_id}"), &by),
+        }
+    }
+
+    /// Some rows of a list, in order.
+    fn part(&self, page: &Page, condition: &str, order: &str) -> String {
         let (columns, table, parent) = (self.columns(), self.0.table, self.0.parent_column);
         let mut sql = format!("SELECT {columns} FROM {table} WHERE {parent} = $1");
-        let mut place = 2;
-        let mut next = || {
-            place += 1;
-            place - 1
-        };
-        for (field, _value) in &page.filters {
-            let _ = write!(sql, " AND {} = ${}", field.column, next());
+        for (filter, place) in page.filters.iter().zip(2..) {
+            let relation = match filter.relation {
+                Relation::Is => "=",
+                Relation::From => ">=",
+                Relation::To => "<=",
+            };
+            // Writing to a String cannot fail.
+            let _ = write!(sql, " AND {} {relation} ${place}", filter.field.column);
         }
-        let (than, order) = if page.descending { ("<", "DESC") } else { (">", "ASC") };
-        let sort = page.sort.map(|field| field.column);
-        if let Some(column) = sort {
-            let _ = write!(sql, " AND {column} IS NOT NULL");
-        }
-        match (&page.after, sort) {
-            (None, _) => {}
-            (Some(_), None) => {
-                let _ = write!(sql, " AND id {than} ${}", next());
-            }
-            (Some(_), Some(column)) => {
-                let (value, id) = (next(), next());
-                let _ = write!(sql, " AND ({column}, id) {than} (${value}, ${id})");
-            }
-        }
-        if let Some(column) = sort {
-            let _ = write!(sql, " ORDER BY {column} {order}, id {order} LIMIT ${}", next());
-        } else {
-            let _ = write!(sql, " ORDER BY id {order} LIMIT ${}", next());
-        }
-        sql
+        sql + condition + " ORDER BY " + order
     }
 }
 

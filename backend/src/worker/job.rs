@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::tally::Ended;
 use super::{ATTEMPTS_MAX, HEARTBEAT, LEASE, LEASE_SECONDS};
 use crate::browser::{Browser, BrowserError, StepResult};
+use crate::domain::failure::Failure;
 use crate::domain::timestamp::Timestamp;
 use crate::http::problem::Causes;
 use crate::store::{Job, Lease, Outcome, Store, StoreError, Work};
@@ -56,7 +57,7 @@ async fn lost(store: &Store, job: &Job, lease: &Lease) {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
         let now = tokio::time::Instant::now();
-        match store.extend_lease(job, lease, Timestamp::now().plus_seconds(LEASE_SECONDS)).await {
+        match store.extend_lease(job, lease, LEASE_SECONDS).await {
             Ok(true) => good_until = now + LEASE,
             Ok(false) => return,
             Err(_away) if now < good_until => {}
@@ -67,14 +68,17 @@ async fn lost(store: &Store, job: &Job, lease: &Lease) {
 
 async fn work(store: &Store, job: &Job, lease: &Lease) -> Result<Ended, StoreError> {
     let outcome = if job.attempts > ATTEMPTS_MAX {
-        Outcome::Failed(format!("{ATTEMPTS_MAX} workers were lost while they performed it"))
+        failed(&format!("{ATTEMPTS_MAX} workers were lost while they performed it"))
     } else if let Some(execution) = job.test_execution_id {
         match store.begin_execution((job, lease), execution, Timestamp::now()).await? {
             Some(work) => execute(store, job, lease, execution, work).await?,
-            None => Outcome::Failed("it was over before it began".to_owned()),
+            None => failed("it was over before it began"),
         }
     } else if let Some(suite) = job.suite_execution_id {
-        execute_suite(store, job, lease, suite).await?
+        match execute_suite(store, job, lease, suite).await? {
+            Some(outcome) => outcome,
+            None => return Ok(Ended::Left),
+        }
     } else {
         return Ok(Ended::Lost);
     };
@@ -86,26 +90,31 @@ async fn work(store: &Store, job: &Job, lease: &Lease) -> Result<Ended, StoreErr
     })
 }
 
-/// All tests of a suite in order, also after one that failed. What an earlier attempt finished is
-/// not done again.
+/// All tests of a suite in order, also after one that failed. What was finished before is not done
+/// again. Between two of them others may have their turn; then there is no outcome yet.
 async fn execute_suite(
     store: &Store,
     job: &Job,
     lease: &Lease,
     suite: Uuid,
-) -> Result<Outcome, StoreError> {
-    for execution in store.begin_suite((job, lease), suite, Timestamp::now()).await? {
+) -> Result<Option<Outcome>, StoreError> {
+    let executions = store.begin_suite((job, lease), suite, Timestamp::now()).await?;
+    for (place, execution) in executions.into_iter().enumerate() {
+        if place > 0 && store.pass_turn(job, lease).await? {
+            tracing::info!("somebody else's turn");
+            return Ok(None);
+        }
         let begun = store.begin_execution((job, lease), execution, Timestamp::now()).await?;
         let Some(work) = begun else { continue };
         let outcome = execute(store, job, lease, execution, work).await?;
         store.end_execution((job, lease), execution, &outcome, Timestamp::now()).await?;
     }
     let unpassed = store.unpassed(suite).await?;
-    Ok(match unpassed {
+    Ok(Some(match unpassed {
         0 => Outcome::Passed,
-        1 => Outcome::Failed("1 test did not pass".to_owned()),
-        many => Outcome::Failed(format!("{many} tests did not pass")),
-    })
+        1 => failed("1 test did not pass"),
+        many => failed(&format!("{many} tests did not pass")),
+    }))
 }
 
 /// Performs one execution in a browser of its own, and records each step as it is done.
@@ -116,7 +125,7 @@ async fn execute(
     execution: Uuid,
     Work { steps, timeout_seconds }: Work,
 ) -> Result<Outcome, StoreError> {
-    let browser = match Browser::find(&std::env::var_os("PATH").unwrap_or_default()) {
+    let browser = match Browser::find_in_path() {
         Ok(browser) => browser,
         Err(missing) => return Ok(unstarted(&missing)),
     };
@@ -126,7 +135,9 @@ async fn execute(
         while let Some(result) = results.recv().await {
             let Some(step) = steps.as_slice().get(result.index) else { continue };
             store.record_step((job, lease), execution, step, &result).await?;
-            failure = result.failure.map(|why| format!("step {}: {why}", result.index + 1));
+            failure = result
+                .failure
+                .map(|why| Failure::new(&format!("step {}: {}", result.index + 1, why.as_str())));
         }
         Ok::<_, StoreError>(failure.map_or(Outcome::Passed, Outcome::Failed))
     };
@@ -137,11 +148,15 @@ async fn execute(
             let (ran, outcome) = done?;
             Ok(ran.map_or_else(|error| unstarted(&error), |()| outcome))
         }
-        Err(_elapsed) => Ok(Outcome::Failed(format!("not finished after {timeout:?}"))),
+        Err(_elapsed) => Ok(failed(&format!("not finished after {timeout:?}"))),
     }
 }
 
 fn unstarted(error: &BrowserError) -> Outcome {
     tracing::error!(cause = %Causes(error), "there is no browser");
-    Outcome::Failed(error.to_string())
+    failed(&error.to_string())
+}
+
+fn failed(reason: &str) -> Outcome {
+    Outcome::Failed(Failure::new(reason))
 }

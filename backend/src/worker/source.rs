@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{LEASE, LEASE_SECONDS};
-use crate::domain::timestamp::Timestamp;
 use crate::http::problem::Causes;
 use crate::queue::{Message, Queue};
-use crate::store::{Job, Lease, Store, StoreError, Taking};
+use crate::store::{Job, Lease, Store, StoreError};
 
 /// How often the table is asked where nobody tells of jobs.
 const POLL: Duration = Duration::from_millis(250);
@@ -23,7 +23,7 @@ const AWAY: Duration = Duration::from_secs(2);
 pub(super) struct Taken {
     pub(super) job: Job,
     pub(super) lease: Lease,
-    /// The announcement that led to it.
+    /// The announcement that led to it, of this job or another.
     pub(super) message: Option<Message>,
 }
 
@@ -43,13 +43,19 @@ impl Source {
         Self { store, queue, look_at: now, silent_until: now }
     }
 
-    /// Takes a job, or waits a little. Dropping it loses nothing but a lease.
-    pub(super) async fn next(&mut self) -> Option<Taken> {
+    /// The table is asked next, whatever the stream tells.
+    pub(super) fn look_at_once(&mut self) {
+        self.look_at = Instant::now();
+    }
+
+    /// Takes a job of anybody but `passed_over`, or waits a little. Dropping it loses nothing but a
+    /// lease.
+    pub(super) async fn next(&mut self, passed_over: Option<Uuid>) -> Option<Taken> {
         let taken = match self.queue.clone() {
             Some(queue) if Instant::now() < self.look_at && Instant::now() >= self.silent_until => {
-                self.take_told(&queue).await
+                self.take_told(&queue, passed_over).await
             }
-            _ => self.take_due().await,
+            _ => self.take_due(passed_over).await,
         };
         match taken {
             Ok(taken) => taken,
@@ -61,7 +67,12 @@ impl Source {
         }
     }
 
-    async fn take_told(&mut self, queue: &Queue) -> Result<Option<Taken>, StoreError> {
+    /// A message says that there is a job; the table says whose turn it is.
+    async fn take_told(
+        &mut self,
+        queue: &Queue,
+        passed_over: Option<Uuid>,
+    ) -> Result<Option<Taken>, StoreError> {
         let message = match queue.next(LEASE).await {
             Ok(message) => message,
             Err(error) => {
@@ -71,22 +82,15 @@ impl Source {
             }
         };
         let Some(message) = message else { return Ok(None) };
-        let (lease, now) = (Lease::unique(), Timestamp::now());
-        let until = now.plus_seconds(LEASE_SECONDS);
-        match self.store.take_this_job(message.job, &lease, now, until).await? {
-            Taking::Taken(job) => Ok(Some(Taken { job, lease, message: Some(message) })),
-            // It comes again after a lease; if the other worker was killed, it is free then.
-            Taking::Held => Ok(None),
-            Taking::Over => {
-                queue.done(&message).await;
-                Ok(None)
-            }
+        let taken = self.take(passed_over).await?;
+        if taken.is_none() {
+            queue.done(&message).await;
         }
+        Ok(taken.map(|taken| Taken { message: Some(message), ..taken }))
     }
 
-    async fn take_due(&mut self) -> Result<Option<Taken>, StoreError> {
-        let (lease, now) = (Lease::unique(), Timestamp::now());
-        let taken = self.store.take_job(&lease, now, now.plus_seconds(LEASE_SECONDS)).await?;
+    async fn take_due(&mut self, passed_over: Option<Uuid>) -> Result<Option<Taken>, StoreError> {
+        let taken = self.take(passed_over).await?;
         if taken.is_none() {
             self.look_at = Instant::now() + LOOK;
             let stream_tells = self.queue.is_some() && Instant::now() >= self.silent_until;
@@ -94,6 +98,12 @@ impl Source {
                 tokio::time::sleep(POLL).await;
             }
         }
-        Ok(taken.map(|job| Taken { job, lease, message: None }))
+        Ok(taken)
+    }
+
+    async fn take(&self, passed_over: Option<Uuid>) -> Result<Option<Taken>, StoreError> {
+        let lease = Lease::unique();
+        let job = self.store.take_job(&lease, LEASE_SECONDS, passed_over).await?;
+        Ok(job.map(|job| Taken { job, lease, message: None }))
     }
 }

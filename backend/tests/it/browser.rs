@@ -81,7 +81,7 @@ async fn the_first_failure_ends_the_run_with_its_reason_and_a_picture() {
         ]))
         .await;
         assert_eq!(results.len(), 2, "{told}");
-        let reason = results[1].failure.as_ref().unwrap();
+        let reason = results[1].failure.as_ref().unwrap().as_str();
         assert!(reason.contains(told), "{reason}");
         assert!(results[1].picture.as_ref().unwrap().starts_with(PNG));
     }

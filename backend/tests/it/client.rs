@@ -1,7 +1,7 @@
 //! The test client: one connection per request, and the checks that hold for every answer.
 //!
-//! No answer is a 500, every error is a problem document that repeats its status, a 503 says when
-//! to come back, and no answer speaks of SQL.
+//! No answer is a 500, every error is a problem document that repeats its status, one for lack of
+//! room says when to come back, and no answer speaks of SQL.
 
 use std::time::Duration;
 
@@ -189,8 +189,9 @@ fn checked(status: StatusCode, headers: HeaderMap, body: &[u8]) -> Answer {
         assert_eq!(body["status"], status.as_u16(), "{body}");
         assert!(body["title"].is_string() && body["type"].is_string(), "{body}");
     }
-    if status == 503 {
-        let seconds = headers.get("retry-after").expect("a 503 has Retry-After").to_str().unwrap();
+    if status == 503 || status == 429 {
+        let seconds =
+            headers.get("retry-after").expect("it says when to come back").to_str().unwrap();
         assert!((1..=60).contains(&seconds.parse::<u16>().unwrap()));
     }
     if status == 401 {

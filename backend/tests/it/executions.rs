@@ -58,7 +58,7 @@ async fn an_execution_is_accepted_and_called_off(server: TestServer) {
     let queued = ada.get(&format!("{test}/executions?status=queued&limit=1")).await;
     assert_eq!(queued.body, json!([first.body]));
     let sorted = ada.get(&format!("{test}/executions?sort=-startedAt")).await;
-    assert_eq!(sorted.body, json!([]), "what has not started has no place in that order");
+    assert_eq!(sorted.body, json!([first.body]), "what has not started is not lost");
 }
 
 async fn the_same_key_is_the_same_execution(server: TestServer) {
@@ -160,5 +160,10 @@ async fn an_execution_that_is_over_is_done_once_more(server: TestServer) {
         assert_eq!(bob.post(&retry, &Value::Null).await.status, 404);
         let all = ada.get(&format!("{thing}/executions")).await;
         assert_eq!(all.body.as_array().unwrap().len(), 2);
+
+        assert_eq!(ada.delete(again.header("location")).await.status, 204);
+        let deleted = ada.send_with((Method::POST, &retry), key, &Value::Null).await;
+        assert_eq!(deleted.status, 404);
+        assert!(deleted.text("/detail").contains("has been deleted"), "{}", deleted.body);
     }
 }

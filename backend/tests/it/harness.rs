@@ -114,6 +114,7 @@ fn with_database(server: &str, name: &str) -> String {
 /// A server in this process, on a port of its own.
 pub(crate) struct TestServer {
     pub(crate) client: Client,
+    pub(crate) database_url: String,
     _stop: oneshot::Sender<()>,
 }
 
@@ -134,7 +135,7 @@ impl TestServer {
             let _ = stopped.await;
         }));
         let client = Client::new(&address.to_string());
-        Self { client, _stop: stop }
+        Self { client, database_url: database_url.to_owned(), _stop: stop }
     }
 }
 

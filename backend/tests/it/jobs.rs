@@ -41,12 +41,14 @@ async fn progress_is_streamed_to_the_owner_and_resumed_where_it_was() {
 
         let whole = events(&ada, execution, "").await;
         assert!(whole.contains("content-type: text/event-stream"), "{whole}");
-        let order = ["id: 0", "\"navigate\"", "id: 1", "\"hasScreenshot\":true", "event: end"];
+        let order = ["id: 1.0", "\"navigate\"", "id: 1.1", "\"hasScreenshot\":true", "event: end"];
         let places: Vec<usize> = order.iter().map(|text| whole.find(text).unwrap()).collect();
         assert!(places.is_sorted(), "{whole}");
         assert!(whole.contains(r#"{"status":"passed","failure":null}"#), "{whole}");
-        let rest = events(&ada, execution, "0").await;
-        assert!(!rest.contains("id: 0") && rest.contains("id: 1"), "{rest}");
+        let rest = events(&ada, execution, "1.0").await;
+        assert!(!rest.contains("id: 1.0") && rest.contains("id: 1.1"), "{rest}");
+        let other = events(&ada, execution, "2.1").await;
+        assert!(other.contains("id: 1.0") && other.contains("\"attempt\":1"), "{other}");
 
         let picture = format!("/api/executions/{execution}/steps/1/screenshot");
         let bob = server.client.registered("bob@example.com").await;
@@ -171,6 +173,8 @@ async fn a_worker_that_is_killed_leaves_no_execution_stuck() {
         assert_eq!(tables.steps(execution).await, 2);
         let attempts = "SELECT CAST(attempts AS bigint) FROM jobs WHERE test_execution_id = $1";
         assert_eq!(tables.count(attempts, execution).await, 2);
+        let attempt = "SELECT CAST(attempt AS bigint) FROM test_executions WHERE id = $1";
+        assert_eq!(tables.count(attempt, execution).await, 2);
     })
     .await;
 }

@@ -9,8 +9,6 @@ use crate::harness::TestServer;
 on_both_engines![
     every_resource_lives_from_creation_to_deletion,
     nobody_sees_what_another_owns,
-    a_list_is_walked_page_by_page_in_every_order,
-    a_list_is_filtered_by_indexed_fields,
     a_stale_change_is_refused,
     changes_at_the_same_time_lose_nothing,
     a_reference_stays_within_its_project,
@@ -49,7 +47,7 @@ fn resources() -> [(&'static str, Value, Value); 7] {
     ]
 }
 
-async fn project(client: &Client) -> String {
+pub(crate) async fn project(client: &Client) -> String {
     client.made("/api/projects", &json!({ "name": "Shop" })).await
 }
 
@@ -102,82 +100,6 @@ async fn nobody_sees_what_another_owns(server: TestServer) {
         assert_eq!(ada.get(&path).await.body, before.body, "and nothing has changed");
         assert_eq!(ada.get(&format!("/api/{segment}/x")).await.status, 404);
     }
-}
-
-/// Follows `rel="next"` from `path` and gives back all keys, each page of at most two.
-async fn walk(client: &Client, path: &str) -> Vec<String> {
-    let (mut ids, mut next) = (Vec::new(), Some(path.to_owned()));
-    while let Some(path) = next {
-        let page = client.get(&path).await;
-        assert_eq!(page.status, 200, "{path}: {}", page.body);
-        let items = page.body.as_array().unwrap();
-        assert!(items.len() <= 2, "{path}");
-        ids.extend(items.iter().map(|item| item["id"].as_str().unwrap().to_owned()));
-        let link = page.header("link").split(", ").find(|link| link.ends_with("rel=\"next\""));
-        next = link.map(|link| link[1..link.find('>').unwrap()].to_owned());
-    }
-    ids
-}
-
-async fn a_list_is_walked_page_by_page_in_every_order(server: TestServer) {
-    let ada = server.client.registered("ada@example.com").await;
-    let list = format!("{}/elements", project(&ada).await);
-    let mut made = Vec::new();
-    for confidence in [0.5, 0.1, 0.5, 1.0, 0.0, 0.5, 0.3] {
-        let body = json!({ "selector": "a", "elementType": "link", "confidence": confidence });
-        let created = ada.post(&list, &body).await;
-        made.push((confidence, created.text("/id")));
-    }
-    let ids = |made: &[(f64, String)]| made.iter().map(|(_, id)| id.clone()).collect::<Vec<_>>();
-    assert_eq!(walk(&ada, &format!("{list}?limit=2&sort=id")).await, ids(&made));
-    let newest_first: Vec<_> = ids(&made).into_iter().rev().collect();
-    assert_eq!(walk(&ada, &format!("{list}?limit=2")).await, newest_first);
-    made.sort_by(|a, b| a.partial_cmp(b).unwrap());
-    assert_eq!(walk(&ada, &format!("{list}?limit=2&sort=confidence")).await, ids(&made));
-    made.reverse();
-    assert_eq!(walk(&ada, &format!("{list}?limit=2&sort=-confidence")).await, ids(&made));
-    for (query, fault) in [
-        ("sort=selector", "sort"),
-        ("after=x", "after"),
-        ("sort=confidence&after=x~y", "after"),
-        ("selector=a", "selector"),
-    ] {
-        let answer = ada.get(&format!("{list}?{query}")).await;
-        assert_eq!((answer.status.as_u16(), answer.faults()), (422, vec![fault]), "{query}");
-    }
-}
-
-async fn a_list_is_filtered_by_indexed_fields(server: TestServer) {
-    let ada = server.client.registered("ada@example.com").await;
-    let project = project(&ada).await;
-    let urls = format!("{project}/urls");
-    let made = ada.post(&urls, &json!({ "url": "http://a/", "analyzed": true })).await;
-    let source = made.text("/id");
-    ada.made(&urls, &json!({ "url": "http://b/" })).await;
-    assert_eq!(ada.get(&format!("{urls}?analyzed=true")).await.body, json!([made.body]));
-    assert_eq!(ada.get(&format!("{urls}?analyzed=maybe")).await.status, 422);
-
-    let elements = format!("{project}/elements");
-    for state in ["stale", "verified"] {
-        let body = json!({
-            "selector": "a", "elementType": "link", "discoveryState": state,
-            "sourceUrlId": (state == "stale").then_some(&source),
-        });
-        ada.made(&elements, &body).await;
-    }
-    for query in [
-        format!("sourceUrlId={source}"),
-        "discoveryState=stale".to_owned(),
-        format!("discoveryState=stale&sourceUrlId={source}&sort=-confidence"),
-    ] {
-        let found = ada.get(&format!("{elements}?{query}")).await;
-        assert_eq!(found.body.as_array().unwrap().len(), 1, "{query}: {}", found.body);
-        assert_eq!(found.body[0]["discoveryState"], "stale");
-    }
-    // What an element came from may go; the element stays.
-    assert_eq!(ada.delete(made.header("location")).await.status, 204);
-    let found = ada.get(&format!("{elements}?discoveryState=stale")).await;
-    assert!(found.body[0]["sourceUrlId"].is_null());
 }
 
 async fn a_stale_change_is_refused(server: TestServer) {

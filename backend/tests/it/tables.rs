@@ -68,6 +68,15 @@ impl Tables {
         execution
     }
 
+    /// An execution is begun, as a worker does.
+    pub(crate) async fn begin(&self, execution: Uuid, at: Timestamp) {
+        const SQL: &str =
+            "UPDATE test_executions SET status = 'running', started_at = $2 WHERE id = $1";
+        on_pool!(&self.0, pool => async {
+            sqlx::query(SQL).bind(execution).bind(at).execute(pool).await.map(drop)
+        });
+    }
+
     pub(crate) async fn text(&self, sql: &'static str, id: Uuid) -> Option<String> {
         on_pool!(&self.0, pool => sqlx::query_scalar(sql).bind(id).fetch_one(pool))
     }
