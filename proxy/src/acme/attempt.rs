@@ -10,7 +10,7 @@ use super::schedule::{self, Window};
 use super::slot::Wanted;
 use super::{Issuance, State};
 use crate::config::{Acme, Ca};
-use crate::tls::leaf::Leaf;
+use crate::tls::leaf::{Leaf, Unfit};
 use crate::vault::Lead;
 use crate::worker::wall_clock;
 
@@ -112,8 +112,15 @@ impl Issuance {
             leaf.covers_all(&wanted.hosts)?;
             Ok(leaf)
         });
-        if leaf.is_ok() {
-            self.vault.write(lead, &wanted.slot.certificate_file(), pem.as_bytes()).await?;
+        match &leaf {
+            Ok(_) => {
+                self.vault.write(lead, &wanted.slot.certificate_file(), pem.as_bytes()).await?;
+            }
+            // It is our clock: the order stays, and brings the same certificate when that is right.
+            Err(Unfit::NotYet | Unfit::Expired) if client.clock().is_some() => {
+                return leaf.map_err(|unfit| told(unfit.into()));
+            }
+            Err(_) => {}
         }
         self.vault.remove(lead, &wanted.slot.order_file()).await?;
         leaf.map_err(|unfit| told(unfit.into()))

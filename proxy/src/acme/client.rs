@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{DATE, HOST, RETRY_AFTER};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -26,6 +26,9 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use super::life::ASK_AGAIN;
+use super::schedule::LONGEST_WAIT;
 
 /// How long one exchange may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,16 +107,20 @@ impl HttpClient for Client {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let this = self.clone();
         Box::pin(async move {
-            let uri = request.uri().clone();
+            let (method, uri) = (request.method().clone(), request.uri().clone());
             let answer = tokio::time::timeout(PATIENCE, exchange(&this.tls, request)).await;
             let answer = answer.unwrap_or_else(|_| Err("no answer in time".into()));
-            let response = answer.map_err(|error| {
+            let mut response = answer.map_err(|error| {
                 Error::Other(format!("{}: {error}", uri.host().unwrap_or_default()).into())
             })?;
             let status = response.status();
+            let asked = response.headers().get(RETRY_AFTER).and_then(wait);
             if status.is_client_error() || status.is_server_error() {
-                this.heard().asked = response.headers().get(RETRY_AFTER).and_then(wait);
+                this.heard().asked = asked;
             }
+            // Only renewal information is asked for with GET, and the directory.
+            let otherwise = Some(ASK_AGAIN).filter(|_| method == Method::GET);
+            bound_wait(response.headers_mut(), asked.or(otherwise));
             if let Some(date) = response.headers().get(DATE).and_then(date) {
                 this.heard().ahead = Some(date.duration_since(Timestamp::now()));
             }
@@ -130,6 +137,15 @@ fn wait(value: &HeaderValue) -> Option<Duration> {
     }
     let wait = date(value)?.as_second() - Timestamp::now().as_second();
     u64::try_from(wait).ok().map(Duration::from_secs)
+}
+
+/// The library adds `Retry-After` to the time, however long that is, and takes no renewal information
+/// without it (RFC 9773, 4.3 only recommends it).
+fn bound_wait(fields: &mut HeaderMap, wait: Option<Duration>) {
+    fields.remove(RETRY_AFTER);
+    if let Some(wait) = wait {
+        fields.insert(RETRY_AFTER, wait.min(LONGEST_WAIT).as_secs().into());
+    }
 }
 
 fn date(value: &HeaderValue) -> Option<Timestamp> {

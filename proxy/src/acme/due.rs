@@ -5,8 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-
 use super::life::Step;
 use super::on_demand::Permission;
 use super::slot::{Slot, Wanted};
@@ -125,6 +123,9 @@ async fn attend(control: &Control, plan: &Plan, wanted: &Wanted) {
                 }
             }
             swap(issuance.conclude(slot, &lead, state).await || step == Step::Order);
+            if wanted.on_demand {
+                issuance.despair(&slot.name, &lead, wall_clock()).await;
+            }
         }
         None => swap(issuance.leave(slot, None)),
     }
@@ -140,7 +141,7 @@ impl Issuance {
         state: &mut State,
         now: SystemTime,
     ) -> Option<(Step, &'a Ca)> {
-        if let Some(since) = state.hurried.and_then(|since| Timestamp::try_from(since).ok()) {
+        if let Some(since) = state.hurried {
             // Another instance may have been told, too, and faster.
             match state.life.obtained_at.is_some_and(|at| at > since) {
                 true => state.hurried = None,
@@ -163,11 +164,15 @@ impl Issuance {
         Some((step, ca?))
     }
 
-    /// Takes over what is shared of a slot. Says whether that is another certificate.
+    /// Takes over what is shared of a slot, or what another process with this store has put there.
+    /// Says whether that is another certificate.
     fn hear(&self, slot: &Slot, now: SystemTime) -> bool {
         let mut slots = self.slots.borrow_mut();
-        let state = slots.get_mut(slot).filter(|_| self.vault.shared().is_some());
-        state.is_some_and(|state| self.take_over(slot, state, now))
+        let Some(state) = slots.get_mut(slot) else { return false };
+        match self.vault.shared() {
+            Some(_) => self.take_over(slot, state, now),
+            None => self.reread(slot, state, now),
+        }
     }
 
     /// What is to be done for a slot now that its name is led, and what is known of it; `None` if

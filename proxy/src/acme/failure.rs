@@ -1,7 +1,7 @@
 //! Why there is no certificate: whose doing it is, what the CA says, how long it asks to wait.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use instant_acme::{Error, Problem};
 
@@ -50,7 +50,7 @@ impl Failure {
             Some(clock) => format!("{} ({clock})", self.words),
             None => self.words,
         };
-        Self { words, asked, ..self }
+        Self { words, asked: asked.or(self.asked), ..self }
     }
 
     fn new(mut words: String, cause: Cause) -> Self {
@@ -63,14 +63,19 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let cause = if let Error::Api(problem) = &error {
-            match problem.status {
+        let cause = match &error {
+            Error::Api(problem) => match problem.status {
                 _ if is(problem, "accountDoesNotExist") => Cause::Account,
                 Some(500..) => Cause::Authority,
                 _ => Cause::Name,
+            },
+            // The CA answers: it takes its time with this order.
+            Error::Timeout(until) => {
+                let text = "the CA has not come to an end with the order".to_owned();
+                let asked = until.map(|until| until.saturating_duration_since(Instant::now()));
+                return Self { asked, ..Self::name(text) };
             }
-        } else {
-            Cause::Authority
+            _ => Cause::Authority,
         };
         Self::new(error.to_string(), cause)
     }

@@ -18,8 +18,10 @@ use crate::tls::tickets::TicketSecret;
 use crate::vault::{Shared, Vault};
 use crate::worker::wall_clock;
 
-/// How long the start waits for the shared store.
+/// How long the start waits for the shared store, or for another process that has just begun; and
+/// how often it looks.
 const START: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// The secret of tickets, where none is derived from a secret of the operator's.
 const TICKETS: &str = "tickets.key";
@@ -37,9 +39,9 @@ pub(super) struct Foundation {
 /// Reads it, or makes it and keeps it.
 pub(super) async fn lay(vault: Vault, now: SystemTime) -> Result<Foundation, InternalError> {
     let Some(shared) = vault.shared() else {
-        let authority = match Authority::open(&vault, now).await? {
-            Some(authority) => authority,
-            None => Authority::alone(now)?,
+        let authority = match tokio::time::timeout(START, own(&vault, now)).await {
+            Ok(authority) => authority?,
+            Err(_) => Authority::alone(now)?,
         };
         return Ok(Foundation { vault, authority, tickets: None, is_founded: true });
     };
@@ -47,7 +49,7 @@ pub(super) async fn lay(vault: Vault, now: SystemTime) -> Result<Foundation, Int
         loop {
             match common(&vault, shared, now).await {
                 Ok(Some(common)) => return Some(common),
-                Ok(None) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Ok(None) => tokio::time::sleep(AGAIN).await,
                 Err(error) => {
                     tracing::error!(%error, "starting without what instances share");
                     return None;
@@ -64,6 +66,16 @@ pub(super) async fn lay(vault: Vault, now: SystemTime) -> Result<Foundation, Int
     };
     let tickets = Some(TicketSecret::new(tickets));
     Ok(Foundation { vault, authority, tickets, is_founded })
+}
+
+/// That of a directory, in which another process may be making it.
+async fn own(vault: &Vault, now: SystemTime) -> Result<Authority, InternalError> {
+    loop {
+        if let Some(authority) = Authority::open(vault, now).await? {
+            return Ok(authority);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// What all instances have; `None` while another one makes it.

@@ -10,7 +10,7 @@ use super::schedule::{self, Window};
 use crate::tls::leaf::Leaf;
 
 /// How long the CA's suggestion holds if it does not say.
-const ASK_AGAIN: Duration = Duration::from_secs(6 * 3_600);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(6 * 3_600);
 
 /// How long a certificate is kept at least, whatever the CA suggests: a window that is always past
 /// is no reason to order without end.

@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use self::challenge::Challenges;
@@ -77,8 +78,8 @@ struct State {
     life: Life,
     /// A task is at it.
     busy: bool,
-    /// Since when the operator wants another one, whatever the schedule says.
-    hurried: Option<SystemTime>,
+    /// The operator wants one that is obtained after this, whatever the schedule says.
+    hurried: Option<Timestamp>,
     /// What is kept is to be looked at again when the task is done.
     reread: bool,
     /// Until when nothing is begun, and why, if that is a failure.
@@ -125,20 +126,23 @@ impl Issuance {
         for (slot, state) in self.slots.borrow_mut().iter_mut() {
             match state.busy {
                 true => state.reread = true,
-                false => self.reread(slot, state, now),
+                false => _ = self.reread(slot, state, now),
             }
         }
         self.choose(config, now)
     }
 
     /// Takes over what the store holds for a slot, if somebody has put another certificate there.
-    fn reread(&self, slot: &Slot, state: &mut State, now: SystemTime) {
+    /// Says whether that is so.
+    fn reread(&self, slot: &Slot, state: &mut State, now: SystemTime) -> bool {
         let kept = self.vault.read(&slot.certificate_file()).ok().flatten();
         let known = state.leaf.as_ref().map(|leaf| &leaf.key.cert);
         let leaf = kept.and_then(|pem| slot.read(&pem, now).ok());
-        if leaf.is_some_and(|leaf| Some(&leaf.key.cert) != known) {
-            *state = State { hurried: state.hurried, ..self.read(slot, now) };
+        let is_other = leaf.is_some_and(|leaf| Some(&leaf.key.cert) != known);
+        if is_other {
+            *state = State { hurried: state.hurried, busy: state.busy, ..self.read(slot, now) };
         }
+        is_other
     }
 
     /// Takes over certificates of the operator's own whose files have changed.
@@ -260,12 +264,24 @@ impl Issuance {
     }
 
     /// Has certificates renewed as soon as can be: those of a name, or all. Says how many.
+    ///
+    /// Where there is none, any is wanted that another instance may obtain meanwhile.
     pub(crate) fn hurry(&self, name: Option<&str>, now: SystemTime) -> usize {
         let mut slots = self.slots.borrow_mut();
         let wanted = slots.iter_mut().filter(|(slot, _)| name.is_none_or(|name| name == slot.name));
-        let hurried = wanted.map(|(_, state)| state.hurried = Some(now));
+        let hurried = wanted.map(|(_, state)| {
+            let last = state.life.obtained_at.unwrap_or(Timestamp::MIN);
+            let now = Timestamp::try_from(now).unwrap_or(Timestamp::MIN);
+            state.hurried = Some(if state.leaf.is_some() { now } else { last });
+        });
         self.troubles.borrow_mut().clear();
         hurried.count()
+    }
+
+    /// The process ends: what it knows is written down, and what it leads is left to others.
+    pub(crate) async fn retire(&self) {
+        self.approvals.keep();
+        self.vault.resign().await;
     }
 
     /// Whether orders are under way.

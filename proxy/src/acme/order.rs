@@ -72,8 +72,8 @@ pub(super) async fn obtain(job: &Job<'_>) -> Result<String, Failure> {
         };
         proofs.withdraw(job).await;
         let ready = ready?;
-        // An error of the order says less than those of its challenges.
-        if !matches!(ready, Ok(OrderStatus::Ready)) {
+        if order.state().status == OrderStatus::Invalid {
+            // An error of the order says less than those of its challenges.
             let refused = refusal(&mut order).await;
             _ = job.vault.remove(job.lead, &job.slot.order_file()).await;
             return Err(match (refused, ready) {
@@ -82,6 +82,7 @@ pub(super) async fn obtain(job: &Job<'_>) -> Result<String, Failure> {
                 (None, Ok(_)) => Failure::name("the CA calls the order invalid".to_owned()),
             });
         }
+        ready?;
     }
     if order.state().status == OrderStatus::Ready {
         let mut params = CertificateParams::new(job.hosts)?;
@@ -116,16 +117,24 @@ async fn resume(job: &Job<'_>) -> Result<Option<(Order, KeyPair)>, Failure> {
                     return Ok(Some((order, key)));
                 }
             }
-            Err(Error::Api(_)) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if !is_forgotten(&error) => return Err(error.into()),
+            Err(_) => {}
         }
     }
     job.vault.remove(job.lead, &job.slot.order_file()).await?;
     Ok(None)
 }
 
-/// A new order, kept in the store with the key of its certificate.
+/// Whether the CA knows nothing of what it is asked for. One that has no time says so, too.
+fn is_forgotten(error: &Error) -> bool {
+    let Error::Api(problem) = error else { return false };
+    matches!(problem.status, None | Some(400..=428 | 430..=499))
+}
+
+/// A new order, kept in the store with the key of its certificate. Between the CA's answer and the
+/// store there is nothing: an order of which the store does not know is lost if we die.
 async fn open(job: &Job<'_>) -> Result<(Order, KeyPair), Failure> {
+    let key = generate(job.slot.key_type).await?;
     let identifiers: Vec<Identifier> = job.hosts.iter().map(|host| identifier(host)).collect();
     let mut new = NewOrder::new(&identifiers);
     if let Some(profile) = &job.ca.profile {
@@ -152,7 +161,6 @@ async fn open(job: &Job<'_>) -> Result<(Order, KeyPair), Failure> {
             }
         }
     };
-    let key = generate(job.slot.key_type).await?;
     let pending = Pending {
         directory: job.ca.directory.clone(),
         hosts: job.hosts.to_vec(),

@@ -20,7 +20,7 @@ const WAITS: [Duration; 7] = [
 
 /// The longest wait that a CA may ask for: a little over a week, which Let's Encrypt's longest
 /// limit lasts.
-const LONGEST_WAIT: Duration = Duration::from_secs(8 * 86_400);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(8 * 86_400);
 
 /// Failures in a row that are no chance any more.
 pub(crate) const REPEATED: u32 = 2;

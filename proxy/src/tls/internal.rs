@@ -34,17 +34,6 @@ pub enum InternalError {
     /// The store cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A file of the CA is damaged, or only one of the two is there.
-    #[error(
-        "{place} and internal-ca.key beside it are not a certificate and its key ({reason}); \
-         remove both to make new ones"
-    )]
-    Damaged {
-        /// Where the certificate is.
-        place: String,
-        /// What is wrong.
-        reason: String,
-    },
     /// A leaf could not be signed.
     #[error("cannot sign a certificate: {0}")]
     Sign(#[from] rcgen::Error),
@@ -67,28 +56,33 @@ impl Authority {
         vault: &Vault,
         now: SystemTime,
     ) -> Result<Option<Self>, InternalError> {
-        if let Some(known) = Self::read(vault)? {
+        if let Ok(Some(known)) = Self::read(vault) {
             return Ok(Some(known));
         }
         let Some(lead) = vault.lead(KEY).await? else { return Ok(None) };
         let opened = match Self::read(vault) {
+            Ok(Some(known)) => Ok(Some(known)),
             Ok(None) => Self::create(vault, &lead, now).await,
-            known => known,
+            Err(why) => {
+                let place = vault.place(ROOT);
+                tracing::error!(why, "a new development CA takes the place of {place}: trust that");
+                [ROOT, KEY].iter().for_each(|file| drop(vault.set_aside(file)));
+                Self::create(vault, &lead, now).await
+            }
         };
         vault.release(lead).await;
         opened
     }
 
-    /// The CA that is kept.
-    fn read(vault: &Vault) -> Result<Option<Self>, InternalError> {
-        let damaged = |reason: String| InternalError::Damaged { place: vault.place(ROOT), reason };
+    /// The CA that is kept, or why it cannot be used.
+    fn read(vault: &Vault) -> Result<Option<Self>, String> {
+        let read = |file| vault.read(file).map_err(|error| error.to_string());
         // The key is written first: alone, it is what a crash in between leaves.
-        let Some(root) = vault.read(ROOT)? else { return Ok(None) };
-        let key = vault.read(KEY)?.ok_or_else(|| damaged("the key is missing".to_owned()))?;
-        let key = KeyPair::from_pem(&key).map_err(|error| damaged(error.to_string()))?;
-        belong_together(&root, &key).map_err(damaged)?;
-        let issuer = Issuer::from_ca_cert_pem(&root, key);
-        let issuer = issuer.map_err(|error| damaged(error.to_string()))?;
+        let Some(root) = read(ROOT)? else { return Ok(None) };
+        let key = read(KEY)?.ok_or("the key is missing")?;
+        let key = KeyPair::from_pem(&key).map_err(|error| error.to_string())?;
+        belong_together(&root, &key)?;
+        let issuer = Issuer::from_ca_cert_pem(&root, key).map_err(|error| error.to_string())?;
         Ok(Some(Self { issuer, root }))
     }
 
@@ -170,19 +164,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_ca_is_named_with_the_remedy() {
+    async fn a_damaged_ca_is_set_aside_and_another_made() {
         let directory = tempfile::tempdir().unwrap();
         let vault = Vault::Directory(Store::open(directory.path()).unwrap());
-        open(&vault).await.unwrap();
         let key = directory.path().join(KEY);
-        std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nnonsense").unwrap();
-        let error = open(&vault).await.err().unwrap().to_string();
-        assert!(error.contains("internal-ca.pem") && error.contains("remove both"), "{error}");
-        std::fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-        let error = open(&vault).await.err().unwrap().to_string();
-        assert!(error.contains("are not a certificate and its key"), "{error}");
-        std::fs::remove_file(&key).unwrap();
-        let error = open(&vault).await.err().unwrap().to_string();
-        assert!(error.contains("the key is missing"), "{error}");
+        let damages: [&dyn Fn(); 3] = [
+            &|| std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nnonsense").unwrap(),
+            &|| std::fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap(),
+            &|| std::fs::remove_file(&key).unwrap(),
+        ];
+        for damage in damages {
+            let before = open(&vault).await.unwrap();
+            damage();
+            let after = open(&vault).await.unwrap();
+            assert_ne!(before.root, after.root);
+            let aside = directory.path().join(format!("{ROOT}.aside"));
+            assert_eq!(std::fs::read_to_string(aside).unwrap(), before.root);
+            assert_eq!(open(&vault).await.unwrap().root, after.root);
+        }
     }
 }

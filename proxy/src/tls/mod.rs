@@ -11,6 +11,7 @@ pub(crate) mod client;
 pub(crate) mod files;
 pub(crate) mod internal;
 pub(crate) mod leaf;
+pub(crate) mod lock;
 pub(crate) mod store;
 pub(crate) mod tickets;
 

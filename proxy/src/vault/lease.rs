@@ -68,6 +68,16 @@ impl Leases {
         _ = ask(line, &name, Duration::ZERO, &token).await;
     }
 
+    /// Gives all of them back, as far as the store answers.
+    pub(super) async fn give_back(&self, line: &Line) {
+        let held = std::mem::take(&mut *lock(&self.held));
+        for (token, (name, _)) in held {
+            if ask(line, &name, Duration::ZERO, &token).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Renews all of them, when it is time.
     pub(super) async fn renew(&self, line: &Line, now: Instant) -> Result<(), String> {
         if self.renewed.get().is_some_and(|at| now < at + RENEW) {

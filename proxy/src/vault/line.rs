@@ -8,6 +8,7 @@ use redis::{Cmd, FromRedisValue, Value, from_redis_value};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use super::sets::ALL;
 use crate::config::Redis;
 use crate::store::{Connection, Script, is_unknown_script};
 
@@ -20,8 +21,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The way to the store.
 pub(super) struct Line {
     redis: Redis,
-    /// How all keys begin: one slot of a cluster, one set of values for each secret.
-    prefix: String,
+    /// The set of values: one for each secret.
+    pub(super) set: String,
     connection: RefCell<Option<Connection>>,
     connecting: Mutex<()>,
     /// Since when the store does not answer, and why.
@@ -29,10 +30,10 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(redis: Redis, prefix: String) -> Self {
+    pub(super) fn new(redis: Redis, set: String) -> Self {
         Self {
             redis,
-            prefix,
+            set,
             connection: RefCell::default(),
             connecting: Mutex::default(),
             away: RefCell::default(),
@@ -49,29 +50,38 @@ impl Line {
         self.connection.take();
     }
 
-    /// Runs a script on keys of these names.
+    /// Runs a script on keys of the set.
     pub(super) async fn ask<T: FromRedisValue>(
         &self,
         script: &Script,
         keys: &[&str],
         complete: impl Fn(&mut Cmd),
     ) -> Result<T, String> {
-        let value = self.answer(script, keys, complete).await?;
-        from_redis_value(value).map_err(|error| format!("it answers nonsense: {error}"))
+        let keys = keys.iter().map(|key| format!("{ALL}:{}:{key}", self.set));
+        understood(self.answer(script, keys.collect(), complete).await?)
+    }
+
+    /// The same, on keys that belong to no set, or to another.
+    pub(super) async fn ask_all<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[&str],
+        complete: impl Fn(&mut Cmd),
+    ) -> Result<T, String> {
+        let keys = keys.iter().map(|key| format!("{ALL}:{key}"));
+        understood(self.answer(script, keys.collect(), complete).await?)
     }
 
     async fn answer(
         &self,
         script: &Script,
-        keys: &[&str],
+        keys: Vec<String>,
         complete: impl Fn(&mut Cmd),
     ) -> Result<Value, String> {
         let mut connection = self.connected().await?;
         for known in [true, false] {
             let mut command = script.call(known, keys.len());
-            for key in keys {
-                command.arg(format!("{}:{key}", self.prefix));
-            }
+            command.arg(&keys);
             complete(&mut command);
             match timeout(PATIENCE, connection.send(&command)).await {
                 Ok(Ok(value)) => {
@@ -118,4 +128,8 @@ impl Line {
         }
         why
     }
+}
+
+fn understood<T: FromRedisValue>(answer: Value) -> Result<T, String> {
+    from_redis_value(answer).map_err(|error| format!("it answers nonsense: {error}"))
 }

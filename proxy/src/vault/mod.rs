@@ -10,12 +10,14 @@ mod lease;
 mod line;
 mod mend;
 mod seal;
+mod sets;
 mod shared;
 
 use std::io;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::tls::lock::Lock;
 use crate::tls::store::{Store, StoreError};
 
 use self::lease::Held;
@@ -32,9 +34,12 @@ pub(crate) enum Vault {
 }
 
 /// The right to change what is kept of one name; it ends when it is [given back](Vault::release),
-/// or soon after this is dropped.
+/// or soon after this is dropped. In a directory, it is held against other processes.
 #[derive(Debug)]
-pub(crate) struct Lead(Option<Held>);
+pub(crate) struct Lead {
+    held: Option<Held>,
+    _lock: Option<Lock>,
+}
 
 impl Vault {
     /// Opens the directory and proves that it can be written to; what is shared is asked for later.
@@ -68,8 +73,13 @@ impl Vault {
     /// another instance leads it.
     pub(crate) async fn lead(&self, name: &str) -> Result<Option<Lead>, StoreError> {
         match self {
-            Self::Directory(_) => Ok(Some(Lead(None))),
-            Self::Shared(shared) => Ok(shared.lead(name).await?.map(|held| Lead(Some(held)))),
+            Self::Directory(store) => {
+                Ok(store.lock(name).map(|lock| Lead { held: None, _lock: lock }))
+            }
+            Self::Shared(shared) => {
+                let held = shared.lead(name).await?;
+                Ok(held.map(|held| Lead { held: Some(held), _lock: None }))
+            }
         }
     }
 
@@ -91,8 +101,15 @@ impl Vault {
 
     /// Ends to lead a name, at once.
     pub(crate) async fn release(&self, lead: Lead) {
-        if let (Self::Shared(shared), Some(held)) = (self, lead.0) {
+        if let (Self::Shared(shared), Some(held)) = (self, lead.held) {
             shared.release(held).await;
+        }
+    }
+
+    /// Ends to lead whatever is led, because the process ends: others go on at once.
+    pub(crate) async fn resign(&self) {
+        if let Self::Shared(shared) = self {
+            shared.leases.give_back(&shared.line).await;
         }
     }
 
@@ -103,7 +120,7 @@ impl Vault {
         file: &str,
         content: &[u8],
     ) -> Result<(), StoreError> {
-        match (self, &lead.0) {
+        match (self, &lead.held) {
             (Self::Shared(shared), Some(held)) => {
                 shared.write(held, file, Some(content)).await.map(drop)
             }
@@ -120,7 +137,7 @@ impl Vault {
         file: &str,
         content: &[u8],
     ) -> Result<(), StoreError> {
-        match (self, &lead.0) {
+        match (self, &lead.held) {
             (Self::Shared(shared), Some(held)) => shared.share(held, file, content).await,
             _ => Ok(()),
         }
@@ -128,7 +145,7 @@ impl Vault {
 
     /// Removes a file, if it is there.
     pub(crate) async fn remove(&self, lead: &Lead, file: &str) -> Result<(), StoreError> {
-        match (self, &lead.0) {
+        match (self, &lead.held) {
             (Self::Shared(_), _) if self.read(file)?.is_none() => Ok(()),
             (Self::Shared(shared), Some(held)) => shared.write(held, file, None).await.map(drop),
             (Self::Directory(store), _) => store.remove(file),

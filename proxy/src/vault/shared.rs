@@ -14,7 +14,8 @@
 //! with different secrets would otherwise overwrite one another's certificates for ever, and the CA
 //! would be asked for each.
 //!
-//! What is done about values that are lost or cannot be used stands in [`super::mend`].
+//! What is done about values that are lost or cannot be used stands in [`super::mend`], what is said
+//! of those of other secrets in [`super::sets`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -28,6 +29,7 @@ use super::known::Known;
 use super::lease::{Held, Leases};
 use super::line::Line;
 use super::seal::Seal;
+use super::sets::PLAIN;
 use crate::config::{Redis, Secret};
 use crate::store::Script;
 use crate::tls::store::StoreError;
@@ -67,9 +69,9 @@ impl Shared {
     pub(super) fn new(redis: Redis, secret: Option<&Secret>) -> Result<Self, StoreError> {
         let no_key = || StoreError::shared("seal", "anything", "no key can be derived");
         let seal = secret.map(|secret| Seal::new(&secret.0).ok_or_else(no_key)).transpose()?;
-        let set = seal.as_ref().map_or("plain", |seal| &seal.id);
+        let set = seal.as_ref().map_or(PLAIN, |seal| &seal.id).to_owned();
         Ok(Self {
-            line: Line::new(redis, format!("{{gatehouse}}:certificates:{set}")),
+            line: Line::new(redis, set),
             seal,
             leases: Leases::default(),
             known: RefCell::default(),
@@ -78,6 +80,11 @@ impl Shared {
             owes: Cell::new(false),
             aside: RefCell::default(),
         })
+    }
+
+    /// Which set of values this is.
+    pub(super) fn set(&self) -> &str {
+        &self.line.set
     }
 
     /// Whether values are encrypted.
@@ -133,6 +140,8 @@ impl Shared {
             if count < Self::CHANGES {
                 if self.owes.get() {
                     self.give_back().await.map_err(failed)?;
+                    let others = self.others().await.map_err(failed)?;
+                    others.iter().for_each(|said| tracing::warn!("{said}"));
                     self.owes.set(false);
                 }
                 return Ok(seen);

@@ -109,6 +109,58 @@ async fn one_leads_at_a_time_and_whoever_was_replaced_is_refused() {
 }
 
 #[tokio::test]
+async fn whoever_ends_gives_all_its_leases_back_and_may_write_no_more_once_they_are_taken() {
+    let redis = Redis::start();
+    let (one, other) = (instance(&redis, Some(SECRET)), instance(&redis, Some(SECRET)));
+    let leads = [one.lead("a").await.unwrap().unwrap(), one.lead("b").await.unwrap().unwrap()];
+    one.resign().await;
+    for (name, lead) in ["a", "b"].into_iter().zip(leads) {
+        let taken = other.lead(name).await.unwrap();
+        assert!(taken.is_some(), "at once");
+        assert!(one.write(&lead, name, b"late").await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn values_of_another_secret_are_said_for_as_long_as_they_are_there() {
+    let redis = Redis::start();
+    let others = ["a secret of somebody else, 32 and more"].map(Some);
+    for secret in others.into_iter().chain([None]) {
+        let stranger = instance(&redis, secret);
+        shared(&stranger).pull().await.unwrap();
+        let one = instance(&redis, Some(SECRET));
+        assert_eq!(shared(&one).others().await.unwrap(), [""; 0], "nothing is kept there yet");
+        let lead = stranger.lead("a").await.unwrap().unwrap();
+        stranger.write(&lead, "a.pem", b"theirs").await.unwrap();
+        let said = shared(&one).others().await.unwrap();
+        let [said] = said.as_slice() else { panic!("{said:?}") };
+        let what = if secret.is_some() { "sealed by another" } else { "not encrypted" };
+        assert!(said.contains(what) && said.contains("GATEHOUSE_STORE_KEY"), "{said}");
+        // What is said to remove them does.
+        let (_, keys) = said.split_once("redis-cli DEL '").unwrap();
+        let (prefix, names) = keys.split_once("'{").unwrap();
+        let names = names.strip_suffix('}').unwrap().split(',');
+        let keys: Vec<String> = names.map(|name| format!("{prefix}{name}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        redis.command(&[&["DEL"][..], &keys].concat());
+        assert_eq!(shared(&one).others().await.unwrap(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn processes_with_one_directory_lead_a_name_one_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Vault::Directory(Store::open(directory.path()).unwrap());
+    let (one, other) = (open(), open());
+    let lead = one.lead("*.a.example").await.unwrap().unwrap();
+    assert!(other.lead("*.a.example").await.unwrap().is_none());
+    assert!(other.lead("b.example").await.unwrap().is_some());
+    one.release(lead).await;
+    drop(other.lead("*.a.example").await.unwrap().unwrap());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left of it");
+}
+
+#[tokio::test]
 async fn whoever_waits_for_its_turn_does_not_wait_for_ever() {
     let redis = Redis::start();
     let (one, other) = (instance(&redis, Some(SECRET)), instance(&redis, Some(SECRET)));

@@ -1,12 +1,18 @@
 //! Certificates from a real CA, by each kind of proof; and what is done when there is none.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::harness::certificate::{self, openssl, until};
-use crate::harness::{Pebble, TestProxy, TestUpstream};
+use crate::harness::{self, Fate, Front, Pebble, TestProxy, TestUpstream, client};
 
 /// The contract's smallest configuration, with addresses that a test can use and this CA.
 pub(crate) fn text(pebble: &Pebble, upstream: &TestUpstream, acme: &str) -> String {
@@ -150,11 +156,145 @@ async fn what_is_asked_under_the_path_of_challenges_is_not_forwarded() {
     let upstream = TestUpstream::start().await;
     let proxy = TestProxy::start(&upstream, "redirect_http = false");
     let mut client = proxy.client_plain().await;
-    for token in ["", "unknown", "../../gatehouse.toml", "..%2f..%2fgatehouse.toml", "a?b=c"] {
+    let long = "x".repeat(4_000);
+    for token in [
+        "",
+        "unknown",
+        "unknown/",
+        "../../gatehouse.toml",
+        "..%2f..%2fgatehouse.toml",
+        "%00",
+        "a%0d%0ab",
+        "a?b=c",
+        &long,
+    ] {
         let reply = client.get(&format!("/.well-known/acme-challenge/{token}")).await;
         assert_eq!((reply.status.as_u16(), reply.body.len()), (404, 0), "{token}");
     }
     assert_eq!(client.get("/").await.status, 200);
+    proxy.finish().await;
+}
+
+/// The status and the body of a request for a path, in plain text or over TLS.
+async fn ask(proxy: &TestProxy, root: Option<&Path>, host: &str, path: &str) -> (String, String) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    match root {
+        None => {
+            let mut stream = TcpStream::connect(proxy.http()).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.read_to_string(&mut answer).await.unwrap();
+        }
+        Some(root) => {
+            let protocol = b"http/1.1";
+            let stream = client::tls(proxy.https(), root, &[protocol], host, b"").await;
+            let mut stream = stream.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.read_to_string(&mut answer).await.unwrap();
+        }
+    }
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn a_pending_proof_is_shown_for_its_host_and_its_token_over_plain_http_and_no_longer() {
+    let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+    let front = Front::start(&pebble);
+    let offered: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
+    let seen = Arc::clone(&offered);
+    front.decide(move |asked| match asked.path.get(..7) {
+        Some("/chalZ/") => Fate::Hang,
+        Some("/authZ/") => {
+            let seen = Arc::clone(&seen);
+            Fate::Edit(Box::new(move |_, body| {
+                let offer: Value = serde_json::from_str(body).unwrap();
+                let challenges = offer["challenges"].as_array().into_iter().flatten();
+                if let Some(of) = { challenges }.find(|challenge| challenge["type"] == "http-01") {
+                    let text = |value: &Value| value.as_str().unwrap().to_owned();
+                    let host = text(&offer["identifier"]["value"]);
+                    seen.lock().unwrap().insert(host, text(&of["token"]));
+                }
+            }))
+        }
+        _ => Fate::Pass,
+    });
+    let acme = format!("{}challenges = \"http-01\"", front.keys());
+    let text = text_with(&pebble, &upstream, &acme).replace(
+        "hosts    = [\"app.example.com\"]",
+        "hosts    = [\"app.example.com\", \"other.example.com\"]",
+    );
+    let proxy = TestProxy::start_text(&text);
+    harness::until(|| !front.asked("/chalZ/").is_empty()).await;
+    let pending = offered.lock().unwrap().clone();
+    assert_eq!(pending.len(), 2);
+    for (host, token) in &pending {
+        let path = format!("/.well-known/acme-challenge/{token}");
+        let (status, proof) = ask(&proxy, None, host, &path).await;
+        assert_eq!(status, "200");
+        assert!(proof.starts_with(&format!("{token}.")), "{proof}");
+        let other = ["app.example.com", "other.example.com"].into_iter().find(|name| name != host);
+        let upper = host.to_ascii_uppercase();
+        let encoded =
+            format!("/.well-known/acme-challenge/%{:02x}{}", token.as_bytes()[0], &token[1..]);
+        for (host, path, expected) in [
+            (other.unwrap(), path.as_str(), "404"),
+            (host.as_str(), &path[..path.len() - 1], "404"),
+            (host.as_str(), &format!("{path}x"), "404"),
+            (host.as_str(), &format!("{path}/"), "404"),
+            (host.as_str(), &encoded, "404"),
+            (upper.as_str(), path.as_str(), "200"),
+            (host.as_str(), &format!("/x/..{path}"), "308"),
+        ] {
+            let (status, body) = ask(&proxy, None, host, path).await;
+            assert_eq!(status, expected, "{host} {path}");
+            assert!(status == "200" || !body.contains(&proof), "{host} {path}");
+        }
+        // Over TLS it is a path like any other, and the application's.
+        let (_, body) = ask(&proxy, Some(&proxy.root()), host, &path).await;
+        assert!(!body.contains(&proof), "{body}");
+    }
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_pending_handshake_is_shown_to_whoever_speaks_nothing_else_and_for_its_name() {
+    let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+    let front = Front::start(&pebble);
+    front.decide(|asked| match asked.path.starts_with("/chalZ/") {
+        true => Fate::Hang,
+        false => Fate::Pass,
+    });
+    let acme = format!("{}challenges = \"tls-alpn-01\"\nuntil_issued = \"refuse\"", front.keys());
+    let proxy = TestProxy::start_text(&text_with(&pebble, &upstream, &acme));
+    harness::until(|| !front.asked("/chalZ/").is_empty()).await;
+    let shown = |name: &str, alpn: &str| certificate::shown(proxy.https(), name, &["-alpn", alpn]);
+    assert!(shown("app.example.com", "acme-tls/1") && shown("APP.example.com", "acme-tls/1"));
+    for (name, alpn) in [
+        ("app.example.com", "acme-tls/1,h2"),
+        ("app.example.com", "h2,acme-tls/1"),
+        ("app.example.com", "acme-tls/2"),
+        ("other.example.com", "acme-tls/1"),
+        ("127.0.0.1", "acme-tls/1"),
+    ] {
+        assert!(!shown(name, alpn), "{name} {alpn}");
+    }
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn names_that_are_none_get_no_certificate_and_harm_nobody() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, "");
+    let long = format!("{}localhost", "a.".repeat(123));
+    for name in ["*", "-", "a..b", &long, "xn--", "l\u{f6}calhost", "x.localhost", "localhost.x"] {
+        assert!(!certificate::shown(proxy.https(), name, &[]), "{name}");
+    }
+    // An address is no name (RFC 6066, 3): who sends one is served as who sends none.
+    for name in ["127.0.0.1", "192.0.2.1", "localhost."] {
+        assert!(certificate::shown(proxy.https(), name, &[]), "{name}");
+    }
+    assert!(certificate::shown(proxy.https(), "LOCALHOST", &[]));
     proxy.finish().await;
 }
 

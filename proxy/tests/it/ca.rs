@@ -203,6 +203,90 @@ async fn a_ca_that_answers_nonsense_or_throttles_changes_nothing_but_the_reason(
 }
 
 #[tokio::test]
+async fn an_order_outlives_a_ca_that_has_no_time_for_it() {
+    let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+    let front = Front::start(&pebble);
+    let proxy = TestProxy::start_text(&text_with(&pebble, &upstream, &front.keys()));
+    let mut last = until(&proxy, |of| of["issued"] == true).await["not_after"].clone();
+    let later = |seconds| jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    let date = later(7_200).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    // How long it asks to wait, and at least and at most how many seconds are waited.
+    let busy = || problem(503, "serverInternal", "we are busy", vec![]);
+    let throttled =
+        |wait: String| problem(429, "rateLimited", "too many", vec![("retry-after", wait)]);
+    let hours = |wait: &'static str| -> Fate {
+        Fate::Edit(Box::new(move |headers, body| {
+            *body = body.replace("\"ready\"", "\"pending\"").replace("\"valid\"", "\"pending\"");
+            headers.insert("retry-after", wait.parse().unwrap());
+        }))
+    };
+    type MakeFate = Box<dyn Fn() -> Fate + Send>;
+    let fates: [(&str, i64, i64, MakeFate); 5] = [
+        ("we are busy", 5, 60, Box::new(busy)),
+        ("too many", 3_500, 3_700, Box::new(move || throttled("3600".to_owned()))),
+        ("too many", 7_000, 7_300, Box::new(move || throttled(date.clone()))),
+        // It answers, and has not come to an end.
+        ("has not come to an end", 3_500, 3_700, Box::new(move || hours("3600"))),
+        // For ever, which would end no clock's time.
+        (
+            "has not come to an end",
+            690_000,
+            700_000,
+            Box::new(move || hours("18446744073709551615")),
+        ),
+    ];
+    for (why, least, most, fate) in fates {
+        let orders = front.done("/order-plz");
+        front.decide(move |asked| match asked.path.starts_with("/my-order/") {
+            true => fate(),
+            false => Fate::Pass,
+        });
+        assert!(certs(&proxy, &["renew"]).0);
+        let failed = until(&proxy, |of| of["error"].as_str().is_some_and(|e| e.contains(why)));
+        let failed = failed.await;
+        let retry_at: jiff::Timestamp = failed["retry_at"].as_str().unwrap().parse().unwrap();
+        assert!((later(least)..later(most)).contains(&retry_at), "{failed:#}");
+        front.decide(|_| Fate::Pass);
+        assert!(certs(&proxy, &["renew"]).0);
+        let state = until(&proxy, |of| of["not_after"] != last && of["failures"] == 0).await;
+        last = state["not_after"].clone();
+        assert_eq!(front.done("/order-plz"), orders + 1, "{why}: the order was taken up again");
+    }
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_ca_that_dribbles_or_sends_elsewhere_is_given_up() {
+    let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+    let front = Front::start(&pebble);
+    let proxy = TestProxy::start_text(&text_with(&pebble, &upstream, &front.keys()));
+    let first = until(&proxy, |of| of["issued"] == true).await;
+    let here = format!("https://localhost:{}/dir", front.port());
+    for (why, status, location) in
+        [("EOF while parsing", 302, here.as_str()), ("EOF while parsing", 308, "//[nonsense")]
+    {
+        let location = location.to_owned();
+        front.decide(move |asked| match asked.path == "/dir" {
+            true => Fate::Say(status, vec![("location", location.clone())], String::new()),
+            false => Fate::Pass,
+        });
+        let asked = front.asked("/dir").len();
+        assert!(certs(&proxy, &["renew"]).0);
+        until(&proxy, |of| of["error"].as_str().is_some_and(|e| e.contains(why))).await;
+        assert_eq!(front.asked("/dir").len(), asked + 1, "nobody is followed in a circle");
+        front.decide(|_| Fate::Pass);
+        assert!(certs(&proxy, &["renew"]).0);
+        until(&proxy, |of| of["failures"] == 0).await;
+    }
+    front.decide(|_| Fate::Dribble);
+    assert!(certs(&proxy, &["renew"]).0);
+    let failed = until(&proxy, |of| of["failures"] == 1).await;
+    assert!(failed["error"].as_str().unwrap().contains("no answer in time"), "{failed:#}");
+    assert!(openssl(proxy.https(), &pebble.root().await, "app.example.com", &[]).0, "{first}");
+    proxy.finish().await;
+}
+
+#[tokio::test]
 async fn a_ca_that_never_answers_is_given_up_in_time() {
     let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
     let front = Front::start(&pebble);
@@ -231,7 +315,9 @@ fn renewal_info(front: &Front, from: i64, to: i64, knows_replaces: bool) {
                 (now + jiff::SignedDuration::from_secs(seconds)).to_string()
             };
             let body = json!({ "suggestedWindow": { "start": at(from), "end": at(to) } });
-            Fate::Say(200, vec![("retry-after", "60".to_owned())], body.to_string())
+            // A CA should say when to ask again, and need not (RFC 9773, 4.3).
+            let again = knows_replaces.then(|| ("retry-after", "60".to_owned()));
+            Fate::Say(200, again.into_iter().collect(), body.to_string())
         }
         "/order-plz" if knows_replaces => {
             let replaces = asked.payload["replaces"].clone();

@@ -85,8 +85,10 @@ async fn a_command_that_fails_hangs_or_writes_nothing_is_the_reason() {
     };
     let state = says("exit status: 3: no zone here").await;
     assert!(state["error"].as_str().unwrap().contains("_acme-challenge.app.example.com"));
+    let child = directory.path().join("child");
+    let hangs = format!("sleep 600 & echo $! > {}; echo waiting >&2; wait", child.display());
     for (first, why) in [
-        ("echo waiting >&2; exec sleep 60", "killed after 5 s: waiting"),
+        (hangs.as_str(), "killed after 5 s: waiting"),
         ("[ $2 = present ] && exit 0", "after 5 s of waiting for it, it is not on the name server"),
         ("yes 'far too much' >&2 & sleep 0.2; kill $!; exit 1", "exit status: 1: far too much"),
     ] {
@@ -94,6 +96,10 @@ async fn a_command_that_fails_hangs_or_writes_nothing_is_the_reason() {
         assert!(certs(&proxy, &["renew"]).0);
         says(why).await;
     }
+    // What it had started is ended with it.
+    let child = std::fs::read_to_string(child).unwrap();
+    let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+    assert!(!state.is_ok_and(|state| state.contains("(sleep) S")));
     std::fs::remove_file(&file).unwrap();
     assert!(certs(&proxy, &["renew"]).0);
     says("No such file").await;

@@ -349,3 +349,41 @@ async fn hosts_and_their_first_certificates_are_bounded_and_who_only_fails_gives
     assert!(of(&all, "b.customer.net").is_none() && issued(&all, "a.customer.net"), "{all:#?}");
     proxy.finish().await;
 }
+
+#[tokio::test]
+async fn who_has_failed_for_half_a_day_is_let_go_and_does_not_begin_anew_with_the_ca() {
+    let (pebble, upstream) = (Pebble::start(3_600), TestUpstream::start().await);
+    let ask = Ask::start(|_| YES).await;
+    let front = Front::start(&pebble);
+    let of_shop = |asked: &crate::harness::Asked| asked.payload.to_string().contains(SHOP);
+    front.decide(move |asked| match of_shop(asked) {
+        true => Fate::Say(403, Vec::new(), "{\"detail\": \"not this one\"}".to_owned()),
+        false => Fate::Pass,
+    });
+    let proxy = TestProxy::start_text(&text(&pebble, &upstream, &front.keys(), &ask.key("")));
+    let failed =
+        |times: u64| move |all: &[Value]| of(all, SHOP).is_some_and(|of| of["failures"] == times);
+    knock_until(&proxy, SHOP, failed(1)).await;
+    // Hours later.
+    let file = proxy.store(&format!("{SHOP}.certificate.json"));
+    let mut life: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    life["failures"] = 7.into();
+    life["retry_at"] = Value::Null;
+    std::fs::write(&file, life.to_string()).unwrap();
+    let proxy = proxy.restart().await;
+    let gone = |all: &[Value]| of(all, SHOP).is_none();
+    until_all(&proxy, gone).await;
+    assert_eq!(proxy.metric("on_demand_hosts").await, 0);
+    let proxy = proxy.restart().await;
+    assert!(gone(&certificate::all(&proxy).await), "nobody has wanted it since");
+    let orders =
+        |front: &Front| front.asked("/order-plz").iter().filter(|asked| of_shop(asked)).count();
+    let before = orders(&front);
+    knock_until(&proxy, SHOP, failed(8)).await;
+    let all = certificate::all(&proxy).await;
+    let retry_at = of(&all, SHOP).unwrap()["retry_at"].as_str().unwrap();
+    let wait = retry_at.parse::<jiff::Timestamp>().unwrap() - jiff::Timestamp::now();
+    assert!(wait.as_hours() >= 5, "{all:#?}");
+    assert_eq!(orders(&front), before);
+    proxy.finish().await;
+}

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::acme::{certs, text_with};
 use crate::harness::certificate::{self, openssl, until};
 use crate::harness::{Balancer, Fate, Front, Pebble, Redis, TestProxy, TestUpstream, free};
-use crate::shared_limits::{cluster, sentinel};
+use crate::shared_limits::{cluster, over_tls, sentinel};
 use crate::tls::{config, visit};
 
 /// The configuration of a test of certificates, with any ports, on this Redis.
@@ -108,6 +108,43 @@ async fn another_secret_of_tickets_is_taken_over() {
 async fn they_are_shared_over_a_server_that_asks_for_a_password() {
     let redis = Redis::start_with(&["--requirepass", "s3cret"]);
     share_a_ca_and_sessions(&redis.url().replace("//", "//:s3cret@"), SECRET).await;
+}
+
+#[tokio::test]
+async fn they_are_shared_over_a_server_that_speaks_tls_and_is_known_by_its_own_ca() {
+    let (redis, ca) = over_tls();
+    let url = redis.url().replace("redis:", "rediss:");
+    share_a_ca_and_sessions(&url, &format!("{ca}\n{SECRET}")).await;
+    // By no other: then each has a development CA of its own, and says why.
+    let upstream = TestUpstream::start().await;
+    let other = TestProxy::start_shared(&upstream, &url, SECRET);
+    assert_eq!(other.metric("certificate_store_up").await, 0);
+    other.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_stops_in_the_middle_of_an_order_leaves_it_to_the_others_at_once() {
+    let (pebble, redis) = (Pebble::start(3_600), Redis::start());
+    let (front, upstream) = (Front::start(&pebble), TestUpstream::start().await);
+    let text = text(&redis.url(), &pebble, &upstream, &front.keys());
+    let balancers = [pebble.http(), pebble.https()].map(Balancer::start);
+    front.decide(|asked| match asked.path.starts_with("/finalize-order/") {
+        true => Fate::Hang,
+        false => Fate::Pass,
+    });
+    let leader = TestProxy::start_text(&text);
+    balancers[0].set(&[leader.http()]);
+    balancers[1].set(&[leader.https()]);
+    crate::harness::until(|| !front.asked("/finalize-order/").is_empty()).await;
+    let leases = || redis.command(&["KEYS", "*:lease:*"]);
+    assert!(leases().contains("app.example.com"), "{}", leases());
+    leader.finish().await;
+    assert_eq!(leases(), "*0");
+    front.decide(|_| Fate::Pass);
+    let next = TestProxy::start_text(&text);
+    until(&next, |of| of["issued"] == true).await;
+    assert_eq!([front.done("/sign-me-up"), front.done("/order-plz")], [1, 1], "the same order");
+    next.finish().await;
 }
 
 #[tokio::test]

@@ -85,6 +85,12 @@ async fn a_store_may_ask_for_a_password() {
 
 #[tokio::test]
 async fn a_store_may_speak_tls() {
+    let (redis, ca) = over_tls();
+    admit_together(&redis.url().replace("redis:", "rediss:"), &ca, 2).await;
+}
+
+/// A server that speaks TLS only, and the key of `[store]` by which it is known.
+pub(crate) fn over_tls() -> (Redis, String) {
     let directory = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -100,8 +106,7 @@ async fn a_store_may_speak_tls() {
             .chain(["--tls-key-file", "DIRECTORY/redis.key", "--tls-auth-clients", "no"])
             .collect::<Vec<_>>(),
     );
-    let ca = format!("ca = \"{}\"", certificate.display());
-    admit_together(&redis.url().replace("redis:", "rediss:"), &ca, 2).await;
+    (redis, format!("ca = \"{}\"", certificate.display()))
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt as _;
-use tokio::process::{ChildStderr, Command};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
 use super::{Action, Record};
@@ -35,12 +36,13 @@ pub(super) async fn run(
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
+        .process_group(0)
         .spawn()
         .map_err(|error| io::Error::other(format!("{program}: {error}")))?;
     let said = child.stderr.take().map(|stderr| tokio::spawn(read(stderr)));
     let status = timeout(bound, child.wait()).await;
     if status.is_err() {
-        child.start_kill()?;
+        kill(&mut child)?;
     }
     let said = match said {
         Some(said) => timeout(LAST_WORDS, said).await.ok().and_then(Result::ok),
@@ -56,6 +58,15 @@ pub(super) async fn run(
             let seconds = bound.as_secs();
             Err(io::Error::other(format!("{program}: killed after {seconds} s{said}")))
         }
+    }
+}
+
+/// Ends a command, and whatever it has started.
+fn kill(child: &mut Child) -> io::Result<()> {
+    let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    match id {
+        Some(group) => Ok(kill_process_group(group, Signal::KILL)?),
+        None => child.start_kill(),
     }
 }
 

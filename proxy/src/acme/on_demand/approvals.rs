@@ -13,7 +13,7 @@ use super::ask::{Answer, Endpoint};
 use super::door::{Door, is_public};
 use crate::config::{Config, OnDemand};
 use crate::tls::leaf::Leaf;
-use crate::tls::store::{Store, StoreError};
+use crate::tls::store::Store;
 
 /// Where the approved hosts are kept.
 const FILE: &str = "on-demand.json";
@@ -27,7 +27,7 @@ pub(crate) struct Approvals {
     /// The approved ones, and when they were last.
     hosts: RefCell<BTreeMap<String, Timestamp>>,
     /// They are not yet what is kept and served.
-    pub(super) changed: Cell<bool>,
+    changed: Cell<bool>,
     endpoint: RefCell<Option<(OnDemand, Arc<Endpoint>)>>,
     /// Questions under way.
     pub(super) asking: Cell<usize>,
@@ -83,11 +83,16 @@ impl Approvals {
         self.door.admit(hosts.collect());
     }
 
-    /// Writes them down.
-    pub(super) fn keep(&self) -> Result<(), StoreError> {
-        let Some(store) = &self.store else { return Ok(()) };
-        let text = serde_json::to_vec_pretty(&*self.hosts.borrow()).unwrap_or_default();
-        store.write(FILE, &text)
+    /// Writes them down if they have changed. Says whether they have.
+    pub(in crate::acme) fn keep(&self) -> bool {
+        let changed = self.changed.take();
+        if changed && let Some(store) = &self.store {
+            let text = serde_json::to_vec_pretty(&*self.hosts.borrow()).unwrap_or_default();
+            if let Err(error) = store.write(FILE, &text) {
+                tracing::error!(%error, "which hosts are approved cannot be kept");
+            }
+        }
+        changed
     }
 
     /// How many there are.
@@ -223,7 +228,7 @@ mod tests {
         for host in ["c.example.com", "a.example.com", "x.b.example.com"] {
             approvals.approve(host, now);
         }
-        approvals.keep().unwrap();
+        assert!(approvals.keep() && !approvals.keep(), "once");
         let again = Approvals::open(Some(directory.path()));
         assert_eq!(again.hosts(&config), ["c.example.com"], "a site lists the others");
         again.admit(&config);

@@ -4,8 +4,10 @@
 //! The first handshake or request for such a host leaves its name at the [`door`]. The control
 //! thread asks for it; if it is approved, its certificates are ordered, renewed and kept as those
 //! of a site are, after all that is due for sites. Before an order, it must have been approved
-//! within the last minutes; a host that is refused then is given up. Until its certificate is
-//! there, an approved host is served as `until_issued` says, and an unknown one is refused.
+//! within the last minutes; a host that is refused then is given up. One that serves nothing and has
+//! failed for half a day is let go until somebody wants it again: who pointed it here may have left.
+//! Until its certificate is there, an approved host is served as `until_issued` says, and an unknown
+//! one is refused.
 //!
 //! What others can make of it is bounded: names that wait and are remembered, questions at a time,
 //! hosts, and first certificates in a window. When all places are taken, a host that has failed
@@ -53,16 +55,16 @@ const UNDER_WAY: Duration = Duration::from_secs(10);
 /// How long an approval or a refusal holds.
 const HOLDS: Duration = Duration::from_secs(600);
 
+/// Failures in a row after which a host that serves nothing is given up: those of half a day.
+const HOPELESS: u32 = 8;
+
 /// How long a host is left alone for which there was no answer, or no place.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Puts to use what was answered, and asks for what waits.
 pub(super) fn tick(control: &Rc<Control>, config: &Config) {
     let approvals = &control.issuance.approvals;
-    if approvals.changed.take() {
-        if let Err(error) = approvals.keep() {
-            tracing::error!(%error, "which hosts are approved cannot be kept");
-        }
+    if approvals.keep() {
         control.issuance.install_or_tell(config);
     }
     if config.on_demand().is_none() {
@@ -126,8 +128,26 @@ impl Issuance {
         }
     }
 
+    /// Lets go of a host that serves nothing and has only failed for long. What is known of its
+    /// failures stays: whoever wants it again does not begin anew with the CA.
+    pub(super) async fn despair(&self, host: &str, lead: &Lead, now: SystemTime) {
+        if !self.in_vain(now).any(|(name, failures)| name == host && failures >= HOPELESS) {
+            return;
+        }
+        let slots = KeyType::ALL.map(|key_type| Slot::new(host, key_type));
+        let files = slots.iter().flat_map(|slot| [slot.certificate_file(), slot.order_file()]);
+        let why = "it has failed for half a day; somebody has to want it again";
+        self.let_go(host, lead, why, files).await;
+    }
+
     /// The approved host that has failed most among those that serve nothing.
     fn hopeless(&self, now: SystemTime) -> Option<String> {
+        let worst = self.in_vain(now).max_by_key(|(_, failures)| *failures);
+        worst.map(|(host, _)| host)
+    }
+
+    /// The approved hosts that serve nothing and have failed, and how often in a row.
+    fn in_vain(&self, now: SystemTime) -> impl Iterator<Item = (String, u32)> {
         let slots = self.slots.borrow();
         let serves = |state: &State| {
             state.busy || state.leaf.as_ref().is_some_and(|leaf| now < leaf.not_after)
@@ -138,8 +158,8 @@ impl Issuance {
             let name = slot.name.as_str();
             state.life.failures > 0 && !serving.contains(name) && self.approvals.has(name)
         });
-        let worst = failing.max_by_key(|(_, state)| state.life.failures);
-        worst.map(|(slot, _)| slot.name.clone())
+        let failing = failing.map(|(slot, state)| (slot.name.clone(), state.life.failures));
+        failing.collect::<Vec<_>>().into_iter()
     }
 
     /// Whether a certificate may be ordered for a host, its `first` or another; asks, if that was
@@ -185,11 +205,21 @@ impl Issuance {
 
     /// Forgets a host and all that is kept of it.
     pub(super) async fn give_up(&self, host: &str, lead: &Lead, why: &str) {
-        tracing::info!(host, "given up: {why}");
         let slots = KeyType::ALL.map(|key_type| Slot::new(host, key_type));
-        let files = slots.iter().flat_map(Slot::files).chain([approval_file(host)]);
+        self.let_go(host, lead, why, slots.iter().flat_map(Slot::files)).await;
+    }
+
+    /// Forgets a host, and these files of it.
+    async fn let_go(
+        &self,
+        host: &str,
+        lead: &Lead,
+        why: &str,
+        files: impl Iterator<Item = String>,
+    ) {
+        tracing::info!(host, "given up: {why}");
         self.drop_host(host);
-        for file in files {
+        for file in files.chain([approval_file(host)]) {
             if let Err(error) = self.vault.remove(lead, &file).await {
                 tracing::error!(%error, "what is given up stays in the store");
             }

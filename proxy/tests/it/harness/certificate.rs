@@ -65,6 +65,15 @@ pub(crate) fn openssl(
     (said.contains("Verify return code: 0 (ok)") && output.status.success(), said)
 }
 
+/// Whether a handshake of `openssl s_client` for a name gets any certificate at all, verified or
+/// not.
+pub(crate) fn shown(address: SocketAddr, name: &str, more: &[&str]) -> bool {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", &address.to_string(), "-servername", name]).args(more);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).contains("BEGIN CERTIFICATE")
+}
+
 /// A handshake that verifies the certificate by `root`, and a request on it.
 pub(crate) async fn visit(address: SocketAddr, root: &Path, name: &str) -> std::io::Result<()> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,6 +1,7 @@
 //! A TLS server in front of a CA that writes down what the CA is asked, and alters what it answers
 //! as the test says.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -42,6 +43,8 @@ pub(crate) enum Fate {
     Bytes(Vec<u8>),
     /// It is never answered.
     Hang,
+    /// The answer comes a byte at a time, and never ends.
+    Dribble,
     /// It is passed on. If the CA does it, this is called, and the answer is lost.
     Lose(Box<dyn FnOnce() + Send>),
 }
@@ -62,6 +65,7 @@ struct Shared {
     root: PathBuf,
     asked: Mutex<Vec<Asked>>,
     done: Mutex<Vec<String>>,
+    invalid: Mutex<BTreeSet<String>>,
     decide: Mutex<Decide>,
 }
 
@@ -84,6 +88,7 @@ impl Front {
             root: root.clone(),
             asked: Mutex::default(),
             done: Mutex::default(),
+            invalid: Mutex::default(),
             decide: Mutex::new(Box::new(|_| Fate::Pass)),
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -124,6 +129,11 @@ impl Front {
         self.shared.done.lock().unwrap().iter().filter(|done| done.starts_with(path)).count()
     }
 
+    /// How many orders the CA calls invalid: nobody can go on with them.
+    pub(crate) fn invalid(&self) -> usize {
+        self.shared.invalid.lock().unwrap().len()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
@@ -146,6 +156,14 @@ async fn exchange(mut stream: TlsStream<TcpStream>, shared: &Shared) -> std::io:
     let fate = (shared.decide.lock().unwrap())(&asked);
     let (status, headers, body) = match fate {
         Fate::Hang => std::future::pending().await,
+        Fate::Dribble => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n").await?;
+            loop {
+                stream.write_all(b" ").await?;
+                stream.flush().await?;
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            }
+        }
         Fate::Bytes(bytes) => {
             stream.write_all(&bytes).await?;
             return stream.shutdown().await;
@@ -236,5 +254,9 @@ async fn forward(
     let request = request.body(Full::new(Bytes::from(body))).unwrap();
     let (head, body) = sender.send_request(request).await.map_err(other)?.into_parts();
     let body = body.collect().await.map_err(other)?.to_bytes();
+    let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if asked.path.starts_with("/my-order/") && said["status"] == "invalid" {
+        shared.invalid.lock().unwrap().insert(asked.path.clone());
+    }
     Ok((head.status.as_u16(), head.headers, String::from_utf8(body.to_vec()).unwrap()))
 }

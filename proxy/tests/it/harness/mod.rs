@@ -9,7 +9,7 @@ pub(crate) mod ask;
 mod balancer;
 pub(crate) mod certificate;
 mod browser;
-mod client;
+pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod http2;
 mod front;
