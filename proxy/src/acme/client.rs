@@ -139,8 +139,8 @@ fn wait(value: &HeaderValue) -> Option<Duration> {
     u64::try_from(wait).ok().map(Duration::from_secs)
 }
 
-/// The library adds `Retry-After` to the time, however long that is, and takes no renewal information
-/// without it (RFC 9773, 4.3 only recommends it).
+/// The library adds `Retry-After` to the time, however long that is, and takes no renewal
+/// information without it (RFC 9773, 4.3 only recommends it).
 fn bound_wait(fields: &mut HeaderMap, wait: Option<Duration>) {
     fields.remove(RETRY_AFTER);
     if let Some(wait) = wait {

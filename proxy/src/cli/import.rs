@@ -1,11 +1,11 @@
 //! `gatehouse certs import`.
 
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::{UNUSABLE, complain, load, print};
 use crate::acme::import;
+use crate::tls::leaf::text;
 use crate::vault::apart;
 use crate::worker::wall_clock;
 
@@ -18,7 +18,7 @@ pub(super) fn import(path: &Path, file: &Path, key: Option<&Path>) -> ExitCode {
     let Some(config) = load(path) else { return ExitCode::from(UNUSABLE) };
     let shared = config.tls.shared;
     let read = |path: &Path| {
-        fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+        text(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
     };
     let imported = read(file).and_then(|chain| {
         let key = key.map_or_else(|| Ok(chain.clone()), read)?;

@@ -6,10 +6,11 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::leaf::{Leaf, Unfit};
+use super::leaf::{Leaf, Unfit, text};
 use crate::config::{CertificateFiles, Config, Issuer};
 
 /// The certificates of all `[[tls.certificate]]` tables.
@@ -109,6 +110,11 @@ impl Own {
 
 /// Reads a certificate and its key.
 pub(crate) fn read(files: &CertificateFiles, now: SystemTime) -> Result<Leaf, Unfit> {
-    let (chain, key) = (fs::read_to_string(&files.cert)?, fs::read_to_string(&files.key)?);
-    Leaf::pair(&chain, &key, now)
+    for path in [&files.cert, &files.key] {
+        // What waits for a writer would hold everything up.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other(format!("{} is not a file", path.display())).into());
+        }
+    }
+    Leaf::pair(&text(&files.cert)?, &text(&files.key)?, now)
 }

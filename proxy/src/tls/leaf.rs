@@ -3,7 +3,9 @@
 //! In the store one file holds both, the key first and then the chain, so that no crash can leave a
 //! pair that does not belong together.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +17,9 @@ use rustls::{RootCertStore, SignatureAlgorithm};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_parser::extensions::GeneralName;
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
 
 /// A certificate chain with its key.
 #[derive(Debug, Clone)]
@@ -31,6 +36,8 @@ pub(crate) enum Unfit {
     Read(#[from] io::Error),
     #[error("it is not a private key and a certificate chain in PEM: {0}")]
     Pem(String),
+    #[error("its key is encrypted; without a passphrase it is: openssl pkey -in KEY -out PLAIN")]
+    Encrypted,
     #[error("its key does not belong to it: {0}")]
     Key(rustls::Error),
     #[error("its chain does not hold: {0}")]
@@ -58,6 +65,9 @@ impl Leaf {
         let chain = CertificateDer::pem_slice_iter(chain.as_bytes());
         let chain = chain.collect::<Result<Vec<_>, _>>().map_err(bad)?;
         let first = chain.first().ok_or_else(|| Unfit::Pem("there is no certificate".into()))?;
+        if key.contains("ENCRYPTED") {
+            return Err(Unfit::Encrypted);
+        }
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
             .map_err(|error| Unfit::Pem(format!("there is no key that can be used: {error}")))?;
         let (not_before, not_after) = dates(first).ok_or_else(|| Unfit::Pem("no dates".into()))?;
@@ -117,6 +127,17 @@ impl Leaf {
             None => Ok(()),
         }
     }
+}
+
+/// The text of a file of the operator's, which may be anything.
+pub(crate) fn text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::other("it is far too large"));
+    }
+    let other = "it is not PEM, which openssl x509, pkey and pkcs12 make of other formats";
+    String::from_utf8(bytes).map_err(|_| io::Error::other(other))
 }
 
 /// Whether each certificate is signed by the next. The last one's own issuer is the client's

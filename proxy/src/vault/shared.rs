@@ -14,8 +14,8 @@
 //! with different secrets would otherwise overwrite one another's certificates for ever, and the CA
 //! would be asked for each.
 //!
-//! What is done about values that are lost or cannot be used stands in [`super::mend`], what is said
-//! of those of other secrets in [`super::sets`].
+//! What is done about values that are lost or cannot be used stands in [`super::mend`], what is
+//! said of those of other secrets in [`super::sets`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

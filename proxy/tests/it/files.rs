@@ -166,6 +166,31 @@ async fn an_imported_certificate_is_served_at_the_next_reload_and_not_ordered_ag
     assert!(code == Some(1) && said.contains("which is for: other.example"), "{said}");
     let (code, said) = import(&[&authority.path("other.pem")]);
     assert!(code == Some(1) && said.contains("there is no key"), "{said}");
+    // What other programs have, or have given up.
+    let openssl = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(authority.path(""));
+        assert!(command.output().unwrap().status.success(), "{arguments}");
+    };
+    authority.sign("old", &["app.example.com"], -1, &ecdsa());
+    openssl("x509 -in other.pem -outform DER -out other.der");
+    openssl("pkey -in other.key -aes256 -passout pass:x -out locked.key");
+    openssl("ec -in other.key -aes256 -passout pass:x -out older.key");
+    for (chain, key, why) in [
+        ("other.pem", "old.key", "its key does not belong to it"),
+        ("old.pem", "old.key", "it has expired"),
+        ("other.der", "other.key", "it is not PEM"),
+        ("other.pem", "locked.key", "its key is encrypted"),
+        ("other.pem", "older.key", "its key is encrypted"),
+        ("other.pem", "other.pem", "there is no key"),
+        ("none.pem", "other.key", "No such file"),
+    ] {
+        let (chain, key) = (authority.path(chain), authority.path(key));
+        let (code, said) = import(&[&chain, Path::new("--key"), &key]);
+        assert!(code == Some(1) && said.contains(why), "{why}: {said}");
+    }
+    let (code, said) = import(&[Path::new("/dev/zero")]);
+    assert!(code == Some(1) && said.contains("far too large"), "{said}");
     // In one file, the key last, as other programs have it.
     authority.sign("app", &["app.example.com"], 30, &ecdsa());
     let read = |name| std::fs::read_to_string(authority.path(name)).unwrap();

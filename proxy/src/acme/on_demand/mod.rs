@@ -4,10 +4,10 @@
 //! The first handshake or request for such a host leaves its name at the [`door`]. The control
 //! thread asks for it; if it is approved, its certificates are ordered, renewed and kept as those
 //! of a site are, after all that is due for sites. Before an order, it must have been approved
-//! within the last minutes; a host that is refused then is given up. One that serves nothing and has
-//! failed for half a day is let go until somebody wants it again: who pointed it here may have left.
-//! Until its certificate is there, an approved host is served as `until_issued` says, and an unknown
-//! one is refused.
+//! within the last minutes; a host that is refused then is given up. One that serves nothing and
+//! has failed for half a day is let go until somebody wants it again: who pointed it here may have
+//! left. Until its certificate is there, an approved host is served as `until_issued` says, and an
+//! unknown one is refused.
 //!
 //! What others can make of it is bounded: names that wait and are remembered, questions at a time,
 //! hosts, and first certificates in a window. When all places are taken, a host that has failed

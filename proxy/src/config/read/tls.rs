@@ -100,6 +100,7 @@ fn certificate(mut section: Section<'_>) -> Option<Found> {
                     }
                     Unfit::Read(_)
                     | Unfit::Pem(_)
+                    | Unfit::Encrypted
                     | Unfit::Key(_)
                     | Unfit::Chain(_)
                     | Unfit::Names(_) => {
