@@ -63,19 +63,20 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let cause = match &error {
-            Error::Api(problem) => match problem.status {
+        // The CA answers: it takes its time with this order.
+        if let Error::Timeout(until) = &error {
+            let text = "the CA has not come to an end with the order".to_owned();
+            let asked = until.map(|until| until.saturating_duration_since(Instant::now()));
+            return Self { asked, ..Self::name(text) };
+        }
+        let cause = if let Error::Api(problem) = &error {
+            match problem.status {
                 _ if is(problem, "accountDoesNotExist") => Cause::Account,
                 Some(500..) => Cause::Authority,
                 _ => Cause::Name,
-            },
-            // The CA answers: it takes its time with this order.
-            Error::Timeout(until) => {
-                let text = "the CA has not come to an end with the order".to_owned();
-                let asked = until.map(|until| until.saturating_duration_since(Instant::now()));
-                return Self { asked, ..Self::name(text) };
             }
-            _ => Cause::Authority,
+        } else {
+            Cause::Authority
         };
         Self::new(error.to_string(), cause)
     }

@@ -167,15 +167,15 @@ async fn an_imported_certificate_is_served_at_the_next_reload_and_not_ordered_ag
     let (code, said) = import(&[&authority.path("other.pem")]);
     assert!(code == Some(1) && said.contains("there is no key"), "{said}");
     // What other programs have, or have given up.
-    let openssl = |arguments: &str| {
+    let convert = |arguments: &str| {
         let mut command = Command::new("openssl");
         command.args(arguments.split(' ')).current_dir(authority.path(""));
         assert!(command.output().unwrap().status.success(), "{arguments}");
     };
     authority.sign("old", &["app.example.com"], -1, &ecdsa());
-    openssl("x509 -in other.pem -outform DER -out other.der");
-    openssl("pkey -in other.key -aes256 -passout pass:x -out locked.key");
-    openssl("ec -in other.key -aes256 -passout pass:x -out older.key");
+    convert("x509 -in other.pem -outform DER -out other.der");
+    convert("pkey -in other.key -aes256 -passout pass:x -out locked.key");
+    convert("ec -in other.key -aes256 -passout pass:x -out older.key");
     for (chain, key, why) in [
         ("other.pem", "old.key", "its key does not belong to it"),
         ("old.pem", "old.key", "it has expired"),
