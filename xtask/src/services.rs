@@ -18,7 +18,7 @@ use crate::apt::{self, Tool};
 use crate::port;
 use crate::process::{self, Running};
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 15] = [
     Tool { program: "initdb", package: "postgresql", service: Some("postgresql") },
     Tool { program: "postgres", package: "postgresql", service: Some("postgresql") },
     Tool { program: "redis-cli", package: "redis-tools", service: None },
@@ -34,6 +34,7 @@ const TOOLS: [Tool; 14] = [
     Tool { program: "npm", package: "npm", service: None },
     Tool { program: "openssl", package: "openssl", service: None },
     Tool { program: "faketime", package: "faketime", service: None },
+    Tool { program: "testssl", package: "testssl.sh", service: None },
 ];
 
 const START_BOUND: Duration = Duration::from_secs(60);

@@ -5,6 +5,9 @@
 //! share certificates take from one another; nothing is kept per session. A TLS 1.3 connection gets
 //! one ticket and, each time it is used, the next. Sites that ask for client certificates have
 //! policies of their own, chosen by the name in the ClientHello.
+//!
+//! The order of cipher suites is ours: AES-256-GCM, AES-128-GCM, ChaCha20. A client that has
+//! ChaCha20 first has it there because its processor knows no AES; it is given what it asks for.
 
 pub(crate) mod certificates;
 pub(crate) mod client;
@@ -23,7 +26,7 @@ use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::server::{
     Acceptor, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier,
 };
-use rustls::{ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{CipherSuite, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -145,6 +148,7 @@ fn policy(
         None => Ticketer::new()?,
     };
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ignore_client_order = true;
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }
@@ -176,6 +180,27 @@ impl Session {
     }
 }
 
+const CHACHA20: [CipherSuite; 3] = [
+    CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+/// A policy as it stands, or with the client's order of suites, if it begins with ChaCha20. What
+/// comes before that and nobody knows says nothing: browsers make it up (RFC 8701).
+fn ordered(policy: &Arc<ServerConfig>, offer: &[CipherSuite]) -> Arc<ServerConfig> {
+    let ours = &policy.crypto_provider().cipher_suites;
+    let first = offer.iter().find(|suite| ours.iter().any(|own| own.suite() == **suite));
+    match first.is_some_and(|suite| CHACHA20.contains(suite)) {
+        false => Arc::clone(policy),
+        true => {
+            let mut theirs = ServerConfig::clone(policy);
+            theirs.ignore_client_order = false;
+            Arc::new(theirs)
+        }
+    }
+}
+
 /// Reads the ClientHello first, so that what it asks for can choose the configuration, then
 /// completes the handshake. `None` if the handshake was all that there was to it: a challenge.
 pub(crate) async fn accept(
@@ -196,7 +221,8 @@ pub(crate) async fn accept(
         places.knock(name, peer);
     }
     let policy = site.and_then(|site| plan.tls.asking(site)).unwrap_or(&plan.tls.open);
-    let mut stream = hello.into_stream(Arc::clone(policy)).await?;
+    let order = ordered(policy, hello.client_hello().cipher_suites());
+    let mut stream = hello.into_stream(order).await?;
     // A large response then takes a few large writes.
     stream.get_mut().1.set_buffer_limit(Some(Worker::BUFFER));
     let connection = stream.get_ref().1;

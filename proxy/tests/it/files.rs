@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+use rcgen::{CertificateParams, CertifiedIssuer, CrlDistributionPoint, KeyPair};
 use tempfile::TempDir;
 
 use crate::harness::certificate::{openssl, until};
 use crate::harness::{Pebble, TestProxy, TestUpstream};
 
 /// A CA of the test's, and the folder where it puts what it signs.
-struct Authority {
+pub(crate) struct Authority {
     directory: TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(rcgen::DnType::CommonName, "the root of a test");
@@ -28,7 +28,7 @@ impl Authority {
         Self { directory, issuer }
     }
 
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.path("root.pem")
     }
 
@@ -38,7 +38,7 @@ impl Authority {
 
     /// Signs a certificate for `hosts`, valid for so many days, and writes `NAME.pem` and
     /// `NAME.key`.
-    fn sign(&self, name: &str, hosts: &[&str], days: i64, key: &KeyPair) {
+    pub(crate) fn sign(&self, name: &str, hosts: &[&str], days: i64, key: &KeyPair) {
         let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -47,6 +47,8 @@ impl Authority {
         params.not_before = (now - day * 60).into();
         let length = day * u32::try_from(days.abs()).unwrap();
         params.not_after = if days < 0 { now - length } else { now + length }.into();
+        let uris = vec!["http://crl.invalid/root.crl".to_owned()];
+        params.crl_distribution_points = vec![CrlDistributionPoint { uris }];
         let certificate = params.signed_by(key, &self.issuer).unwrap();
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
         std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
@@ -59,11 +61,11 @@ fn rsa() -> KeyPair {
     KeyPair::from_pem(&String::from_utf8(output.stdout).unwrap()).unwrap()
 }
 
-fn ecdsa() -> KeyPair {
+pub(crate) fn ecdsa() -> KeyPair {
     KeyPair::generate().unwrap()
 }
 
-fn text(upstream: &TestUpstream, authority: &Authority, names: &[&str], sites: &str) -> String {
+pub(crate) fn text(upstream: &TestUpstream, authority: &Authority, names: &[&str], sites: &str) -> String {
     let mut text = "[listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\
                     admin = \"127.0.0.1:0\"\nworkers = 2\ndrain_timeout = \"5s\"\n\
                     [tls]\nstore = \"DIRECTORY/certs\"\n\

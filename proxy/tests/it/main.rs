@@ -60,6 +60,7 @@ mod simulate;
 mod sticky;
 mod supervisor;
 mod takeover;
+mod testssl;
 mod store_failures;
 mod timeouts;
 mod tls;

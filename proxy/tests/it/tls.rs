@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::harness::certificate::openssl;
 use crate::harness::{TestProxy, TestUpstream};
 
 pub(crate) fn config(
@@ -78,6 +79,31 @@ async fn the_version_can_be_raised() {
     let proxy = TestProxy::start_tls(&upstream, "min_version = \"1.3\"");
     visit(&proxy, &config(&proxy, &rustls::version::TLS13), "localhost").await.unwrap();
     visit(&proxy, &config(&proxy, &rustls::version::TLS12), "localhost").await.unwrap_err();
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn the_order_of_suites_is_ours_unless_the_client_knows_no_aes() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, "");
+    let (chacha, aes) = ("TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256");
+    let (old_chacha, old_aes) =
+        ("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256");
+    let ours = ("TLS_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384");
+    for (key, offer, agreed) in [
+        ("-ciphersuites", [aes, chacha, ours.0], ours.0),
+        ("-ciphersuites", [chacha, aes, ours.0], chacha),
+        // What comes first is unknown to us.
+        ("-ciphersuites", ["TLS_AES_128_CCM_SHA256", chacha, ours.0], chacha),
+        ("-cipher", [old_aes, old_chacha, ours.1], ours.1),
+        ("-cipher", [old_chacha, old_aes, ours.1], old_chacha),
+        ("-cipher", ["AES256-SHA", old_chacha, ours.1], old_chacha),
+    ] {
+        let version = if key == "-cipher" { "-tls1_2" } else { "-tls1_3" };
+        let more = [version, key, &offer.join(":")];
+        let (verified, said) = openssl(proxy.https(), &proxy.root(), "localhost", &more);
+        assert!(verified && said.contains(&format!("Cipher is {agreed}\n")), "{offer:?}: {said}");
+    }
     proxy.finish().await;
 }
 
