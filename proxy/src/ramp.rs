@@ -118,7 +118,7 @@ mod tests {
         let site = &config.sites[site];
         let mut headers = HeaderMap::new();
         let climbed = site.climbed.seconds();
-        let with = Circumstances { secure: true, nonces: None, climbed };
+        let with = Circumstances { own: false, secure: true, nonces: None, climbed };
         site.default.headers.apply_with(&mut headers, with);
         let value = headers[STRICT_TRANSPORT_SECURITY].to_str().unwrap();
         value.split(';').next().unwrap().to_owned()

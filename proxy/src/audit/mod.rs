@@ -68,7 +68,14 @@ impl Finding {
         score: i32,
         found: impl Into<String>,
     ) -> Self {
-        Self { test, result, score, pass: true, found: found.into(), remedy: String::new() }
+        Self {
+            test,
+            result,
+            score,
+            pass: true,
+            found: harmless(&found.into()),
+            remedy: String::new(),
+        }
     }
 
     fn bad(
@@ -78,7 +85,7 @@ impl Finding {
         found: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        let (found, remedy) = (found.into(), remedy.into());
+        let (found, remedy) = (harmless(&found.into()), remedy.into());
         Self { test, result, score, pass: false, found, remedy }
     }
 }
@@ -156,8 +163,8 @@ pub(crate) async fn page(url: &Uri, ca: Option<&Path>) -> Result<Bytes, Unreacha
     }
     if !answer.status.is_success() {
         let location = answer.headers.get(http::header::LOCATION);
-        let location =
-            location.map(|to| format!(", see {}", String::from_utf8_lossy(to.as_bytes())));
+        let location = location
+            .map(|to| format!(", see {}", harmless(&String::from_utf8_lossy(to.as_bytes()))));
         return Err(fail(format!(
             "the answer is {}{}",
             answer.status,
@@ -165,6 +172,11 @@ pub(crate) async fn page(url: &Uri, ca: Option<&Path>) -> Result<Bytes, Unreacha
         )));
     }
     answer.body.ok_or_else(|| fail("the page is longer than 16 MiB, or was cut off".to_owned()))
+}
+
+/// What a site says, without what a terminal would act on: a page can have anything in it.
+fn harmless(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// 100 and the modifiers; bonuses count from 90 on.
@@ -248,6 +260,15 @@ mod tests {
         assert_eq!(of(&[-10, 5, 5]), (100, "A+".to_owned()));
         assert_eq!(of(&[-15, 5, 5]), (85, "A-".to_owned()));
         assert_eq!(of(&[-25, -25, -20, -20, -20]), (0, "F".to_owned()));
+    }
+
+    #[test]
+    fn what_a_site_says_does_nothing_to_a_terminal() {
+        let page = "<meta name=referrer content='\u{1b}[2J\u{9b}2J\u{7}'>";
+        let page = Page::read(page.as_bytes());
+        let findings = headers::judge(&HeaderMap::new(), &page);
+        let found = &findings.iter().find(|f| f.test == "referrer-policy").unwrap().found;
+        assert_eq!(found, "no known policy in `\u{fffd}[2j\u{fffd}2j\u{fffd}`");
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Page {
         Self::read(response.body.as_deref().unwrap_or_default())
     }
 
-    fn read(html: &[u8]) -> Self {
+    pub(super) fn read(html: &[u8]) -> Self {
         let found = Rc::new(RefCell::new(Self { is_html: true, ..Self::default() }));
         let (at_script, at_meta) = (Rc::clone(&found), Rc::clone(&found));
         let settings = Settings::new()

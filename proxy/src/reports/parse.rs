@@ -143,10 +143,23 @@ impl Modern {
 }
 
 /// A URL without query and fragment, nor anything that a terminal would act on, cut to a length.
+/// Of what is not of the web (`data:`, `blob:`, an extension), the scheme is said and no more.
 fn bare(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let (url, _) = url.split_at(end);
+    let is_scheme = |text: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+        text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(allowed)
+    };
+    let url = match url.split_once(':') {
+        Some((scheme, _)) if is_scheme(scheme) && !of_the_web(scheme) => scheme,
+        _ => url,
+    };
     url.chars().filter(|c| c.is_ascii_graphic()).take(LONGEST).collect()
+}
+
+fn of_the_web(scheme: &str) -> bool {
+    ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
@@ -192,6 +205,16 @@ mod tests {
         };
         assert!(report("img-src; script-src *", "x").is_empty());
         assert!(report("", "x").is_empty());
+        for (blocked, kept) in [
+            ("data:text/html,secret", "data"),
+            ("blob:https://a.example/0b5e-1", "blob"),
+            ("chrome-extension://abc/x.js", "chrome-extension"),
+            ("/a:b?c", "/a:b"),
+            ("WSS://b.example/x?y#z", "WSS://b.example/x"),
+            ("inline", "inline"),
+        ] {
+            assert_eq!(report("img-src", blocked)[0].blocked, kept, "{blocked}");
+        }
         let long = report("img-src", &format!("https://b.example/\u{1b}[2J{}", "ü/".repeat(500)));
         assert_eq!(long[0].blocked, format!("https://b.example/[2J{}", "/".repeat(235)));
         assert!(Form::named("text/plain").is_none());

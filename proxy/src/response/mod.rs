@@ -43,6 +43,8 @@ pub(crate) struct Finish {
     wants_html: bool,
     /// The security headers are there from the beginning.
     dressed: bool,
+    /// The answer is Gatehouse's own.
+    own: bool,
     /// The request was a HEAD.
     head_only: bool,
     /// The client takes trailers.
@@ -60,8 +62,8 @@ impl Finish {
         let head_only = request.method == Method::HEAD;
         let trailers = trailers::are_taken(&request.headers);
         let (quota, compression, nonces) = (Fields::new(), None, None);
-        let dressed = false;
-        Self { secure, wants_html, dressed, head_only, trailers, quota, compression, nonces }
+        let (dressed, own) = (false, false);
+        Self { secure, wants_html, dressed, own, head_only, trailers, quota, compression, nonces }
     }
 }
 
@@ -73,6 +75,7 @@ pub(crate) fn finish(
     mut record: Box<Record>,
     fallback: Option<&Rc<Route>>,
 ) -> Response<FinishedBody> {
+    with.own = !matches!(answer, Ok(Answer::Upstream(_)));
     let (mut response, source) = match answer {
         Ok(Answer::Upstream(response)) => {
             let (mut head, body) = response.into_parts();
@@ -152,9 +155,9 @@ pub(crate) fn switch(
 /// The fields that every response carries.
 fn dress(fields: &mut HeaderMap, with: Finish, record: &Record, fallback: Option<&Rc<Route>>) {
     if let Some(route) = record.route.as_ref().or(fallback).filter(|_| !with.dressed) {
-        let (secure, nonces) = (with.secure, with.nonces.as_deref());
+        let (own, secure, nonces) = (with.own, with.secure, with.nonces.as_deref());
         let climbed = route.climbed.seconds();
-        route.headers.apply_with(fields, Circumstances { secure, nonces, climbed });
+        route.headers.apply_with(fields, Circumstances { own, secure, nonces, climbed });
     }
     for (name, value) in with.quota {
         fields.insert(name, value);

@@ -73,9 +73,9 @@ async fn what_a_browser_reports_is_suggested_until_only_the_injected_is_left() {
     let suggested: Value =
         serde_json::from_str(&csp(&proxy, &["suggest", "--json"]).await).unwrap();
     for change in suggested["changes"].as_array().unwrap() {
-        let key = change["directive"].as_str().unwrap();
-        let before = format!("csp.{key} = [\"'self'\"]");
-        proxy.edit(&before, &format!("csp.{key} = {}", change["after"]));
+        let key = change["key"].as_str().unwrap();
+        let before = format!("{key} = [\"'self'\"]");
+        proxy.edit(&before, &format!("{key} = {}", change["after"]));
     }
     proxy.reload().await.unwrap();
 

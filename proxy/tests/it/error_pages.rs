@@ -17,7 +17,7 @@ pub(crate) const HTML: &str = "text/html,application/xhtml+xml,application/xml;q
 pub(crate) type Refused =
     (Method, &'static str, (&'static str, &'static str), usize, u16, &'static str);
 
-pub(crate) const REFUSED: [Refused; 11] = [
+pub(crate) const REFUSED: [Refused; 12] = [
     (Method::GET, "/a%2fb", ("x", "y"), 0, 400, "path_ambiguous"),
     (Method::GET, "/", ("x-forwarded-for", "203.0.113.7"), 0, 403, "client_denied"),
     (Method::TRACE, "/", ("x", "y"), 0, 405, "method_refused"),
@@ -27,6 +27,7 @@ pub(crate) const REFUSED: [Refused; 11] = [
     (Method::GET, "/", ("x-large", LARGE), 0, 431, "head_too_large"),
     (Method::GET, "/down", ("x", "y"), 0, 502, "upstream_unreachable"),
     (Method::GET, "/garbage", ("x", "y"), 0, 502, "upstream_invalid"),
+    (Method::GET, "/coded", ("x", "y"), 0, 502, "upstream_invalid"),
     (Method::GET, "/ill", ("x", "y"), 0, 503, "upstream_down"),
     (Method::GET, "/mute", ("x", "y"), 0, 504, "upstream_timeout"),
 ];
@@ -45,6 +46,8 @@ const LARGE: &str = {
 pub(crate) async fn refusing(upstream: &TestUpstream, first: &str, more: &str) -> TestProxy {
     let mute = TestUpstream::mute().await;
     let garbage = TestUpstream::raw(b"garbage\r\n\r\n").await;
+    let coded = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+    let coded = TestUpstream::raw(coded).await;
     let first = format!(
         "{first}\n[client]\ntrusted_proxies = [\"127.0.0.1\"]\ndeny = [\"203.0.113.0/24\"]\n\
          [limits]\nbody_bytes = \"1KiB\"\nbody_min_rate = \"1KiB\"\nheader_bytes = \"8KiB\"\n\
@@ -59,9 +62,10 @@ pub(crate) async fn refusing(upstream: &TestUpstream, first: &str, more: &str) -
          [[site.route]]\npath = \"/ill\"\nupstream = \"ill\"\n\
          [[site.route]]\npath = \"/mute\"\nupstream = \"mute\"\n\
          [[site.route]]\npath = \"/garbage\"\nupstream = \"http://{}\"\n\
+         [[site.route]]\npath = \"/coded\"\nupstream = \"http://{}\"\n\
          [[rate_limit]]\nname = \"none\"\nlimit = 1\nwindow = \"1h\"\nkey = \"global\"\n\
          match = {{ path = \"/limited\" }}",
-        garbage.address
+        garbage.address, coded.address
     );
     let proxy = TestProxy::start_with(upstream, &first, &more);
     upstream.set_healthy(false);

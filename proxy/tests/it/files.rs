@@ -65,7 +65,12 @@ pub(crate) fn ecdsa() -> KeyPair {
     KeyPair::generate().unwrap()
 }
 
-pub(crate) fn text(upstream: &TestUpstream, authority: &Authority, names: &[&str], sites: &str) -> String {
+pub(crate) fn text(
+    upstream: &TestUpstream,
+    authority: &Authority,
+    names: &[&str],
+    sites: &str,
+) -> String {
     let mut text = "[listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\n\
                     admin = \"127.0.0.1:0\"\nworkers = 2\ndrain_timeout = \"5s\"\n\
                     [tls]\nstore = \"DIRECTORY/certs\"\n\

@@ -1,15 +1,21 @@
 //! Every class of response under every preset, over HTTP/1.1 and HTTP/2: exactly the set that the
 //! preset stands for, neither more nor less.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{Empty, Full};
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use socket2::{Domain, Socket, Type};
 
 use crate::error_pages::{HTML, REFUSED, refusing, request};
-use crate::harness::certificate::until;
-use crate::harness::{HELMET, Pebble, Relay, TestClient, TestProxy, TestUpstream, free};
+use crate::harness::certificate;
+use crate::harness::{HELMET, Pebble, Relay, TestClient, TestProxy, TestUpstream, free, until};
 
 type Set = &'static [(&'static str, &'static str)];
 
@@ -217,6 +223,107 @@ async fn hosts(proxy: &TestProxy, set: Set, preset: &str) {
     hold(&reply.headers, set, true, &format!("two hosts under {preset}"));
 }
 
+/// A server that takes no more connections: those that wait to be accepted are too many.
+fn full() -> (Vec<Socket>, SocketAddr) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut sockets = vec![listener];
+    for _ in 0..4 {
+        let waiting = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        waiting.set_nonblocking(true).unwrap();
+        _ = waiting.connect(&address);
+        sockets.push(waiting);
+    }
+    (sockets, address.as_socket().unwrap())
+}
+
+/// A body that never comes.
+struct Never;
+
+impl hyper::body::Body for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn what_waits_in_vain_has_the_set_of_its_preset() {
+    let (upstream, (_full, full)) = (TestUpstream::mute().await, full());
+    for (preset, set) in PRESETS {
+        let first = format!(
+            "{}\n[limits]\nbody_min_rate = \"1KiB\"\n\
+             [upstream.busy]\nservers = [\"http://{}\"]\nmax_in_flight = 1\nmax_queued = 0\n\
+             [upstream.full]\nservers = [\"http://{full}\"]\nconnect_timeout = \"200ms\"",
+            section(preset),
+            upstream.address,
+        );
+        let site = "headers = \"site\"\n[[site.route]]\npath = \"/busy\"\nupstream = \"busy\"\n\
+                    [[site.route]]\npath = \"/full\"\nupstream = \"full\"";
+        let proxy = TestProxy::start_single(&upstream, &first, site);
+        let before = upstream.connections();
+        let mut held = proxy.client().await.unchecked();
+        let held = tokio::spawn(async move { held.get("/busy").await });
+        until(|| upstream.connections() > before).await;
+        for (path, status) in [("/busy", 503), ("/full", 504)] {
+            for mut client in clients(&proxy).await {
+                let reply = client.get(path).await;
+                assert_eq!(reply.status, status, "{path}");
+                hold(&reply.headers, set, true, &format!("{path} under {preset}"));
+            }
+        }
+        held.abort();
+
+        let io = TokioIo::new(proxy.tls(b"h2").await);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io);
+        let (mut sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        let uri = format!("https://localhost:{}/", proxy.https().port());
+        let response = sender.send_request(Request::post(uri).body(Never).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 408);
+        hold(response.headers(), set, true, &format!("408 over HTTP/2 under {preset}"));
+        drop((response, sender));
+        proxy.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn no_policy_has_an_error_cached_or_says_what_it_is_not() {
+    let upstream = TestUpstream::start().await;
+    for merge in ["tighten", "override", "if_absent"] {
+        let section = format!(
+            "[headers.site]\nmerge = \"{merge}\"\n\
+             set = {{ cache-control = \"public, max-age=600\", content-type = \"text/plain\", \
+             retry-after = \"9\", location = \"/\" }}"
+        );
+        let proxy = TestProxy::start_with(
+            &upstream,
+            &section,
+            "headers = \"site\"\nmaintenance = { retry_after = \"10m\" }",
+        );
+        for mut client in clients(&proxy).await {
+            let reply = client.get("/").await;
+            assert_eq!(reply.status, 503);
+            let fields = ["cache-control", "content-type", "retry-after"];
+            let found = fields.map(|name| reply.header(name));
+            assert_eq!(found, ["no-store", "application/problem+json", "600"], "{merge}");
+        }
+        proxy.finish().await;
+        let proxy = TestProxy::start_with(&upstream, &section, "headers = \"site\"");
+        let reply = proxy.client_plain().await.unchecked().get("/").await;
+        assert_eq!(reply.status, 308);
+        assert!(reply.header("location").starts_with("https://"), "{merge}");
+        proxy.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn the_answer_to_a_ca_has_the_set_of_its_preset() {
     for (preset, set) in PRESETS {
@@ -234,7 +341,7 @@ async fn the_answer_to_a_ca_has_the_set_of_its_preset() {
         );
         let proxy = TestProxy::start_text(&text);
         let heads = relay.run(proxy.http());
-        until(&proxy, |certificate| certificate["issued"] == true).await;
+        certificate::until(&proxy, |certificate| certificate["issued"] == true).await;
         let heads = heads.lock().unwrap().clone();
         assert!(!heads.is_empty());
         for head in heads {

@@ -55,6 +55,10 @@ async fn reports_are_taken_where_a_policy_collects_them() {
         ("application/csp-report", report.clone(), 204),
         ("application/reports+json", "[]".to_owned(), 204),
         ("application/csp-report", "{".to_owned(), 400),
+        ("application/csp-report", "[".repeat(60_000), 400),
+        ("application/csp-report", "{\"csp-report\":7}".to_owned(), 400),
+        ("application/reports+json", "[{\"type\":\"csp-violation\",\"body\":7}]".to_owned(), 400),
+        ("application/reports+json", "null".to_owned(), 400),
         ("text/plain", report.clone(), 415),
         ("application/csp-report", "x".repeat(70_000), 413),
     ] {

@@ -87,8 +87,7 @@ async fn the_order_of_suites_is_ours_unless_the_client_knows_no_aes() {
     let upstream = TestUpstream::start().await;
     let proxy = TestProxy::start(&upstream, "");
     let (chacha, aes) = ("TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256");
-    let (old_chacha, old_aes) =
-        ("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256");
+    let (old_chacha, old_aes) = ("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES128-GCM-SHA256");
     let ours = ("TLS_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384");
     for (key, offer, agreed) in [
         ("-ciphersuites", [aes, chacha, ours.0], ours.0),

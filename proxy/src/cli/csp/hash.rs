@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -23,26 +24,38 @@ pub(super) struct Hashes {
 /// Folders in folders that are looked into.
 const DEPTH: usize = 16;
 
-/// Every page in a file or below a folder, with its name.
-pub(super) fn files(path: &Path) -> Result<Vec<(String, Vec<u8>)>, String> {
-    let failed = |path: &Path, error| format!("cannot read {}: {error}", path.display());
-    let mut pages = Vec::new();
+/// Bytes of a page that are read.
+const LARGEST: u64 = 16 << 20;
+
+/// The hashes in a file, or in every page below a folder.
+pub(super) fn files(path: &Path) -> Result<Hashes, String> {
+    let failed = |path: &Path, error: io::Error| format!("cannot read {}: {error}", path.display());
+    let (mut hashes, mut pages) = (Hashes::default(), 0);
     let mut waiting = vec![(path.to_owned(), 0)];
     while let Some((path, depth)) = waiting.pop() {
-        if path.is_dir() {
+        // Links below a folder are not followed: they can lead in circles, and out of it.
+        let metadata = if depth == 0 { path.metadata() } else { path.symlink_metadata() };
+        let metadata = metadata.map_err(|error| failed(&path, error))?;
+        if metadata.is_dir() {
+            if depth > DEPTH {
+                return Err(format!("{}: folders lie too deep", path.display()));
+            }
             let entries = fs::read_dir(&path).map_err(|error| failed(&path, error))?;
-            let mut inner: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-            inner.sort();
-            let inner = inner.into_iter().filter(|path| !path.is_symlink() && depth < DEPTH);
-            waiting.extend(inner.rev().map(|path| (path, depth + 1)));
-        } else if depth == 0 || is_html(&path) {
-            let page = fs::read(&path).map_err(|error| failed(&path, error))?;
-            pages.push((path.display().to_string(), page));
+            let inner: Result<Vec<PathBuf>, _> =
+                entries.map(|entry| entry.map(|entry| entry.path())).collect();
+            let inner = inner.map_err(|error| failed(&path, error))?;
+            waiting.extend(inner.into_iter().map(|path| (path, depth + 1)));
+        } else if metadata.is_file() && (depth == 0 || is_html(&path)) {
+            if metadata.len() > LARGEST {
+                return Err(format!("{} is larger than 16 MiB", path.display()));
+            }
+            hashes.add(&fs::read(&path).map_err(|error| failed(&path, error))?);
+            pages += 1;
         }
     }
-    match pages.is_empty() {
-        true => Err(format!("no .html file is below {}", path.display())),
-        false => Ok(pages),
+    match pages {
+        0 => Err(format!("no .html file is below {}", path.display())),
+        _ => Ok(hashes),
     }
 }
 
@@ -60,44 +73,44 @@ struct Found {
 }
 
 impl Hashes {
-    pub(super) fn of(pages: &[(String, Vec<u8>)]) -> Self {
-        let found = Rc::new(RefCell::new(Found::default()));
-        for (_, page) in pages {
-            let (at_element, at_script, at_style) =
-                (Rc::clone(&found), Rc::clone(&found), Rc::clone(&found));
-            let settings = Settings::new()
-                .with_strict(false)
-                .append_element_content_handler(element!("*", move |element| {
-                    let named = |name: &str| name.starts_with("on") || name == "style";
-                    let attributes = element.attributes().iter();
-                    let inline = attributes.filter(|attribute| named(&attribute.name())).count();
-                    let counts = element.tag_name() == "style"
-                        || element.get_attribute("src").is_none()
-                            && is_code(element.get_attribute("type").as_deref());
-                    let mut found = at_element.borrow_mut();
-                    found.hashes.attributes += inline;
-                    found.open = counts.then(String::new);
-                    Ok(())
-                }))
-                .append_element_content_handler(text!("script", move |chunk| {
-                    let mut found = at_script.borrow_mut();
-                    if let Some(hash) = found.take(chunk.as_str(), chunk.last_in_text_node()) {
-                        found.hashes.scripts.insert(hash);
-                    }
-                    Ok(())
-                }))
-                .append_element_content_handler(text!("style", move |chunk| {
-                    let mut found = at_style.borrow_mut();
-                    if let Some(hash) = found.take(chunk.as_str(), chunk.last_in_text_node()) {
-                        found.hashes.styles.insert(hash);
-                    }
-                    Ok(())
-                }));
-            let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
-            // Without a bound on memory, nothing can fail.
-            _ = rewriter.write(page).and_then(|()| rewriter.end());
-        }
-        found.take().hashes
+    /// Adds what is inline in a page.
+    pub(super) fn add(&mut self, page: &[u8]) {
+        let found = Found { hashes: std::mem::take(self), open: None };
+        let found = Rc::new(RefCell::new(found));
+        let (at_element, at_script, at_style) =
+            (Rc::clone(&found), Rc::clone(&found), Rc::clone(&found));
+        let settings = Settings::new()
+            .with_strict(false)
+            .append_element_content_handler(element!("*", move |element| {
+                let named = |name: &str| name.starts_with("on") || name == "style";
+                let attributes = element.attributes().iter();
+                let inline = attributes.filter(|attribute| named(&attribute.name())).count();
+                let counts = element.tag_name() == "style"
+                    || element.get_attribute("src").is_none()
+                        && is_code(element.get_attribute("type").as_deref());
+                let mut found = at_element.borrow_mut();
+                found.hashes.attributes += inline;
+                found.open = counts.then(String::new);
+                Ok(())
+            }))
+            .append_element_content_handler(text!("script", move |chunk| {
+                let mut found = at_script.borrow_mut();
+                if let Some(hash) = found.take(chunk.as_str(), chunk.last_in_text_node()) {
+                    found.hashes.scripts.insert(hash);
+                }
+                Ok(())
+            }))
+            .append_element_content_handler(text!("style", move |chunk| {
+                let mut found = at_style.borrow_mut();
+                if let Some(hash) = found.take(chunk.as_str(), chunk.last_in_text_node()) {
+                    found.hashes.styles.insert(hash);
+                }
+                Ok(())
+            }));
+        let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
+        // Without a bound on memory, nothing can fail.
+        _ = rewriter.write(page).and_then(|()| rewriter.end());
+        *self = found.take().hashes;
     }
 
     /// As lines for the configuration, or as JSON.
@@ -151,10 +164,14 @@ fn is_code(kind: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn hashes(page: &str) -> Hashes {
-        Hashes::of(&[("page".to_owned(), page.as_bytes().to_vec())])
+        let mut hashes = Hashes::default();
+        hashes.add(page.as_bytes());
+        hashes
     }
 
     #[test]
@@ -184,8 +201,15 @@ mod tests {
             fs::write(folder.path().join(name), page).unwrap();
         }
         fs::write(folder.path().join("c.js"), "<script>3</script>").unwrap();
-        let found = Hashes::of(&files(folder.path()).unwrap());
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("sub/circle")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("link.html")).unwrap();
+        std::os::unix::net::UnixListener::bind(folder.path().join("socket.html")).unwrap();
+        fs::write(folder.path().join("binary.html"), [0xff, 0x00, b'<', 0x80]).unwrap();
+        let found = files(folder.path()).unwrap();
         assert_eq!((found.scripts.len(), found.styles.len()), (1, 1));
         assert!(files(&folder.path().join("none")).is_err());
+        let large = File::create(folder.path().join("large.html")).unwrap();
+        large.set_len(LARGEST + 1).unwrap();
+        assert!(files(folder.path()).unwrap_err().ends_with("large.html is larger than 16 MiB"));
     }
 }

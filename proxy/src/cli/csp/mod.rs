@@ -55,12 +55,12 @@ pub(super) fn run(command: Csp) -> Result<ExitCode, String> {
             Ok(suggest(&place.find()?, admin, json))
         }
         Csp::Hash { target, ca, json } => {
-            let pages = match target.starts_with("https://") || target.starts_with("http://") {
-                true => page(&target, ca.as_deref()).map(|page| vec![(target, page)]),
+            let hashes = match target.starts_with("https://") || target.starts_with("http://") {
+                true => page(&target, ca.as_deref()),
                 false => hash::files(Path::new(&target)),
             };
-            match pages {
-                Ok(pages) => print(hash::Hashes::of(&pages).render(json).trim_end()),
+            match hashes {
+                Ok(hashes) => print(hashes.render(json).trim_end()),
                 Err(error) => {
                     complain(&format!("error: {error}\n"));
                     return Ok(ExitCode::from(AT_FAULT));
@@ -71,11 +71,13 @@ pub(super) fn run(command: Csp) -> Result<ExitCode, String> {
     }
 }
 
-/// The page at a URL; redirects are told, not followed.
-fn page(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, String> {
+/// The hashes in the page at a URL; redirects are told, not followed.
+fn page(url: &str, ca: Option<&Path>) -> Result<hash::Hashes, String> {
     let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
-    let page = wait_for(audit::page(&uri, ca))?;
-    page.map(Into::into).map_err(|error| error.to_string())
+    let page = wait_for(audit::page(&uri, ca))?.map_err(|error| error.to_string())?;
+    let mut hashes = hash::Hashes::default();
+    hashes.add(&page);
+    Ok(hashes)
 }
 
 /// `gatehouse csp suggest`, for the configuration at `path`.

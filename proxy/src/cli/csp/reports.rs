@@ -11,6 +11,8 @@ pub(super) struct Report {
     pub(super) page: String,
     pub(super) directive: String,
     pub(super) blocked: String,
+    /// Whether it was of the policy that is enforced.
+    pub(super) enforced: bool,
     pub(super) count: u64,
 }
 
@@ -24,6 +26,7 @@ pub(super) fn read(document: &Value) -> Vec<Report> {
             page: text("page")?,
             directive: text("directive")?,
             blocked: text("blocked")?,
+            enforced: entry.get("enforced").and_then(Value::as_bool)?,
             count: entry.get("count").and_then(Value::as_u64)?,
         })
     };

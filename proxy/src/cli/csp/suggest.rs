@@ -1,8 +1,8 @@
 //! `gatehouse csp suggest`: the smallest change of each policy that would end the reports.
 //!
 //! A report is anybody's word. What it leads to is a difference for a person to read, and never a
-//! source that would make the policy worthless: `'unsafe-inline'` and `'unsafe-eval'` for scripts,
-//! `data:` and `blob:` where code comes from, plain http, another ancestor or base.
+//! source that would make the policy worthless: `'unsafe-inline'` and `'unsafe-eval'`, `data:` and
+//! `blob:` where code or styles come from, plain http, a wildcard, another ancestor or base.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use crate::policy::headers::{Csp, HeaderPolicy, NONCE_PLACEHOLDER};
 /// What to change, and what rather not.
 #[derive(Debug, Default)]
 pub(super) struct Suggestions {
-    /// By section and directive.
-    changes: BTreeMap<(String, &'static str), Change>,
+    /// By section, table of directives and directive.
+    changes: BTreeMap<(String, &'static str, &'static str), Change>,
     /// What was refused: section, directive, what was blocked; why, and how often it was reported.
     refused: BTreeMap<(String, String, String), (&'static str, u64)>,
 }
@@ -64,13 +64,17 @@ impl Suggestions {
         match source(report) {
             Ok(None) => {}
             Ok(Some(source)) => {
-                let Some((directive, before)) = place(&policy.csp, &report.directive) else {
-                    return;
-                };
-                if before.is_some_and(|before| before.split(' ').any(|known| known == source)) {
+                let Some((table, directive, before)) = place(policy, report) else { return };
+                let has =
+                    |known: &str| before.is_some_and(|list| list.split(' ').any(|s| s == known));
+                if has(&source) {
                     return self.known(section, &source, report);
                 }
-                let change = self.changes.entry((section, directive)).or_default();
+                if source != NONCE_PLACEHOLDER && has("'strict-dynamic'") {
+                    let reason = "hosts say nothing beside 'strict-dynamic': give its tag a nonce";
+                    return self.refuse(section, report, reason);
+                }
+                let change = self.changes.entry((section, table, directive)).or_default();
                 change.before = before.map(str::to_owned);
                 change.reports += report.count;
                 if !change.sources.contains(&source) {
@@ -102,14 +106,19 @@ impl Suggestions {
             return self.document();
         }
         let mut lines = Vec::new();
-        for ((section, directive), change) in &self.changes {
-            lines.push(format!("# {} reports of csp.{directive}", change.reports));
+        if !self.changes.is_empty() {
+            lines.push(
+                "# Anybody can send a report: take over what you know to be yours.".to_owned(),
+            );
+        }
+        for ((section, table, directive), change) in &self.changes {
+            lines.push(format!("# {} reports of {table}.{directive}", change.reports));
             lines.push(format!("[headers.{section}]"));
             let list = |sources: Vec<&str>| json!(sources).to_string().replace("\",\"", "\", \"");
             if let Some(before) = &change.before {
-                lines.push(format!("-csp.{directive} = {}", list(before.split(' ').collect())));
+                lines.push(format!("-{table}.{directive} = {}", list(before.split(' ').collect())));
             }
-            lines.push(format!("+csp.{directive} = {}\n", list(change.after())));
+            lines.push(format!("+{table}.{directive} = {}\n", list(change.after())));
         }
         for ((section, directive, blocked), (reason, count)) in &self.refused {
             lines.push(format!("# refused in [headers.{section}]: {directive} of `{blocked}`"));
@@ -122,9 +131,9 @@ impl Suggestions {
     }
 
     fn document(&self) -> String {
-        let changes = self.changes.iter().map(|((section, directive), change)| {
+        let changes = self.changes.iter().map(|((section, table, directive), change)| {
             json!({
-                "section": section, "directive": directive, "before": change.before,
+                "section": section, "key": format!("{table}.{directive}"), "before": change.before,
                 "after": change.after(), "reports": change.reports,
             })
         });
@@ -162,9 +171,30 @@ fn policy_of<'s>(site: &'s Site, page: &str) -> &'s HeaderPolicy {
     &route.unwrap_or(&site.default).headers
 }
 
-/// Where a source is to be added, and what stands there. What falls back on `default-src` gets a
-/// directive of its own: all else is not to be loosened with it.
-fn place<'p>(csp: &'p Csp, reported: &str) -> Option<(&'static str, Option<&'p str>)> {
+/// Where a source is to be added, and what stands there: the policy, or what is tried out, if the
+/// directive differs in that one.
+fn place<'p>(
+    policy: &'p HeaderPolicy,
+    report: &Report,
+) -> Option<(&'static str, &'static str, Option<&'p str>)> {
+    let of = |csp: &'p Csp| directive(csp, &report.directive);
+    let (csp, enforced) = (&policy.csp, of(&policy.csp));
+    let differs = |trial: &&'p Csp| {
+        of(trial).is_some_and(|(name, sources)| {
+            trial.get(name) != csp.get(name) || Some((name, sources)) != enforced
+        })
+    };
+    let trial = policy.trial.as_ref().filter(|_| !report.enforced).filter(differs);
+    let (table, (name, sources)) = match trial.and_then(of) {
+        Some(tried) => ("csp_trial", tried),
+        None => ("csp", enforced?),
+    };
+    Some((table, name, sources))
+}
+
+/// The directive that holds, and its sources. What falls back on `default-src` gets a directive of
+/// its own: all else is not to be loosened with it.
+fn directive<'p>(csp: &'p Csp, reported: &str) -> Option<(&'static str, Option<&'p str>)> {
     let (own, chain) = FALLBACKS.iter().find(|(name, _)| *name == reported)?;
     let found = chain.iter().find_map(|name| csp.get(name).map(|values| (*name, Some(values))));
     let specific = match *own {
@@ -175,10 +205,14 @@ fn place<'p>(csp: &'p Csp, reported: &str) -> Option<(&'static str, Option<&'p s
     Some(found.unwrap_or_else(|| (specific, csp.get("default-src"))))
 }
 
-const IS_CODE: [&str; 7] = [
+/// Directives of what runs, or styles what runs.
+const IS_CODE: [&str; 10] = [
     "script-src",
     "script-src-elem",
     "script-src-attr",
+    "style-src",
+    "style-src-elem",
+    "worker-src",
     "object-src",
     "frame-src",
     "child-src",
@@ -202,7 +236,9 @@ fn source(report: &Report) -> Result<Option<String>, &'static str> {
     }
     let (scheme, rest) = blocked.split_once(':').unwrap_or((blocked, ""));
     match scheme {
-        "inline" => return Ok(Some(NONCE_PLACEHOLDER.to_owned())),
+        "inline" if directive.starts_with("script-src") || directive.starts_with("style-src") => {
+            return Ok(Some(NONCE_PLACEHOLDER.to_owned()));
+        }
         "eval" => return Err("'unsafe-eval' lets any string become code: replace eval()"),
         "wasm-eval" => return Ok(Some("'wasm-unsafe-eval'".to_owned())),
         "data" | "blob" if is_code => return Err("an attacker can write code into such a URL"),
@@ -214,10 +250,19 @@ fn source(report: &Report) -> Result<Option<String>, &'static str> {
         _ => return Err("nothing is known of what this is"),
     }
     let authority = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
-    match authority.is_empty() || authority.contains(['@', ';', ',', '\'', '"']) {
-        true => Err("this is no host"),
-        false => Ok(Some(format!("{scheme}://{}", authority.to_ascii_lowercase()))),
+    match is_host(authority) {
+        true => Ok(Some(format!("{scheme}://{}", authority.to_ascii_lowercase()))),
+        false => Err("this is no host"),
     }
+}
+
+/// Whether it is one host, with or without a port: no wildcard, and nothing that ends a source.
+fn is_host(authority: &str) -> bool {
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    host.split('.').all(label) && port.parse::<u16>().is_ok()
 }
 
 #[cfg(test)]

@@ -113,6 +113,7 @@ impl<'t> Sites<'t> {
         let base = Headers::default();
         let outer = Outer { limits: &defaults.limits, headers: &base };
         let settings = Settings::read(section, upstreams, policies, &outer);
+        settings.headers.doubt_preload(section, &hosts);
         let limits = settings.limits;
         let mut routes = section.sections("route", "[[site.route]]");
         let default = settings.upstream.map(|upstream| Route {

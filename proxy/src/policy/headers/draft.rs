@@ -183,16 +183,8 @@ impl Draft {
             endpoint(&mut set);
         }
         set.extend(self.policy(&self.csp, self.report_only));
-        if !self.trial.is_empty() {
-            let mut trial = self.csp.clone();
-            for (directive, values) in &self.trial {
-                match values {
-                    Some(values) => trial.set(directive, &[values]),
-                    None => trial.remove(directive),
-                }
-            }
-            set.extend(self.policy(&trial, true));
-        }
+        let trial = self.tried();
+        set.extend(trial.as_ref().and_then(|trial| self.policy(trial, true)));
         for Setting { name, value, .. } in &mut set {
             (*name, *value) = (permanent::name(name), permanent::value(value));
         }
@@ -208,10 +200,23 @@ impl Draft {
             collects: self.collect,
             section: None,
             csp: self.csp,
+            trial,
             ready: None,
         };
         policy.get_ready();
         policy
+    }
+
+    /// The CSP with what is tried out in it.
+    fn tried(&self) -> Option<Csp> {
+        let mut trial = self.csp.clone();
+        for (directive, values) in &self.trial {
+            match values {
+                Some(values) => trial.set(directive, &[values]),
+                None => trial.remove(directive),
+            }
+        }
+        (!self.trial.is_empty()).then_some(trial)
     }
 
     /// The header of a CSP; `None` if it says nothing.

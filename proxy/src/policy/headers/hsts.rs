@@ -28,6 +28,9 @@ const STEPS: [(u64, u64); 5] =
 /// The day from which on the whole `max_age` holds.
 const TOP: u64 = 14;
 
+/// The directives that there are (RFC 6797, 6.1; the last is of the preload lists).
+const DIRECTIVES: [&str; 3] = ["max-age", "includeSubDomains", "preload"];
+
 impl Hsts {
     /// A whole value as it stands in a header (RFC 6797, 6.1); the error is the remedy.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
@@ -38,19 +41,35 @@ impl Hsts {
             ramp: false,
         };
         let mut max_age = None;
+        let mut seen = Vec::new();
         for directive in text.split(';').map(str::trim).filter(|text| !text.is_empty()) {
             let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
-            match name.trim().to_ascii_lowercase().as_str() {
+            let name = name.trim().to_ascii_lowercase();
+            if seen.contains(&name) {
+                return Err(format!("`{name}` stands in it twice: browsers ignore all of it"));
+            }
+            match name.as_str() {
                 "max-age" => max_age = value.trim().trim_matches('"').parse().ok(),
                 "includesubdomains" => hsts.include_subdomains = true,
                 "preload" => hsts.preload = true,
                 _ => return Err("known: max-age=SECONDS, includeSubDomains, preload".to_owned()),
             }
+            seen.push(name);
         }
         hsts.max_age = max_age
             .map(Duration::from_secs)
             .ok_or_else(|| "add max-age=SECONDS, a whole number".to_owned())?;
         Ok(hsts)
+    }
+
+    /// The value of an upstream, as browsers read it: they ignore what they do not know.
+    pub(super) fn received(text: &str) -> Option<Self> {
+        let is_known = |directive: &&str| {
+            let name = directive.split('=').next().unwrap_or_default().trim();
+            DIRECTIVES.iter().any(|known| known.eq_ignore_ascii_case(name))
+        };
+        let known: Vec<_> = text.split(';').filter(is_known).collect();
+        Self::parse(&known.join(";")).ok()
     }
 
     /// What keeps a preload list from taking the host, if anything.

@@ -50,12 +50,15 @@ pub(super) enum Rule {
     Referrer,
     /// What both allow of each feature.
     Permissions,
+    /// What both let caches do.
+    Caching,
 }
 
 impl Rule {
     /// The rule of a header.
     pub(super) fn of(name: &HeaderName) -> Self {
         match name.as_str() {
+            "cache-control" => Self::Caching,
             "content-security-policy"
             | "content-security-policy-report-only"
             | "reporting-endpoints" => Self::Both,
@@ -102,6 +105,7 @@ impl Rule {
             Self::Strictest(order) => strictest(order, headers, name, ours),
             Self::Referrer => referrer(headers, name, ours),
             Self::Permissions => permissions(headers, name, ours),
+            Self::Caching => caching(headers, name, ours),
         };
         headers.insert(name, stricter.unwrap_or_else(|| ours.clone()));
     }
@@ -165,10 +169,36 @@ fn permissions(headers: &HeaderMap, name: &HeaderName, ours: &HeaderValue) -> Op
     HeaderValue::try_from(permissions::intersect(ours.to_str().ok()?, &theirs)?).ok()
 }
 
+/// Ours with what the upstream keeps caches from, if that is more (RFC 9111, 5.2.2).
+fn caching(headers: &HeaderMap, name: &HeaderName, ours: &HeaderValue) -> Option<HeaderValue> {
+    let is = |member: &str, directive: &str| {
+        let (name, _) = member.split_once('=').unwrap_or((member, ""));
+        name.trim().eq_ignore_ascii_case(directive)
+    };
+    let ours: Vec<&str> = ours.to_str().ok()?.split(',').map(str::trim).collect();
+    let has = |directive| ours.iter().any(|member| is(member, directive));
+    let forbid = |directive| members(headers, name).any(|member| is(member, directive));
+    if has("no-store") {
+        return None;
+    }
+    if forbid("no-store") {
+        return Some(HeaderValue::from_static("no-store"));
+    }
+    let missing = ["private", "no-cache"].into_iter().filter(|word| forbid(word) && !has(word));
+    let mut both: Vec<&str> = missing.collect();
+    if both.is_empty() {
+        return None;
+    }
+    let is_private = both.contains(&"private");
+    let kept = |member: &&&str| !is_private || !(is(member, "public") || is(member, "s-maxage"));
+    both.extend(ours.iter().filter(kept));
+    HeaderValue::try_from(both.join(", ")).ok()
+}
+
 /// The longer age of two, with all that either promises. Browsers read the first value only (RFC
 /// 6797, 8.1).
 pub(super) fn hsts(ours: Hsts, theirs: Option<&HeaderValue>) -> Option<HeaderValue> {
-    let theirs = Hsts::parse(theirs?.to_str().ok()?).ok()?;
+    let theirs = Hsts::received(theirs?.to_str().ok()?)?;
     let both = Hsts {
         max_age: ours.max_age.max(theirs.max_age),
         include_subdomains: ours.include_subdomains || theirs.include_subdomains,

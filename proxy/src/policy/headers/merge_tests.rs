@@ -20,71 +20,77 @@ fn merged(merge: Merge, name: &str, ours: &str, theirs: &[&str]) -> Vec<String> 
     values.map(|value| value.to_str().unwrap().to_owned()).collect()
 }
 
+/// A field, our value, those of the upstream, and what goes out.
+const STRICTER: &[(&str, &str, &[&str], &str)] = &[
+    ("x-frame-options", "SAMEORIGIN", &["deny"], "DENY"),
+    ("x-frame-options", "DENY", &["SAMEORIGIN"], "DENY"),
+    ("x-frame-options", "SAMEORIGIN", &["ALLOWALL", "SAMEORIGIN, DENY"], "DENY"),
+    ("x-frame-options", "SAMEORIGIN", &["ALLOW-FROM https://a.example"], "SAMEORIGIN"),
+    ("x-content-type-options", "nosniff", &["sniff"], "nosniff"),
+    ("referrer-policy", "no-referrer", &["unsafe-url"], "no-referrer"),
+    ("referrer-policy", "unsafe-url", &["nonsense, origin"], "origin"),
+    ("referrer-policy", "same-origin", &["strict-origin"], "no-referrer"),
+    (
+        "referrer-policy",
+        "origin-when-cross-origin",
+        &["no-referrer-when-downgrade"],
+        "strict-origin-when-cross-origin",
+    ),
+    ("referrer-policy", "no-referrer, same-origin", &["same-origin"], "no-referrer, same-origin"),
+    ("cross-origin-opener-policy", "unsafe-none", &["same-origin; report-to=\"x\""], "same-origin"),
+    ("cross-origin-embedder-policy", "credentialless", &["unsafe-none"], "credentialless"),
+    ("cross-origin-resource-policy", "cross-origin", &["same-site"], "same-site"),
+    ("origin-agent-cluster", "?0", &["?1"], "?1"),
+    ("x-dns-prefetch-control", "on", &["off"], "off"),
+    ("x-permitted-cross-domain-policies", "all", &["none"], "none"),
+    (
+        "strict-transport-security",
+        "max-age=60",
+        &["max-age=90; includeSubDomains"],
+        "max-age=90; includeSubDomains",
+    ),
+    ("strict-transport-security", "max-age=90", &["max-age=60; preload"], "max-age=90; preload"),
+    ("strict-transport-security", "max-age=60", &["max-age=0; includeSubDomains"], "max-age=60"),
+    ("strict-transport-security", "max-age=60", &["nonsense"], "max-age=60"),
+    (
+        "strict-transport-security",
+        "max-age=60",
+        &["MAX-AGE=\"90\" ; new=1; IncludeSubDomains"],
+        "max-age=90; includeSubDomains",
+    ),
+    ("strict-transport-security", "max-age=60", &["max-age=90; max-age=99"], "max-age=60"),
+    ("permissions-policy", "camera=(self)", &["camera=*, usb=()"], "camera=(self), usb=()"),
+    (
+        "permissions-policy",
+        "camera=(self \"https://a.example\")",
+        &["camera=(\"https://a.example\")"],
+        "camera=(\"https://a.example\")",
+    ),
+    ("permissions-policy", "camera=*", &["camera=(self)", "usb=*"], "camera=(self), usb=*"),
+    ("permissions-policy", "camera=(self)", &["camera=("], "camera=(self)"),
+    ("permissions-policy", "camera=self", &["camera=()"], "camera=()"),
+    (
+        "permissions-policy",
+        "usb=()",
+        &["camera=();report-to=x, midi=*, midi=?0", "geolocation=(self 1.5)"],
+        "usb=(), camera=(), midi=(), geolocation=(self)",
+    ),
+    ("permissions-policy", "usb=()", &["camera='none'"], "usb=()"),
+    ("cache-control", "public, max-age=9", &["no-store"], "no-store"),
+    ("cache-control", "no-store, max-age=0", &["private"], "no-store, max-age=0"),
+    ("cache-control", "no-cache", &["max-age=9, public"], "no-cache"),
+    (
+        "cache-control",
+        "public, max-age=9, s-maxage=99",
+        &["max-age=1", "Private=\"x\", no-cache"],
+        "private, no-cache, max-age=9",
+    ),
+    ("x-served-by", "ours", &["theirs"], "ours"),
+];
+
 #[test]
 fn the_stricter_of_two_values_goes_out() {
-    for (name, ours, theirs, expected) in [
-        ("x-frame-options", "SAMEORIGIN", &["deny"][..], "DENY"),
-        ("x-frame-options", "DENY", &["SAMEORIGIN"], "DENY"),
-        ("x-frame-options", "SAMEORIGIN", &["ALLOWALL", "SAMEORIGIN, DENY"], "DENY"),
-        ("x-frame-options", "SAMEORIGIN", &["ALLOW-FROM https://a.example"], "SAMEORIGIN"),
-        ("x-content-type-options", "nosniff", &["sniff"], "nosniff"),
-        ("referrer-policy", "no-referrer", &["unsafe-url"], "no-referrer"),
-        ("referrer-policy", "unsafe-url", &["nonsense, origin"], "origin"),
-        ("referrer-policy", "same-origin", &["strict-origin"], "no-referrer"),
-        (
-            "referrer-policy",
-            "origin-when-cross-origin",
-            &["no-referrer-when-downgrade"],
-            "strict-origin-when-cross-origin",
-        ),
-        (
-            "referrer-policy",
-            "no-referrer, same-origin",
-            &["same-origin"],
-            "no-referrer, same-origin",
-        ),
-        (
-            "cross-origin-opener-policy",
-            "unsafe-none",
-            &["same-origin; report-to=\"x\""],
-            "same-origin",
-        ),
-        ("cross-origin-embedder-policy", "credentialless", &["unsafe-none"], "credentialless"),
-        ("cross-origin-resource-policy", "cross-origin", &["same-site"], "same-site"),
-        ("origin-agent-cluster", "?0", &["?1"], "?1"),
-        ("x-dns-prefetch-control", "on", &["off"], "off"),
-        ("x-permitted-cross-domain-policies", "all", &["none"], "none"),
-        (
-            "strict-transport-security",
-            "max-age=60",
-            &["max-age=90; includeSubDomains"],
-            "max-age=90; includeSubDomains",
-        ),
-        (
-            "strict-transport-security",
-            "max-age=90",
-            &["max-age=60; preload"],
-            "max-age=90; preload",
-        ),
-        (
-            "strict-transport-security",
-            "max-age=60",
-            &["max-age=0; includeSubDomains"],
-            "max-age=60",
-        ),
-        ("strict-transport-security", "max-age=60", &["nonsense"], "max-age=60"),
-        ("permissions-policy", "camera=(self)", &["camera=*, usb=()"], "camera=(self), usb=()"),
-        (
-            "permissions-policy",
-            "camera=(self \"https://a.example\")",
-            &["camera=(\"https://a.example\")"],
-            "camera=(\"https://a.example\")",
-        ),
-        ("permissions-policy", "camera=*", &["camera=(self)", "usb=*"], "camera=(self), usb=*"),
-        ("permissions-policy", "camera=(self)", &["camera=("], "camera=(self)"),
-        ("permissions-policy", "camera=self", &["camera=()"], "camera=()"),
-        ("x-served-by", "ours", &["theirs"], "ours"),
-    ] {
+    for (name, ours, theirs, expected) in STRICTER.iter().copied() {
         let found = merged(Merge::Tighten, name, ours, theirs);
         assert_eq!(found, [expected], "{name}: {ours} with {theirs:?}");
         assert_eq!(merged(Merge::Override, name, ours, theirs), [ours]);
@@ -145,6 +151,22 @@ const RANKED: [(&str, &[&str]); 5] = [
     ("x-dns-prefetch-control", &["off", "on"]),
 ];
 
+const FEATURES: [&str; 3] = ["camera", "usb", "midi"];
+const ORIGINS: [&str; 3] = ["self", "\"https://a.example\"", "\"https://b.example\""];
+
+/// Allowlists, and which of [`ORIGINS`] they let in.
+const ALLOWLISTS: [(&str, [bool; 3]); 6] = [
+    ("*", [true, true, true]),
+    ("()", [false, false, false]),
+    ("self", [true, false, false]),
+    ("(self \"https://a.example\")", [true, true, false]),
+    ("(\"https://b.example\" \"https://a.example\")", [false, true, true]),
+    ("(* self)", [true, true, true]),
+];
+
+/// What may stand behind a member and changes nothing.
+const NOISE: [&str; 4] = ["", ";report-to=x", " ", ", future=(self 1 ?1)"];
+
 proptest! {
     #[test]
     fn a_merged_policy_never_allows_what_either_side_forbids(
@@ -173,6 +195,53 @@ proptest! {
         let (ours, theirs) = (ours % order.len(), theirs % order.len());
         let found = merged(Merge::Tighten, name, order[ours], &[order[theirs], &noise]);
         prop_assert_eq!(found, [order[ours.min(theirs)]]);
+    }
+
+    #[test]
+    fn a_feature_is_allowed_where_both_sides_allow_it(
+        ours in proptest::collection::vec((0..3_usize, 0..6_usize), 1..4),
+        theirs in proptest::collection::vec((0..3_usize, 0..6_usize, 0..4_usize), 0..6),
+    ) {
+        let mut seen = std::collections::HashSet::new();
+        let ours: Vec<_> = ours.into_iter().filter(|(feature, _)| seen.insert(*feature)).collect();
+        let text = |(feature, list): (usize, usize)| {
+            format!("{}={}", FEATURES[feature], ALLOWLISTS[list].0)
+        };
+        let policy: Vec<_> = ours.iter().copied().map(text).collect();
+        let line: Vec<_> = theirs
+            .iter()
+            .map(|(feature, list, noise)| text((*feature, *list)) + NOISE[*noise])
+            .collect();
+        let line = line.join(", ");
+        let found = merged(Merge::Tighten, "permissions-policy", &policy.join(", "), &[&line]);
+        let found = super::structured::dictionary(&found[0]).unwrap();
+        for (feature, name) in FEATURES.iter().enumerate() {
+            let of_ours = ours.iter().find(|(of, _)| *of == feature).map(|(_, list)| *list);
+            // The last of several holds.
+            let of_theirs = theirs.iter().rfind(|(of, ..)| *of == feature);
+            let of_theirs = of_theirs.map(|(_, list, _)| *list);
+            let merged = found.iter().find(|(known, _)| known == name).map(|(_, items)| items);
+            for (place, origin) in ORIGINS.iter().enumerate() {
+                let by = |list: Option<usize>| list.is_none_or(|list| ALLOWLISTS[list].1[place]);
+                let now = merged.is_none_or(|items| items.contains(&"*") || items.contains(origin));
+                prop_assert_eq!(now, by(of_ours) && by(of_theirs), "{} for {}", name, origin);
+            }
+        }
+    }
+
+    #[test]
+    fn hsts_is_as_long_and_as_wide_as_either(
+        ours in (1..1_000_u64, any::<bool>()),
+        theirs in (1..1_000_u64, any::<bool>(), any::<bool>()),
+    ) {
+        let text = |age: u64, wide: bool| {
+            format!("max-age={age}{}", if wide { "; includeSubDomains" } else { "" })
+        };
+        let noise = if theirs.2 { "; future=\"1\"" } else { "" };
+        let line = text(theirs.0, theirs.1) + noise;
+        let name = "strict-transport-security";
+        let found = merged(Merge::Tighten, name, &text(ours.0, ours.1), &[&line]);
+        prop_assert_eq!(found, [text(ours.0.max(theirs.0), ours.1 || theirs.1)]);
     }
 
     #[test]

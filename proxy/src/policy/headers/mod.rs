@@ -17,6 +17,7 @@ mod permissions;
 mod preset;
 mod reporting;
 pub(crate) mod strip;
+mod structured;
 #[cfg(test)]
 mod merge_tests;
 #[cfg(test)]
@@ -35,7 +36,10 @@ pub(crate) use hsts::Hsts;
 pub use merge::Merge;
 use merge::Rule;
 pub use nonce::Nonce;
-pub(crate) use nonce::{PLACEHOLDER as NONCE_PLACEHOLDER, of_application as nonces_of_application};
+pub(crate) use nonce::{
+    PLACEHOLDER as NONCE_PLACEHOLDER, of_application as nonces_of_application,
+    renew as renew_nonces,
+};
 pub use preset::Preset;
 pub(crate) use reporting::PATH as REPORTS_PATH;
 
@@ -56,6 +60,8 @@ pub struct HeaderPolicy {
     pub(crate) section: Option<Arc<str>>,
     /// Its Content-Security-Policy, as it is configured.
     pub(crate) csp: Csp,
+    /// What is tried out beside it.
+    pub(crate) trial: Option<Csp>,
     /// What it comes to on a response that has no fields yet: without TLS, and with it.
     ready: Option<[HeaderMap; 2]>,
 }
@@ -63,6 +69,8 @@ pub struct HeaderPolicy {
 /// What a policy has to know of a response.
 #[derive(Clone, Copy)]
 pub(crate) struct Circumstances<'a> {
+    /// It is Gatehouse's own: what it has to say of itself stays, however the policy merges.
+    pub(crate) own: bool,
     /// It goes out over TLS.
     pub(crate) secure: bool,
     /// What takes the places of nonces; without it, there are none.
@@ -107,7 +115,10 @@ impl HeaderPolicy {
     /// Removes what the policy removes, and merges what it sets with what is there. `secure` says
     /// whether the response goes out over TLS; without it HSTS is removed, whoever set it.
     pub fn apply(&self, headers: &mut HeaderMap, secure: bool) {
-        self.apply_with(headers, Circumstances { secure, nonces: None, climbed: u64::MAX });
+        self.apply_with(
+            headers,
+            Circumstances { own: false, secure, nonces: None, climbed: u64::MAX },
+        );
     }
 
     /// What a response of Gatehouse's own begins with, if that is as good as to apply the policy to
@@ -137,7 +148,7 @@ impl HeaderPolicy {
 
     /// The same, in the circumstances of one response.
     pub(crate) fn apply_with(&self, headers: &mut HeaderMap, with: Circumstances<'_>) {
-        let Circumstances { secure, nonces, climbed } = with;
+        let Circumstances { own, secure, nonces, climbed } = with;
         for name in &self.remove {
             headers.remove(name);
         }
@@ -149,6 +160,13 @@ impl HeaderPolicy {
         }
         headers.reserve(self.set.len() + 1);
         for Setting { name, value, template, rule } in &self.set {
+            if own && OWN.contains(name) && headers.contains_key(name) {
+                // Of what must not be cached, only how that is said is the policy's.
+                if *name == header::CACHE_CONTROL {
+                    rule.tighten(headers, name, value);
+                }
+                continue;
+            }
             let filled = template.as_ref().zip(nonces);
             let filled = filled.and_then(|(template, nonces)| template.fill(nonces));
             let value = filled.as_ref().unwrap_or(value);

@@ -34,12 +34,14 @@ impl Nonce {
     }
 }
 
-/// The nonces that an application has put into its own policies, as sources; `None` if there are
-/// none. Its elements have them already.
+/// The nonces that an application has put into its own policies, enforced or not, as sources;
+/// `None` if there are none. Its elements have them already.
 pub(crate) fn of_application(fields: &HeaderMap) -> Option<String> {
     let mut sources: Vec<&str> = Vec::new();
-    for policy in fields.get_all(header::CONTENT_SECURITY_POLICY) {
-        let words = policy.to_str().unwrap_or_default().split([' ', ';', ',']);
+    let names = [header::CONTENT_SECURITY_POLICY, header::CONTENT_SECURITY_POLICY_REPORT_ONLY];
+    for policy in names.iter().flat_map(|name| fields.get_all(name)) {
+        let policy = policy.to_str().unwrap_or_default();
+        let words = policy.split(|c: char| c.is_ascii_whitespace() || c == ';' || c == ',');
         for word in words.filter(|word| is_nonce(word)) {
             if !sources.contains(&word) {
                 sources.push(word);
@@ -49,12 +51,30 @@ pub(crate) fn of_application(fields: &HeaderMap) -> Option<String> {
     (!sources.is_empty()).then(|| sources.join(" "))
 }
 
+/// What a nonce begins with as a source, in any case.
+const PREFIX: &str = "'nonce-";
+
 fn is_nonce(word: &str) -> bool {
-    let inner = word.strip_prefix("'nonce-").and_then(|rest| rest.strip_suffix('\''));
+    let inner = word.split_at_checked(PREFIX.len()).and_then(|(prefix, rest)| {
+        rest.strip_suffix('\'').filter(|_| prefix.eq_ignore_ascii_case(PREFIX))
+    });
     inner.is_some_and(|value| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(&byte);
         !value.is_empty() && value.bytes().all(allowed)
     })
+}
+
+/// A policy that stands in a page itself, with `nonce` in the place of its own nonces; `None` if it
+/// has none.
+pub(crate) fn renew(policy: &str, nonce: &Nonce) -> Option<String> {
+    let source = nonce.source();
+    let renewed = |directive: &str| {
+        let words = directive.split_ascii_whitespace();
+        let words = words.map(|word| if is_nonce(word) { source.as_str() } else { word });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let has_nonce = policy.split([' ', ';', '\t', '\n', '\r']).any(is_nonce);
+    has_nonce.then(|| policy.split(';').map(renewed).collect::<Vec<_>>().join("; "))
 }
 
 /// A policy with places for nonces.
@@ -99,9 +119,22 @@ mod tests {
             "default-src 'self' 'nonce-'",
             "script-src 'nonce-YQ=='; img-src *",
             "style-src 'nonce-b' 'nonce-YQ==', script-src 'nonce-<x>'",
+            "style-src\t'Nonce-c'\t;",
         ] {
             fields.append("content-security-policy", policy.parse().unwrap());
         }
-        assert_eq!(of_application(&fields).as_deref(), Some("'nonce-YQ==' 'nonce-b'"));
+        let trial = "script-src 'nonce-d'".parse().unwrap();
+        fields.append("content-security-policy-report-only", trial);
+        let expected = "'nonce-YQ==' 'nonce-b' 'Nonce-c' 'nonce-d'";
+        assert_eq!(of_application(&fields).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_policy_in_a_page_gets_the_nonce_of_the_response() {
+        let nonce = Nonce("new".to_owned());
+        let renewed = renew("script-src 'self' 'nonce-old';style-src\n'NONCE-x' ", &nonce);
+        let expected = "script-src 'self' 'nonce-new'; style-src 'nonce-new'";
+        assert_eq!(renewed.as_deref(), Some(expected));
+        assert_eq!(renew("script-src 'self' 'nonce-'", &nonce), None);
     }
 }

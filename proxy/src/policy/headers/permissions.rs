@@ -1,6 +1,8 @@
 //! The grammar of Permissions-Policy, a structured dictionary (RFC 9651) of allowlists
 //! (<https://www.w3.org/TR/permissions-policy/>).
 
+use super::structured;
+
 /// Refuses what browsers would ignore; the error is the remedy.
 pub(super) fn check(policy: &str) -> Result<(), String> {
     let mut seen = Vec::new();
@@ -43,17 +45,16 @@ pub(super) fn intersect(ours: &str, theirs: &str) -> Option<String> {
     Some(both.iter().map(member).collect::<Vec<_>>().join(", "))
 }
 
-/// The features of a policy and who may use each: `*`, or a list.
+/// The features of a policy and who may use each: `*`, or a list. What is no origin allows nobody.
 fn features(policy: &str) -> Option<Vec<(&str, Vec<&str>)>> {
-    check(policy).ok()?;
-    let members = policy.split(',').filter_map(|member| member.trim().split_once('='));
-    let members = members.map(|(feature, allowlist)| {
-        let inner = allowlist.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
-        let items = inner.unwrap_or(allowlist).split(' ').filter(|item| !item.is_empty());
-        let items: Vec<_> = items.collect();
-        (feature, if items.contains(&"*") { vec!["*"] } else { items })
-    });
-    Some(members.collect())
+    let mut features = structured::dictionary(policy)?;
+    for (_, allowed) in &mut features {
+        allowed.retain(|item| is_origin(item));
+        if allowed.contains(&"*") {
+            *allowed = vec!["*"];
+        }
+    }
+    Some(features)
 }
 
 fn common<'a>(ours: &[&'a str], theirs: &[&'a str]) -> Vec<&'a str> {

@@ -45,6 +45,28 @@ impl Headers {
     pub(super) fn default() -> Self {
         Self::new(Draft::new(Preset::Helmet), None)
     }
+
+    /// Doubts that a site can be preloaded that only has hosts below an apex: lists take the apex,
+    /// by what it sends itself. Names that nobody can register are left alone.
+    pub(super) fn doubt_preload(&self, section: &mut Section<'_>, hosts: &[String]) {
+        fn apex_of(host: &str) -> Option<&str> {
+            psl::domain_str(host).filter(|apex| apex.contains('.'))
+        }
+        let is_below = |host: &String| apex_of(host).is_some_and(|apex| apex != *host);
+        let preload = self.draft.hsts().is_some_and(|hsts| hsts.preload);
+        let first = hosts.first().and_then(|host| apex_of(host));
+        let (true, Some(apex), Some(node)) = (preload, first, section.node("headers")) else {
+            return;
+        };
+        if hosts.iter().all(is_below) {
+            let message =
+                format!("`preload` is for an apex, and no host of {} is one", section.title);
+            let remedy = format!(
+                "lists take {apex}, if that itself sends the header: serve it, too, or drop preload"
+            );
+            section.findings.warning(&node.place, message, remedy);
+        }
+    }
 }
 
 impl<'t> Policies<'t> {
