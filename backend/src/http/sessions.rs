@@ -3,6 +3,11 @@
 //! The refresh token travels in a cookie that only these paths see and no script reads, so what an
 //! injected script can steal is an access token of a few minutes. `SameSite=Strict` keeps other
 //! sites from using it.
+//!
+//! # Why an access token outlives its session
+//! It says by itself whose it is, so that a request costs no statement more. After a logout or a
+//! new password it is good for what is left of its quarter of an hour, and the session behind it
+//! gives no other.
 
 use std::sync::Arc;
 
