@@ -1,6 +1,7 @@
 //! The contract's `cluster.toml` as it is: several instances behind one address, of which any may
 //! be killed at any moment.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -92,6 +93,8 @@ struct Cluster {
     instances: Vec<Instance>,
     front: Front,
     root: std::path::PathBuf,
+    /// How often one was told to renew when the CA may have issued already.
+    late: Cell<usize>,
     _upstream: TestUpstream,
 }
 
@@ -111,7 +114,7 @@ impl Cluster {
         balancers[0].set(&instances.iter().map(|of| of.http).collect::<Vec<_>>());
         balancers[1].set(&instances.iter().map(|of| of.https).collect::<Vec<_>>());
         let root = pebble.root().await;
-        Self { instances, front, root, _upstream: upstream }
+        Self { instances, front, root, late: Cell::default(), _upstream: upstream }
     }
 
     fn all(&self, wanted: impl Fn(&Value) -> bool) -> bool {
@@ -124,6 +127,9 @@ impl Cluster {
         for instance in &self.instances {
             if instance.has(|of| of["issued"] == false && of["failures"] != 0) {
                 instance.certs(&["renew"]);
+                // It may have met a certificate that another instance has obtained meanwhile.
+                let is_late = !self.front.asked("/finalize-order/").is_empty();
+                self.late.update(|late| late + usize::from(is_late));
             }
         }
         self.all(|of| of["issued"] == true)
@@ -222,9 +228,10 @@ async fn instances_that_are_killed_at_random_obtain_one_certificate() {
         // lost, which is not among these; and for no other reason.
         let [_, orders, certificates] = cluster.done();
         let what = format!("seed {seed}, round {round}");
-        assert_eq!(certificates + unheard, 1, "certificates, {what}");
-        let invalid = cluster.front.invalid();
-        assert_eq!(orders, 1 + invalid, "orders, {what}: {}", cluster.tell());
+        let (invalid, late) = (cluster.front.invalid(), cluster.late.get());
+        let told = || format!("{what}, late {late}: {}", cluster.tell());
+        assert!((1..=1 + late).contains(&(certificates + unheard)), "certificates, {}", told());
+        assert!((1 + invalid..=1 + invalid + late).contains(&orders), "orders, {}", told());
     }
     let values = redis.command(&["KEYS", "*:values"]);
     let values = values.lines().last().unwrap().trim();
