@@ -22,8 +22,8 @@ use crate::store::Executed;
 const ABOUT: &str = "\
 The test-automation API behind Gatehouse.
 
-An access token is good for a quarter of an hour, whatever happens: a logout or a new password \
-ends the refresh tokens at once, so that no other access token follows.
+An access token is good for a quarter of an hour: a logout or a new password does not end it, but \
+the refresh tokens at once, so that no other access token follows.
 
 This document is served at `/api/openapi.json`. `/metrics` is no part of the API: it is for the \
 operator, in Prometheus's text format, and not to be had through Gatehouse.";
