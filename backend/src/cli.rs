@@ -82,7 +82,7 @@ enum Command {
     Openapi,
     /// Perform executions in Chromium until INT or TERM, then finish those in hand.
     ///
-    /// Needs DATABASE_URL, REDIS_URL where the server has it, chromium and chromedriver. `serve`
+    /// Needs DATABASE_URL, REDIS_URL where the server has it, a browser and chromedriver. `serve`
     /// has such a worker inside unless WORKER=apart; as many more as wanted may run beside it, on
     /// other machines too.
     Worker,

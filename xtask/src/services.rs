@@ -18,7 +18,7 @@ use crate::apt::{self, Tool};
 use crate::port;
 use crate::process::{self, Running};
 
-const TOOLS: [Tool; 15] = [
+const TOOLS: [Tool; 16] = [
     Tool { program: "initdb", package: "postgresql", service: Some("postgresql") },
     Tool { program: "postgres", package: "postgresql", service: Some("postgresql") },
     Tool { program: "redis-cli", package: "redis-tools", service: None },
@@ -26,6 +26,7 @@ const TOOLS: [Tool; 15] = [
     Tool { program: "redis-server", package: "redis-server", service: Some("redis-server") },
     // Started by the tests themselves, one for each execution.
     Tool { program: "chromium", package: "chromium", service: None },
+    Tool { program: "chromium-headless-shell", package: "chromium-headless-shell", service: None },
     Tool { program: "chromedriver", package: "chromium-driver", service: None },
     Tool { program: "pebble", package: "pebble", service: None },
     Tool { program: "pebble-challtestsrv", package: "pebble", service: None },

@@ -163,7 +163,7 @@ fn capabilities(browser: &Browser, folder: &std::path::Path) -> Value {
         switches.push("--no-sandbox");
     }
     json!({
-        "browserName": "chrome",
+        "browserName": browser.kind(),
         "timeouts": { "pageLoad": PAGE_LOAD_MAX_MS },
         "goog:chromeOptions": { "binary": browser.chromium, "args": switches },
     })

@@ -8,6 +8,7 @@ use axum::routing::get;
 use nomation::browser::{Browser, BrowserError, StepResult};
 use nomation::domain::step::{STEPS_MAX, Steps};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 const SHOP: &str = include_str!("shop.html");
@@ -25,15 +26,38 @@ pub(crate) async fn pages() -> String {
     origin
 }
 
-fn browser() -> Browser {
-    let path = std::env::var_os("PATH").unwrap();
-    Browser::find(&path).expect("cargo xtask test installs Chromium")
+/// One of the browsers that a worker may find, alone in a folder with what drives it.
+pub(crate) struct OnlyOne(TempDir);
+
+impl OnlyOne {
+    pub(crate) fn each() -> [Self; 2] {
+        ["chromium-headless-shell", "chromium"].map(|name| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = std::env::var_os("PATH").unwrap();
+            for program in ["setpriv", "chromedriver", name] {
+                let mut found = std::env::split_paths(&path).map(|folder| folder.join(program));
+                let found = found.find(|file| file.is_file());
+                let found = found.expect("cargo xtask test installs both browsers");
+                std::os::unix::fs::symlink(found, folder.path().join(program)).unwrap();
+            }
+            Self(folder)
+        })
+    }
+
+    /// As `PATH` has it.
+    pub(crate) fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+
+    fn browser(&self) -> Browser {
+        Browser::find(self.path().as_ref()).unwrap()
+    }
 }
 
-async fn run(steps: Value) -> Vec<StepResult> {
+async fn run(browser: &OnlyOne, steps: Value) -> Vec<StepResult> {
     let steps = Steps::parse(&steps).unwrap();
     let (send, mut receive) = mpsc::channel(STEPS_MAX);
-    browser().run(&steps, send).await.unwrap();
+    browser.browser().run(&steps, send).await.unwrap();
     let mut results = Vec::new();
     while let Some(result) = receive.recv().await {
         results.push(result);
@@ -44,16 +68,25 @@ async fn run(steps: Value) -> Vec<StepResult> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_step_is_performed_on_a_page_that_changes() {
     let origin = pages().await;
-    let results = run(json!([
-        { "action": "navigate", "url": origin },
-        { "action": "type", "selector": "#name", "text": "Ada ✓" },
-        { "action": "select", "selector": "#colour", "option": "Green" },
-        { "action": "waitFor", "selector": "#late" },
-        { "action": "click", "selector": "#late" },
-        { "action": "assertText", "selector": "#shown", "text": "Ada ✓ chose g, 0 uploaded" },
-        { "action": "assertVisible", "selector": "#late" },
-        { "action": "screenshot" },
-    ]))
+    for browser in OnlyOne::each() {
+        every_kind_of_step(&browser, &origin).await;
+    }
+}
+
+async fn every_kind_of_step(browser: &OnlyOne, origin: &str) {
+    let results = run(
+        browser,
+        json!([
+            { "action": "navigate", "url": origin },
+            { "action": "type", "selector": "#name", "text": "Ada ✓" },
+            { "action": "select", "selector": "#colour", "option": "Green" },
+            { "action": "waitFor", "selector": "#late" },
+            { "action": "click", "selector": "#late" },
+            { "action": "assertText", "selector": "#shown", "text": "Ada ✓ chose g, 0 uploaded" },
+            { "action": "assertVisible", "selector": "#late" },
+            { "action": "screenshot" },
+        ]),
+    )
     .await;
     for (index, result) in results.iter().enumerate() {
         assert_eq!((result.index, &result.failure), (index, &None));
@@ -71,14 +104,23 @@ async fn the_first_failure_ends_the_run_with_its_reason_and_a_picture() {
     let origin = pages().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nobody = format!("http://127.0.0.1:{port}/");
+    for browser in &OnlyOne::each() {
+        first_failure_ends(browser, &origin, &nobody).await;
+    }
+}
+
+async fn first_failure_ends(browser: &OnlyOne, origin: &str, nobody: &str) {
     for (step, told) in [
         (json!({ "action": "waitFor", "selector": "#never", "timeoutMs": 200 }), "#never"),
         (json!({ "action": "click", "selector": "<<" }), "invalid selector"),
         (json!({ "action": "navigate", "url": nobody }), "ERR_CONNECTION_REFUSED"),
     ] {
-        let results = run(json!([
-            { "action": "navigate", "url": origin }, step, { "action": "screenshot" },
-        ]))
+        let results = run(
+            browser,
+            json!([
+                { "action": "navigate", "url": origin }, step, { "action": "screenshot" },
+            ]),
+        )
         .await;
         assert_eq!(results.len(), 2, "{told}");
         let reason = results[1].failure.as_ref().unwrap().as_str();
@@ -91,22 +133,33 @@ async fn the_first_failure_ends_the_run_with_its_reason_and_a_picture() {
 #[tokio::test(flavor = "multi_thread")]
 async fn typing_into_a_file_field_uploads_nothing() {
     let origin = pages().await;
-    let results = run(json!([
-        { "action": "navigate", "url": origin },
-        { "action": "type", "selector": "#upload", "text": "/etc/hostname" },
-    ]))
-    .await;
-    assert!(results[1].failure.is_some());
+    for browser in &OnlyOne::each() {
+        let results = run(
+            browser,
+            json!([
+                { "action": "navigate", "url": origin },
+                { "action": "type", "selector": "#upload", "text": "/etc/hostname" },
+            ]),
+        )
+        .await;
+        assert!(results[1].failure.is_some());
+    }
 }
 
 /// A run that is cancelled in the middle of a page that never loads leaves no process behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_dropped_takes_its_browser_with_it() {
     let stuck = format!("{}/stuck", pages().await);
+    for only in OnlyOne::each() {
+        dropped_in_the_middle(only.browser(), &stuck).await;
+    }
+}
+
+async fn dropped_in_the_middle(browser: Browser, stuck: &str) {
     let steps = json!([{ "action": "screenshot" }, { "action": "navigate", "url": stuck }]);
     let steps = Steps::parse(&steps).unwrap();
     let (send, mut receive) = mpsc::channel(1);
-    let running = tokio::spawn(async move { browser().run(&steps, send).await });
+    let running = tokio::spawn(async move { browser.run(&steps, send).await });
     assert!(receive.recv().await.is_some());
     let profiles = browsers_of(std::process::id());
     assert!(!profiles.is_empty(), "the browser runs");

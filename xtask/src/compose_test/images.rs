@@ -6,7 +6,7 @@ use super::Tally;
 use super::shell::{LONG, SHORT, Shell};
 
 /// Each image, and how many megabytes it may have.
-const IMAGES: [(&str, u64); 3] = [("gatehouse", 30), ("nomation", 40), ("nomation-worker", 1000)];
+const IMAGES: [(&str, u64); 3] = [("gatehouse", 30), ("nomation", 40), ("nomation-worker", 500)];
 
 pub(super) fn look_into(shell: &Shell, tally: &mut Tally) -> anyhow::Result<()> {
     tally.check("images are small, and have no shell", || small(shell))?;

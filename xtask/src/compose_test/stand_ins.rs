@@ -24,11 +24,20 @@ const BASES: [(&str, &str); 6] = [
     ),
 ];
 
+/// Like the real image it has neither manuals nor translations, now and of packages to come, and
+/// knows Debian's security fixes.
 const DEBIAN: &str = r#"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-debootstrap --variant=minbase --include=ca-certificates bookworm "$work/root"
+debootstrap --variant=minbase bookworm "$work/root"
 rm -rf "$work"/root/var/cache/apt/archives/*.deb "$work"/root/var/lib/apt/lists/*
+cd "$work/root"
+rm -rf usr/share/info usr/share/lintian usr/share/locale usr/share/man
+find usr/share/doc ! -type d ! -name copyright -delete
+printf 'path-%s\n' 'exclude /usr/share/doc/*' 'include /usr/share/doc/*/copyright' \
+    'exclude /usr/share/info/*' 'exclude /usr/share/lintian/*' \
+    'exclude /usr/share/locale/*' 'exclude /usr/share/man/*' >etc/dpkg/dpkg.cfg.d/docker
+echo 'deb http://deb.debian.org/debian-security bookworm-security main' >>etc/apt/sources.list
 tar --create --directory "$work/root" . \
     | docker import --change 'CMD ["bash"]' - debian:bookworm-slim
 "#;

@@ -53,7 +53,8 @@ fn browser(shell: &Shell) -> anyhow::Result<()> {
         token=$(ask --json "$login" "$api/auth/login" | jq --raw-output .accessToken)
         ask() { curl --silent --show-error --fail --header "Authorization: Bearer $token" "$@"; }
         project=$(ask --json '{"name":"Pages"}' "$api/projects" | jq --raw-output .id)
-        steps='[{"action":"navigate","url":"http://tested:3002/health"},{"action":"screenshot"}]'
+        steps='[{"action":"navigate","url":"http://tested:3002/health"},
+            {"action":"assertText","selector":"body","text":"alive"},{"action":"screenshot"}]'
         test=$(ask --json "{\"name\":\"Page\",\"steps\":$steps}" "$api/projects/$project/tests")
         test=$(jq --raw-output .id <<<"$test")
         execution=$(ask --request POST "$api/tests/$test/executions" | jq --raw-output .id)
@@ -66,7 +67,11 @@ fn browser(shell: &Shell) -> anyhow::Result<()> {
             esac
         done
         echo "$found"
-        exit 1
+        [ "$(jq --raw-output .status <<<"$found")" = passed ]
+        ask --output picture.png "$api/executions/$execution/steps/2/screenshot"
+        # The signature, then width and height: the window of 1280 by 800.
+        [ "$(head -c 24 picture.png | od --address-radix n --format x1 | tr -d ' \n')" = \
+            89504e470d0a1a0a0000000d494844520000050000000320 ]
     "#;
     shell.run(script, SHORT).map(drop)
 }
