@@ -6,18 +6,15 @@ mod seed;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, Faults, WorkerConfig};
+use crate::config::{Config, Faults};
 use crate::http::problem::Causes;
-use crate::queue::Queue;
-use crate::server::{Server, StartError};
-use crate::store::{Store, backup, migrations};
+use crate::server::{self, Server, StartError};
+use crate::store::{backup, migrations};
 use crate::telemetry;
-use crate::worker::Worker;
 
 /// The server beside is not ready.
 const UNHEALTHY: u8 = 1;
@@ -42,6 +39,7 @@ Environment (every name marked * also as NAME_FILE, the path of a file that hold
                   what a new password hash costs: 19456, 2 and 1 by default
   CORS_ORIGIN     origins whose pages may call the API, separated by commas; none by default
   REDIS_URL *     redis://:password@host:6379, whose stream tells workers of jobs; none by default
+  WORKER_BIND     where `worker` answers `health --worker`, as BIND; nowhere by default
   WORKER          inside (default): `serve` also performs executions; apart: only `worker` does
   RUST_LOG        how much to log: info (default), or nomation=debug,info
 
@@ -102,8 +100,12 @@ enum Command {
     },
     /// Say by the exit code whether the server that runs beside is ready: 0, or 1 and why not.
     ///
-    /// Needs BIND only; made for the health check of a container.
-    Health,
+    /// Needs BIND only, or WORKER_BIND; made for the health check of a container.
+    Health {
+        /// Ask the worker instead.
+        #[arg(long)]
+        worker: bool,
+    },
     /// Write man pages and shell completions into FOLDER, for packages.
     #[command(hide = true)]
     Manual { folder: PathBuf },
@@ -127,7 +129,7 @@ pub fn run() -> ExitCode {
             Command::Worker => work().await,
             Command::Backup { file } => copy(Direction::Out, &file).await,
             Command::Restore { file } => copy(Direction::In, &file).await,
-            Command::Health => health().await,
+            Command::Health { worker } => health(worker).await,
             Command::Manual { folder } => match manual::write(&folder) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => failed(FAILURE, &format!("{}: {error}", folder.display())),
@@ -152,18 +154,20 @@ async fn serve() -> ExitCode {
             server.run(stop).await;
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            let code = match error {
-                StartError::Pending(_) | StartError::Bind(_) => UNUSABLE,
-                StartError::Store(..)
-                | StartError::Migration(..)
-                | StartError::Hasher(_)
-                | StartError::Secret(_)
-                | StartError::Queue(_) => FAILURE,
-            };
-            failed(code, &Causes(&error).to_string())
-        }
+        Err(error) => not_started(&error),
     }
+}
+
+fn not_started(error: &StartError) -> ExitCode {
+    let code = match error {
+        StartError::Pending(_) | StartError::Bind(_) => UNUSABLE,
+        StartError::Store(..)
+        | StartError::Migration(..)
+        | StartError::Hasher(_)
+        | StartError::Secret(_)
+        | StartError::Queue(_) => FAILURE,
+    };
+    failed(code, &Causes(error).to_string())
 }
 
 async fn migrate() -> ExitCode {
@@ -193,25 +197,14 @@ async fn work() -> ExitCode {
         Ok(read) => read,
         Err(faults) => return unusable(&faults),
     };
-    let WorkerConfig { database, pool, redis } = config;
     telemetry::install(log);
     let stop = match stop_signal() {
         Ok(stop) => stop,
         Err(error) => return failed(FAILURE, &format!("signals cannot be received: {error}")),
     };
-    let queue = match redis.map(Queue::new).transpose() {
-        Ok(queue) => queue,
-        Err(error) => return failed(FAILURE, &format!("the queue's client cannot start: {error}")),
-    };
-    match Store::open(&database, pool).await {
-        Ok(store) => {
-            tracing::info!(%database, redis = queue.is_some(), "working");
-            Worker::new(store.clone(), queue, Arc::default()).run(stop).await;
-            store.close().await;
-            tracing::info!("stopped");
-            ExitCode::SUCCESS
-        }
-        Err(error) => failed(FAILURE, &format!("{database} cannot be opened: {}", Causes(&error))),
+    match server::work(config, stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => not_started(&error),
     }
 }
 
@@ -236,8 +229,9 @@ async fn copy(direction: Direction, file: &Path) -> ExitCode {
     }
 }
 
-async fn health() -> ExitCode {
-    match Config::read_address(&|name| std::env::var_os(name)) {
+async fn health(worker: bool) -> ExitCode {
+    let read = if worker { Config::read_worker_address } else { Config::read_address };
+    match read(&|name| std::env::var_os(name)) {
         Ok(bind) => match probe::ask(&bind).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => failed(UNHEALTHY, &why),

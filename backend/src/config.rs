@@ -95,6 +95,8 @@ pub struct WorkerConfig {
     pub pool: PoolLimits,
     /// `REDIS_URL`, parsed.
     pub redis: Option<redis::Client>,
+    /// `WORKER_BIND`: where it says whether it is ready; nowhere by default.
+    pub bind: Option<Bind>,
 }
 
 /// What every command needs to know.
@@ -140,6 +142,19 @@ impl Config {
         env.finish(bind)
     }
 
+    /// Reads where a worker listens, all that `nomation health --worker` needs.
+    ///
+    /// # Errors
+    /// What is wrong with `WORKER_BIND`, or that it is not set.
+    pub fn read_worker_address(lookup: Lookup<'_>) -> Result<Bind, Faults> {
+        let mut env = Environment::new(lookup);
+        let bind = read_worker_bind(&mut env).unwrap_or_else(|| {
+            env.fault("WORKER_BIND", "is not set", "set it as it is for the worker");
+            Bind::Unix(PathBuf::new())
+        });
+        env.finish(bind)
+    }
+
     /// Reads what `nomation worker` needs, which knows nothing of tokens.
     ///
     /// # Errors
@@ -152,6 +167,7 @@ impl Config {
             database: database::read(&mut env),
             pool: database::read_limits(&mut env),
             redis: read_redis(&mut env, app_env),
+            bind: read_worker_bind(&mut env),
         };
         env.finish((config, log))
     }
@@ -199,15 +215,24 @@ fn read_filter(env: &mut Environment<'_>) -> EnvFilter {
 
 fn read_bind(env: &mut Environment<'_>) -> Bind {
     let value = env.text("BIND").unwrap_or_else(|| "127.0.0.1:3002".to_owned());
+    parse_bind(env, "BIND", &value)
+}
+
+fn read_worker_bind(env: &mut Environment<'_>) -> Option<Bind> {
+    let value = env.text("WORKER_BIND")?;
+    Some(parse_bind(env, "WORKER_BIND", &value))
+}
+
+fn parse_bind(env: &mut Environment<'_>, name: &'static str, value: &str) -> Bind {
     if let Some(path) = value.strip_prefix("unix:").filter(|path| !path.is_empty()) {
         return Bind::Unix(path.into());
     }
     value.parse().map_or_else(
         |_not_an_address| {
             env.fault(
-                "BIND",
+                name,
                 format!("is {value:?}, which is no address"),
-                "BIND=127.0.0.1:3002 (a number, not a name), or BIND=unix:/run/nomation.sock",
+                "an IP address and a port, as in 127.0.0.1:3002, or unix:/run/nomation.sock",
             );
             Bind::Unix(PathBuf::new())
         },

@@ -12,7 +12,7 @@ mod auth;
 mod body;
 mod document;
 mod executions;
-mod health;
+pub mod health;
 mod members;
 pub mod metrics;
 mod openapi;

@@ -2,8 +2,9 @@
 //!
 //! [`Server::prepare`] does everything that can fail: the database, its migrations, the address.
 //! What it returns is already listening, so whoever waits for it may connect. [`Server::run`]
-//! answers until told to stop.
+//! answers until told to stop. [`work`] is the same for a worker apart from the server.
 
+mod apart;
 mod listener;
 mod sweep;
 
@@ -23,6 +24,7 @@ use crate::queue::Queue;
 use crate::store::migrations::{self, MigrationError};
 use crate::store::{Database, Store, StoreError};
 use crate::worker::{Tally, Worker};
+pub use apart::work;
 pub use listener::BindError;
 use listener::BoundListener;
 
@@ -106,7 +108,7 @@ impl Server {
             tally: Arc::clone(&tally),
             watchers: Watchers::default(),
         };
-        let listener = BoundListener::bind(&bind).await?;
+        let listener = BoundListener::bind("BIND", &bind).await?;
         tracing::info!(address = %listener.address(), %database, %app_env, "listening");
         let worker = worker.then(|| Worker::new(store.clone(), queue, tally));
         Ok(Self { listener, router: router(Arc::new(app), cors_origins), store, worker })

@@ -15,29 +15,36 @@ use crate::config::Bind;
 
 /// Why an address cannot be listened on, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {bind}: {error}\n  remedy: {remedy}", remedy = remedy(bind, error))]
+#[error(
+    "cannot listen on {bind}: {error}\n  remedy: {remedy}",
+    remedy = remedy(variable, bind, error)
+)]
 pub struct BindError {
+    /// Which one asked for it.
+    variable: &'static str,
     bind: Bind,
     error: io::Error,
 }
 
-fn remedy(bind: &Bind, error: &io::Error) -> String {
+fn remedy(variable: &str, bind: &Bind, error: &io::Error) -> String {
     match (error.kind(), bind) {
         (io::ErrorKind::AddrInUse, Bind::Tcp(address)) => format!(
-            "stop what listens there (`ss -ltnp 'sport = :{}'` names it), or set BIND to another \
-             port",
+            "stop what listens there (`ss -ltnp 'sport = :{}'` names it), or set {variable} to \
+             another port",
             address.port()
         ),
         (io::ErrorKind::AddrInUse, Bind::Unix(_)) => {
-            "stop the program that answers on this socket, or set BIND to another path".to_owned()
+            format!(
+                "stop the program that answers on this socket, or set {variable} to another path"
+            )
         }
         (io::ErrorKind::PermissionDenied, _) => {
             "use a port above 1023, or a folder that this user may write to".to_owned()
         }
         (io::ErrorKind::AddrNotAvailable, _) => {
-            "set BIND to an address of this machine, such as 127.0.0.1:3002".to_owned()
+            format!("set {variable} to an address of this machine, such as 127.0.0.1:3002")
         }
-        _ => "set BIND to an address or path that this user can listen on".to_owned(),
+        _ => format!("set {variable} to an address or path that this user can listen on"),
     }
 }
 
@@ -66,12 +73,13 @@ impl Drop for SocketFile {
 }
 
 impl BoundListener {
-    pub(super) async fn bind(bind: &Bind) -> Result<Self, BindError> {
+    /// Listens where the value of `variable` says.
+    pub(super) async fn bind(variable: &'static str, bind: &Bind) -> Result<Self, BindError> {
         let bound = match bind {
             Bind::Tcp(address) => bind_tcp(*address).await,
             Bind::Unix(path) => bind_unix(path).await,
         };
-        bound.map_err(|error| BindError { bind: bind.clone(), error })
+        bound.map_err(|error| BindError { variable, bind: bind.clone(), error })
     }
 
     pub(super) fn address(&self) -> &Bind {

@@ -3,7 +3,9 @@
 use serde_json::json;
 use sqlx::{ConnectOptions as _, Executor as _};
 
+use crate::browser::OnlyOne;
 use crate::harness::{Engine, TestDatabase, TestServer, server_url};
+use crate::program::{Program, run};
 use crate::relay::Relay;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,5 +96,39 @@ async fn a_redis_that_was_never_there_only_means_not_ready() {
     assert_eq!(server.client.get("/health/ready").await.status, 503);
     relay.mend();
     server.client.until("/health/ready", 200, 30).await;
+    database.remove().await;
+}
+
+/// What the health check of a worker's container sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_ready_with_a_database_and_a_browser() {
+    let database = TestDatabase::create(Engine::Postgres).await;
+    let (relay, url) = Relay::to(&database.url).await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("worker.sock");
+    let bind = format!("unix:{}", socket.display());
+    let asked = || run(&["health", "--worker"], &[("WORKER_BIND", &bind)]);
+    let (code, _, told) = run(&["health", "--worker"], &[]);
+    assert_eq!((code, told.contains("WORKER_BIND is not set")), (2, true), "{told}");
+    assert_eq!(asked().0, 1, "nobody is there");
+
+    let [browser, _] = OnlyOne::each();
+    let environment =
+        [("DATABASE_URL", url.as_str()), ("WORKER_BIND", &bind), ("PATH", browser.path())];
+    let mut worker = Program::worker(&environment);
+    assert_eq!(asked(), (0, String::new(), String::new()));
+    relay.cut();
+    assert_eq!(asked().0, 1, "the database is away");
+    relay.mend();
+    worker.terminate();
+    assert_eq!(worker.exit_code(), Some(0));
+    assert!(!socket.exists());
+
+    let mut without = Program::worker(&environment[..2]);
+    let (code, _, told) = asked();
+    assert_eq!((code, told.contains("503")), (1, true), "there is no browser: {told}");
+    let (code, _, told) = run(&["worker"], &environment[..2]);
+    assert_eq!((code, told.contains("set WORKER_BIND")), (2, true), "{told}");
+    without.kill();
     database.remove().await;
 }

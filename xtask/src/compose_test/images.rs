@@ -42,6 +42,8 @@ fn described(shell: &Shell) -> anyhow::Result<()> {
                 jq --exit-status 'with_entries(.key |= ltrimstr("org.opencontainers.image."))
                     | [.title, .description, .licenses, .version] | all(. // "" | length > 0)'
         done
+        docker image inspect --format '{{json .Config.Healthcheck.Test}}' "nomation-worker:$TAG" |
+            grep '^\["CMD","/usr/bin/nomation","health","--worker"\]'
         for service in proxy backend; do
             [ "$service" = proxy ] && program=gatehouse || program=nomation
             docker image inspect --format '{{json .Config.Healthcheck.Test}}' "$program:$TAG" |

@@ -19,9 +19,14 @@ pub(super) fn try_versions(shell: &Shell, tally: &mut Tally) -> anyhow::Result<(
 
 /// A tag, how its images come about, and what is said of them. The program of a sick one starts,
 /// and its health check fails.
-const BAD: [(&str, &str, &str); 3] = [
+const BAD: [(&str, &str, &str); 4] = [
     ("no-such-tag", "", "nothing was switched"),
     ("sick-backend", "sick nomation; well gatehouse; well nomation-worker", "nothing was switched"),
+    (
+        "sick-worker",
+        "sick nomation-worker; well nomation; well gatehouse",
+        "the backend goes back to",
+    ),
     (
         "sick-proxy",
         "sick gatehouse; well nomation; well nomation-worker",

@@ -40,9 +40,15 @@ fn scripts(shell: &Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A test of a page that only the worker's network has: the application once more, on SQLite.
+/// The worker is healthy, and performs a test of a page that only its own network has: the
+/// application once more, on SQLite.
 fn browser(shell: &Shell) -> anyhow::Result<()> {
     let script = r#"
+        health() {
+            docker inspect --format '{{.State.Health.Status}}' "$(docker compose ps --quiet worker)"
+        }
+        for _ in $(seq 60); do [ "$(health)" != starting ] || sleep 0.5; done
+        [ "$(health)" = healthy ]
         ask() { curl --silent --show-error --fail "$@"; }
         trap 'docker rm --force "$COMPOSE_PROJECT_NAME-page" >/dev/null' EXIT
         docker run --detach --name "$COMPOSE_PROJECT_NAME-page" --tmpfs /tmp:mode=1777 \
