@@ -26,7 +26,8 @@ pub(super) fn watch(shell: &Shell, tally: &mut Tally) -> anyhow::Result<()> {
     tally.check("Prometheus reads the alert rules", || rules(shell))?;
     tally.check("every panel of the dashboard has something to show", || panels(shell))?;
     tally.check("alerts and panels name metrics that exist", || names(shell))?;
-    tally.check("the alerts of a service that is gone wait to fire", || alerts(shell))
+    tally.check("the alerts of a service that is gone wait to fire", || alerts(shell))?;
+    tally.check("the alerts of a backup that is old or missing wait to fire", || backups(shell))
 }
 
 fn run(shell: &Shell, script: &str) -> anyhow::Result<String> {
@@ -83,7 +84,7 @@ fn names(shell: &Shell) -> anyhow::Result<()> {
     let script = r#"
         ask label/__name__/values | jq --raw-output '.data[]' | sort >known
         cat deploy/monitoring/alerts.yml deploy/monitoring/grafana/gatehouse.json |
-            grep --extended-regexp --only-matching '\b(gatehouse|nomation|node)_[a-z0-9_]+' |
+            grep --extended-regexp --only-matching '\b(gatehouse|nomation|node|backup)_[a-z0-9_]+' |
             sort --unique >named
         test -s named
         comm -13 known named
@@ -103,6 +104,25 @@ fn alerts(shell: &Shell) -> anyhow::Result<()> {
         docker compose stop backend
         until_true pending || { cat alerts.json; exit 1; }
         docker compose start backend
+    "#;
+    run(shell, script).map(drop)
+}
+
+/// The file that tells of the last backup is the guide's own `deploy/backup`'s.
+fn backups(shell: &Shell) -> anyhow::Result<()> {
+    let script = r#"
+        waits() {
+            ask alerts | tee alerts.json | jq --exit-status --arg name "$1" \
+                '[.data.alerts[].labels.alertname] | contains([$name])' >/dev/null
+        }
+        none_waits() { not waits BackupOld && not waits BackupMissing; }
+        none_waits
+        sed --in-place 's/ [0-9]*$/ 1000/' metrics/backup.prom
+        until_true waits BackupOld || { cat alerts.json metrics/backup.prom; exit 1; }
+        rm metrics/backup.prom
+        until_true waits BackupMissing || { cat alerts.json; exit 1; }
+        deploy/backup
+        until_true none_waits || { cat alerts.json metrics/backup.prom; exit 1; }
     "#;
     run(shell, script).map(drop)
 }

@@ -10,6 +10,7 @@ pub(super) fn entrust(shell: &Shell, tally: &mut Tally) -> anyhow::Result<()> {
         ("an encrypted backup comes back by the drill", BRING_BACK),
         ("the drill tells of a backup that lacks rows", LACKING),
         ("a restore touches no database that is in use", REFUSED),
+        ("a backup that finds no room says so, and leaves nothing behind", FULL),
     ];
     for (name, script) in steps {
         tally.check(name, || shell.run(&format!("{ACCOUNT}{script}"), 2 * SHORT).map(drop))?;
@@ -55,4 +56,15 @@ grep 'drill FAILED: public.users has 1 rows' said
 const REFUSED: &str = r#"
 not deploy/restore "$(ls backups/*.tar | tail -1)" 2>&1 | tee said
 grep 'the database is not empty' said
+"#;
+
+const FULL: &str = r#"
+mkdir tiny
+mount -t tmpfs -o size=64k tmpfs tiny
+trap 'umount tiny' EXIT
+cp metrics/backup.prom before
+not deploy/backup tiny 2>&1 | tee said
+grep 'deploy/backup: FAILED' said
+[ -z "$(ls --almost-all tiny)" ]
+cmp metrics/backup.prom before
 "#;

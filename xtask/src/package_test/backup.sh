@@ -7,7 +7,12 @@ folder=/var/lib/nomation/backups
 mkdir -p "$folder"
 for day in $(seq 10 24); do touch "$folder/2026-01-${day}T03-17-00Z"; done
 chown -R nomation: "$folder"
+# As the node exporter's package makes it.
+metrics=/var/lib/prometheus/node-exporter
+install --directory --mode=755 "$metrics"
 systemctl start nomation-backup.service
+grep '^backup_completed_timestamp_seconds [0-9]*$' "$metrics/backup.prom"
+[ "$(stat --format=%a "$metrics/backup.prom")" = 644 ]
 [ "$(find "$folder" -type f | wc -l)" = 14 ]
 newest=$(find "$folder" -type f | sort | tail -1)
 [ "$(stat --format='%U %a' "$newest")" = "nomation 600" ]
