@@ -67,7 +67,6 @@ fn browser(shell: &Shell) -> anyhow::Result<()> {
         for _ in $(seq 60); do
             found=$(ask "$api/executions/$execution")
             case $(jq --raw-output .status <<<"$found") in
-                passed) exit 0 ;;
                 queued | running) sleep 0.5 ;;
                 *) break ;;
             esac
@@ -117,6 +116,7 @@ fn preflight(shell: &Shell) -> anyhow::Result<()> {
         not env COMPOSE_PROJECT_NAME=another DOMAIN=no.such.name.invalid ISSUER=acme \
             deploy/preflight
         not env COMPOSE_PROJECT_NAME=another DOMAIN=localhost ISSUER=acme deploy/preflight
+        not env DOMAIN=https://localhost/ deploy/preflight
 
         # A Compose that says that it is old.
         printf '#!/bin/sh
@@ -137,7 +137,9 @@ exec %s "$@"
         "jwt_secret is missing",
         "can read secrets/",
         "has no address",
+        "no certificate authority certifies localhost",
         "which this machine does not have",
+        "https://localhost/ is not a name",
         &port,
         "1.25.0 is too old",
         "MiB are free",
