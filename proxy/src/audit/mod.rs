@@ -176,7 +176,12 @@ pub(crate) async fn page(url: &Uri, ca: Option<&Path>) -> Result<Bytes, Unreacha
 
 /// What a site says, without what a terminal would act on: a page can have anything in it.
 fn harmless(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    // Of those that are no control characters: what turns the direction of a line.
+    let turns = |c| {
+        matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
+    text.replace(|c: char| c.is_control() || turns(c), "\u{fffd}")
 }
 
 /// 100 and the modifiers; bonuses count from 90 on.
@@ -264,11 +269,11 @@ mod tests {
 
     #[test]
     fn what_a_site_says_does_nothing_to_a_terminal() {
-        let page = "<meta name=referrer content='\u{1b}[2J\u{9b}2J\u{7}'>";
+        let page = "<meta name=referrer content='\u{1b}[2J\u{9b}2J\u{7}\u{202e}'>";
         let page = Page::read(page.as_bytes());
         let findings = headers::judge(&HeaderMap::new(), &page);
         let found = &findings.iter().find(|f| f.test == "referrer-policy").unwrap().found;
-        assert_eq!(found, "no known policy in `\u{fffd}[2j\u{fffd}2j\u{fffd}`");
+        assert_eq!(found, "no known policy in `\u{fffd}[2j\u{fffd}2j\u{fffd}\u{fffd}`");
     }
 
     #[test]

@@ -31,6 +31,13 @@ const TOP: u64 = 14;
 /// The directives that there are (RFC 6797, 6.1; the last is of the preload lists).
 const DIRECTIVES: [&str; 3] = ["max-age", "includeSubDomains", "preload"];
 
+/// A number of seconds; one that is too large for it is for ever (RFC 9111, 1.2.2).
+fn seconds(text: &str) -> Option<u64> {
+    const FOR_EVER: u64 = 1 << 31;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(FOR_EVER))
+}
+
 impl Hsts {
     /// A whole value as it stands in a header (RFC 6797, 6.1); the error is the remedy.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
@@ -49,7 +56,7 @@ impl Hsts {
                 return Err(format!("`{name}` stands in it twice: browsers ignore all of it"));
             }
             match name.as_str() {
-                "max-age" => max_age = value.trim().trim_matches('"').parse().ok(),
+                "max-age" => max_age = seconds(value.trim().trim_matches('"')),
                 "includesubdomains" => hsts.include_subdomains = true,
                 "preload" => hsts.preload = true,
                 _ => return Err("known: max-age=SECONDS, includeSubDomains, preload".to_owned()),
@@ -68,7 +75,12 @@ impl Hsts {
             let name = directive.split('=').next().unwrap_or_default().trim();
             DIRECTIVES.iter().any(|known| known.eq_ignore_ascii_case(name))
         };
-        let known: Vec<_> = text.split(';').filter(is_known).collect();
+        let mut quoted = false;
+        let directives = text.split(|c| {
+            quoted ^= c == '"';
+            c == ';' && !quoted
+        });
+        let known: Vec<_> = directives.filter(is_known).collect();
         Self::parse(&known.join(";")).ok()
     }
 

@@ -4,11 +4,15 @@
 //! and browsers hold both; of two values that can be compared the stricter one goes out, or the
 //! strictest that is below both. Where nothing is stricter than anything else, the policy's value
 //! does. What of the upstream's value browsers would not understand counts as nothing.
+//!
+//! Two values of `Cross-Origin-Opener-Policy` have nothing below both: `same-origin`, which takes
+//! more from a page, goes before `noopener-allow-popups`. Of caches, `Expires` is not looked at.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::frames::Framing;
 use super::hsts::Hsts;
-use super::permissions;
+use super::{caching, permissions, structured};
 
 /// How a policy meets the headers of the upstream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,6 +48,10 @@ pub(super) enum Rule {
     Ours,
     /// Both, for browsers hold every one of them.
     Both,
+    /// Both, unless browsers would then read neither.
+    Endpoints,
+    /// What both let frame a page.
+    Frames,
     /// The one that stands earlier in this list.
     Strictest(&'static [&'static str]),
     /// What both let a referrer say.
@@ -59,9 +67,7 @@ impl Rule {
     pub(super) fn of(name: &HeaderName) -> Self {
         match name.as_str() {
             "cache-control" => Self::Caching,
-            "content-security-policy"
-            | "content-security-policy-report-only"
-            | "reporting-endpoints" => Self::Both,
+            "content-security-policy" | "content-security-policy-report-only" => Self::Both,
             "cross-origin-embedder-policy" => {
                 Self::Strictest(&["require-corp", "credentialless", "unsafe-none"])
             }
@@ -77,8 +83,9 @@ impl Rule {
             "origin-agent-cluster" => Self::Strictest(&["?1", "?0"]),
             "permissions-policy" => Self::Permissions,
             "referrer-policy" => Self::Referrer,
+            "reporting-endpoints" => Self::Endpoints,
             "x-dns-prefetch-control" => Self::Strictest(&["off", "on"]),
-            "x-frame-options" => Self::Strictest(&["DENY", "SAMEORIGIN"]),
+            "x-frame-options" => Self::Frames,
             "x-permitted-cross-domain-policies" => Self::Strictest(&[
                 "none",
                 "none-this-response",
@@ -94,27 +101,46 @@ impl Rule {
     /// Puts `ours` beside, before or in the place of what the upstream has set.
     pub(super) fn tighten(self, headers: &mut HeaderMap, name: &HeaderName, ours: &HeaderValue) {
         let stricter = match self {
-            Self::Both => {
-                if headers.get_all(name).iter().all(|theirs| theirs != ours) {
-                    headers.append(name, ours.clone());
+            Self::Both => return both(headers, name, ours),
+            Self::Endpoints => {
+                if structured::dictionary(&joined(headers, name)).is_none() {
+                    headers.remove(name);
                 }
-                return;
+                return both(headers, name, ours);
             }
             Self::Ours => None,
             _ if !headers.contains_key(name) => None,
+            Self::Frames => frames(headers, ours),
             Self::Strictest(order) => strictest(order, headers, name, ours),
             Self::Referrer => referrer(headers, name, ours),
             Self::Permissions => permissions(headers, name, ours),
-            Self::Caching => caching(headers, name, ours),
+            Self::Caching => caching::tighten(headers, ours),
         };
         headers.insert(name, stricter.unwrap_or_else(|| ours.clone()));
     }
 }
 
-/// Every member of every value of a header.
-fn members<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+/// Beside what is there, once.
+fn both(headers: &mut HeaderMap, name: &HeaderName, ours: &HeaderValue) {
+    if headers.get_all(name).iter().all(|theirs| theirs != ours) {
+        headers.append(name, ours.clone());
+    }
+}
+
+/// Every member of every value of a header. A byte that is not ASCII spoils its member and no
+/// other, as in browsers.
+pub(super) fn members<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'h [u8]> {
     let values = headers.get_all(name).into_iter();
-    values.flat_map(|value| value.to_str().unwrap_or_default().split(',').map(str::trim))
+    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
+}
+
+/// All values of a header as one; those that are empty count in no browser.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.filter(|value| !value.trim().is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// The upstream's value, if it is stricter. Several count as the strictest of them.
@@ -124,13 +150,19 @@ fn strictest(
     name: &HeaderName,
     ours: &HeaderValue,
 ) -> Option<HeaderValue> {
-    let place = |text: &str| {
-        let text = text.split(';').next().unwrap_or_default().trim();
-        order.iter().position(|known| known.eq_ignore_ascii_case(text))
+    let place = |text: &[u8]| {
+        let text = text.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        order.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(text))
     };
     let theirs = members(headers, name).filter_map(place).min()?;
-    let ours = ours.to_str().ok().and_then(place).unwrap_or(order.len());
+    let ours = place(ours.as_bytes()).unwrap_or(order.len());
     order.get(theirs).filter(|_| theirs < ours).map(|text| HeaderValue::from_static(text))
+}
+
+/// The upstream's value, if it is stricter.
+fn frames(headers: &HeaderMap, ours: &HeaderValue) -> Option<HeaderValue> {
+    let theirs = Framing::of(headers)?;
+    Framing::one(ours).is_none_or(|ours| theirs < ours).then(|| theirs.value())
 }
 
 /// What a referrer says to the same origin, to another one, and to one without TLS: nothing (0),
@@ -149,12 +181,13 @@ const REFERRERS: [(&str, [u8; 3]); 8] = [
 /// The most that both policies let through, if it is less than ours. Browsers take the last policy
 /// of a list that they know.
 fn referrer(headers: &HeaderMap, name: &HeaderName, ours: &HeaderValue) -> Option<HeaderValue> {
-    let says = |text: &str| {
-        let known = REFERRERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(text));
+    let says = |text: &[u8]| {
+        let text = text.trim_ascii();
+        let known = REFERRERS.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(text));
         known.map(|(_, says)| *says)
     };
     let theirs = members(headers, name).filter_map(says).last()?;
-    let ours = ours.to_str().ok()?.split(',').map(str::trim).filter_map(says).next_back()?;
+    let ours = ours.as_bytes().split(|byte| *byte == b',').filter_map(says).next_back()?;
     let within = |says: &[u8; 3]| {
         let both = theirs.iter().zip(&ours).map(|(theirs, ours)| theirs.min(ours));
         says.iter().zip(both).all(|(says, most)| says <= most)
@@ -164,41 +197,14 @@ fn referrer(headers: &HeaderMap, name: &HeaderName, ours: &HeaderValue) -> Optio
 }
 
 fn permissions(headers: &HeaderMap, name: &HeaderName, ours: &HeaderValue) -> Option<HeaderValue> {
-    let theirs = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let theirs = theirs.collect::<Vec<_>>().join(", ");
+    let theirs = joined(headers, name);
     HeaderValue::try_from(permissions::intersect(ours.to_str().ok()?, &theirs)?).ok()
-}
-
-/// Ours with what the upstream keeps caches from, if that is more (RFC 9111, 5.2.2).
-fn caching(headers: &HeaderMap, name: &HeaderName, ours: &HeaderValue) -> Option<HeaderValue> {
-    let is = |member: &str, directive: &str| {
-        let (name, _) = member.split_once('=').unwrap_or((member, ""));
-        name.trim().eq_ignore_ascii_case(directive)
-    };
-    let ours: Vec<&str> = ours.to_str().ok()?.split(',').map(str::trim).collect();
-    let has = |directive| ours.iter().any(|member| is(member, directive));
-    let forbid = |directive| members(headers, name).any(|member| is(member, directive));
-    if has("no-store") {
-        return None;
-    }
-    if forbid("no-store") {
-        return Some(HeaderValue::from_static("no-store"));
-    }
-    let missing = ["private", "no-cache"].into_iter().filter(|word| forbid(word) && !has(word));
-    let mut both: Vec<&str> = missing.collect();
-    if both.is_empty() {
-        return None;
-    }
-    let is_private = both.contains(&"private");
-    let kept = |member: &&&str| !is_private || !(is(member, "public") || is(member, "s-maxage"));
-    both.extend(ours.iter().filter(kept));
-    HeaderValue::try_from(both.join(", ")).ok()
 }
 
 /// The longer age of two, with all that either promises. Browsers read the first value only (RFC
 /// 6797, 8.1).
 pub(super) fn hsts(ours: Hsts, theirs: Option<&HeaderValue>) -> Option<HeaderValue> {
-    let theirs = Hsts::received(theirs?.to_str().ok()?)?;
+    let theirs = Hsts::received(&String::from_utf8_lossy(theirs?.as_bytes()))?;
     let both = Hsts {
         max_age: ours.max_age.max(theirs.max_age),
         include_subdomains: ours.include_subdomains || theirs.include_subdomains,

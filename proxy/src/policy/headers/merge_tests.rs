@@ -5,19 +5,34 @@ use proptest::prelude::*;
 
 use super::{Draft, Merge, Preset};
 
-/// What goes out of `name` where the policy says `ours` and the upstream `theirs`.
-fn merged(merge: Merge, name: &str, ours: &str, theirs: &[&str]) -> Vec<String> {
-    let name: HeaderName = name.parse().unwrap();
+/// Fields and their values, in order.
+type Fields<'a> = [(&'a str, &'a str)];
+
+/// What goes out where the policy says `ours` and the upstream `theirs`.
+fn mixed(merge: Merge, ours: &Fields<'_>, theirs: &Fields<'_>) -> HeaderMap {
     let mut draft = Draft::new(Preset::None);
     draft.merge(merge);
-    draft.set(name.clone(), ours).unwrap();
+    for (name, value) in ours {
+        draft.set(name.parse().unwrap(), value).unwrap();
+    }
     let mut headers = HeaderMap::new();
-    for value in theirs {
-        headers.append(&name, HeaderValue::from_str(value).unwrap());
+    for (name, value) in theirs {
+        let name: HeaderName = name.parse().unwrap();
+        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     draft.compile().apply(&mut headers, true);
-    let values = headers.get_all(&name).iter();
-    values.map(|value| value.to_str().unwrap().to_owned()).collect()
+    headers
+}
+
+fn values(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let values = headers.get_all(name).iter();
+    values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+}
+
+/// The same of one field.
+fn merged(merge: Merge, name: &str, ours: &str, theirs: &[&str]) -> Vec<String> {
+    let theirs: Vec<_> = theirs.iter().map(|value| (name, *value)).collect();
+    values(&mixed(merge, &[(name, ours)], &theirs), name)
 }
 
 /// A field, our value, those of the upstream, and what goes out.
@@ -26,6 +41,8 @@ const STRICTER: &[(&str, &str, &[&str], &str)] = &[
     ("x-frame-options", "DENY", &["SAMEORIGIN"], "DENY"),
     ("x-frame-options", "SAMEORIGIN", &["ALLOWALL", "SAMEORIGIN, DENY"], "DENY"),
     ("x-frame-options", "SAMEORIGIN", &["ALLOW-FROM https://a.example"], "SAMEORIGIN"),
+    // Browsers forbid what is said in two ways.
+    ("x-frame-options", "SAMEORIGIN", &["SAMEORIGIN", "ALLOWALL"], "DENY"),
     ("x-content-type-options", "nosniff", &["sniff"], "nosniff"),
     ("referrer-policy", "no-referrer", &["unsafe-url"], "no-referrer"),
     ("referrer-policy", "unsafe-url", &["nonsense, origin"], "origin"),
@@ -37,6 +54,7 @@ const STRICTER: &[(&str, &str, &[&str], &str)] = &[
         "strict-origin-when-cross-origin",
     ),
     ("referrer-policy", "no-referrer, same-origin", &["same-origin"], "no-referrer, same-origin"),
+    ("referrer-policy", "unsafe-url", &["é, no-referrer"], "no-referrer"),
     ("cross-origin-opener-policy", "unsafe-none", &["same-origin; report-to=\"x\""], "same-origin"),
     ("cross-origin-embedder-policy", "credentialless", &["unsafe-none"], "credentialless"),
     ("cross-origin-resource-policy", "cross-origin", &["same-site"], "same-site"),
@@ -59,6 +77,14 @@ const STRICTER: &[(&str, &str, &[&str], &str)] = &[
         "max-age=90; includeSubDomains",
     ),
     ("strict-transport-security", "max-age=60", &["max-age=90; max-age=99"], "max-age=60"),
+    ("strict-transport-security", "max-age=60", &["max-age=+90"], "max-age=60"),
+    ("strict-transport-security", "max-age=60", &["x=\"é; max-age=1;\"; max-age=90"], "max-age=90"),
+    (
+        "strict-transport-security",
+        "max-age=60",
+        &["max-age=99999999999999999999999"],
+        "max-age=2147483648",
+    ),
     ("permissions-policy", "camera=(self)", &["camera=*, usb=()"], "camera=(self), usb=()"),
     (
         "permissions-policy",
@@ -76,6 +102,7 @@ const STRICTER: &[(&str, &str, &[&str], &str)] = &[
         "usb=(), camera=(), midi=(), geolocation=(self)",
     ),
     ("permissions-policy", "usb=()", &["camera='none'"], "usb=()"),
+    ("permissions-policy", "usb=()", &["", "camera=()", " "], "usb=(), camera=()"),
     ("cache-control", "public, max-age=9", &["no-store"], "no-store"),
     ("cache-control", "no-store, max-age=0", &["private"], "no-store, max-age=0"),
     ("cache-control", "no-cache", &["max-age=9, public"], "no-cache"),
@@ -83,8 +110,18 @@ const STRICTER: &[(&str, &str, &[&str], &str)] = &[
         "cache-control",
         "public, max-age=9, s-maxage=99",
         &["max-age=1", "Private=\"x\", no-cache"],
-        "private, no-cache, max-age=9",
+        "private, no-cache, max-age=1",
     ),
+    ("cache-control", "public", &["é, no-store"], "no-store"),
+    (
+        "cache-control",
+        "public, max-age=9",
+        &["max-age=99, s-maxage=5, must-revalidate"],
+        "must-revalidate, public, max-age=9, s-maxage=5",
+    ),
+    ("cache-control", "s-maxage=9", &["max-age = \"7\""], "max-age=7, s-maxage=7"),
+    ("cache-control", "public, max-age=9", &["max-age=soon"], "public, max-age=0"),
+    ("reporting-endpoints", "a=\"/a\"", &["b=\"/b"], "a=\"/a\""),
     ("x-served-by", "ours", &["theirs"], "ours"),
 ];
 
@@ -107,6 +144,89 @@ fn two_policies_go_out_as_two_and_a_nonce_survives() {
     let found = merged(Merge::Tighten, "content-security-policy", "img-src *", &["img-src *"]);
     assert_eq!(found, ["img-src *"], "once is enough");
 }
+
+/// Our fields, those of the upstream, and the policy that is added for them.
+const FRAMED: &[(&Fields<'_>, &Fields<'_>, Option<&str>)] = &[
+    (&[(CSP, "frame-ancestors 'self'")], &[(XFO, "DENY")], Some("frame-ancestors 'none'")),
+    (
+        &[(CSP, "frame-ancestors https://a.example"), (XFO, "SAMEORIGIN")],
+        &[(CSP, "default-src *"), (XFO, "sameorigin")],
+        Some("frame-ancestors 'self'"),
+    ),
+    (&[(CSP, "frame-ancestors 'none'")], &[(XFO, "DENY")], None),
+    (&[(CSP, "frame-ancestors 'self'")], &[(XFO, "SAMEORIGIN")], None),
+    (&[(CSP, "default-src 'self'")], &[(XFO, "DENY")], None),
+    (&[(CSP, "frame-ancestors *")], &[(XFO, "DENY"), (CSP, "frame-ancestors 'self'")], None),
+    (&[(CSP, "frame-ancestors *")], &[(XFO, "ALLOWALL")], None),
+    (&[(XFO, "DENY")], &[(CSP, "frame-ancestors *")], Some("frame-ancestors 'none'")),
+    (
+        &[(XFO, "SAMEORIGIN"), (CSP, "img-src *")],
+        &[(CSP, "img-src *, frame-ancestors https://a.example")],
+        Some("frame-ancestors 'self'"),
+    ),
+    (&[(XFO, "DENY")], &[("content-security-policy-report-only", "frame-ancestors *")], None),
+];
+
+const CSP: &str = "content-security-policy";
+const XFO: &str = "x-frame-options";
+
+#[test]
+fn what_one_side_says_of_frames_is_not_taken_back_by_the_other_header() {
+    for (ours, theirs, added) in FRAMED.iter().copied() {
+        let found = values(&mixed(Merge::Tighten, ours, theirs), CSP);
+        let stated = ours.iter().chain(theirs).filter(|(name, _)| *name == CSP);
+        let mut stated: Vec<_> = stated.map(|(_, value)| *value).chain(added).collect();
+        let mut found: Vec<_> = found.iter().map(String::as_str).collect();
+        stated.sort_unstable();
+        stated.dedup();
+        found.sort_unstable();
+        assert_eq!(found, stated, "{ours:?} with {theirs:?}");
+    }
+    // The preset has it in small letters.
+    let mut draft = Draft::new(Preset::Owasp);
+    draft.drop_csp();
+    let mut headers = HeaderMap::new();
+    for (name, value) in [(CSP, "frame-ancestors *"), (XFO, "DENY")] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    draft.compile().apply(&mut headers, true);
+    assert_eq!(values(&headers, CSP), ["frame-ancestors *", "frame-ancestors 'none'"]);
+    assert_eq!(values(&headers, XFO), ["deny"]);
+    let (ours, theirs) = ([(CSP, "frame-ancestors *")], [(XFO, "DENY")]);
+    let added = ["frame-ancestors *", "frame-ancestors 'none'"];
+    assert_eq!(values(&mixed(Merge::IfAbsent, &ours, &theirs), CSP), added);
+    assert_eq!(values(&mixed(Merge::Override, &ours, &theirs), CSP), &added[..1]);
+    let found = mixed(Merge::IfAbsent, &[(XFO, "DENY")], &[(CSP, "frame-ancestors *")]);
+    assert_eq!(values(&found, CSP), &added[..1], "where the upstream has spoken");
+}
+
+/// A browser, as far as frames go (HTML, 7.6.3): whether the page's own origin, and another one,
+/// may hold it in a frame.
+fn frames(headers: &HeaderMap) -> [bool; 2] {
+    let policies = values(headers, CSP);
+    let policies = policies.iter().flat_map(|value| value.split([',', ';'])).map(str::trim);
+    let ancestors = policies.filter_map(|directive| directive.strip_prefix("frame-ancestors "));
+    let ancestors: Vec<_> = ancestors.collect();
+    if !ancestors.is_empty() {
+        let by = |known: &[&str]| ancestors.iter().all(|sources| known.contains(sources));
+        return [by(&["'self'", "*"]), by(&["*", "https://a.example"])];
+    }
+    let options = values(headers, XFO).join(",").to_ascii_lowercase();
+    let mut options: Vec<_> = options.split(',').map(str::trim).collect();
+    options.sort_unstable();
+    options.dedup();
+    let is_known = |value: &&str| ["deny", "sameorigin", "allowall"].contains(value);
+    match options[..] {
+        ["deny"] => [false, false],
+        ["sameorigin"] => [true, false],
+        [_] => [true, true],
+        _ => [!options.iter().any(is_known); 2],
+    }
+}
+
+/// Of each header, what a side may say; the upstream any of it.
+const FRAME_OPTIONS: [&str; 5] = ["DENY", "SAMEORIGIN", "AllowAll", "", "sameorigin, deny"];
+const ANCESTORS: [&str; 4] = ["'none'", "'self'", "*", "https://a.example"];
 
 /// A browser, as far as CSP says what may be loaded: every policy must allow it.
 fn allows(policies: &[String], directive: &str, source: &str) -> bool {
@@ -143,8 +263,7 @@ fn policy() -> impl Strategy<Value = String> {
 }
 
 /// A header with values in the order of their strictness, where there is one.
-const RANKED: [(&str, &[&str]); 5] = [
-    ("x-frame-options", &["DENY", "SAMEORIGIN"]),
+const RANKED: [(&str, &[&str]); 4] = [
     ("cross-origin-embedder-policy", &["require-corp", "credentialless", "unsafe-none"]),
     ("cross-origin-resource-policy", &["same-origin", "same-site", "cross-origin"]),
     ("origin-agent-cluster", &["?1", "?0"]),
@@ -181,6 +300,32 @@ proptest! {
                 let both = by(std::slice::from_ref(&ours)) && by(&theirs);
                 prop_assert_eq!(by(&found), both, "{} {}", load, source);
             }
+        }
+    }
+
+    #[test]
+    fn nobody_frames_what_either_side_forbids(
+        ours in (proptest::option::of(0..2_usize), proptest::option::of(0..4_usize)),
+        theirs in (
+            proptest::collection::vec(0..5_usize, 0..3),
+            proptest::option::of(0..4_usize),
+        ),
+    ) {
+        let option = ours.0.map(|place| (XFO, FRAME_OPTIONS[place]));
+        let policy = |place: usize| format!("img-src *; frame-ancestors {}", ANCESTORS[place]);
+        let (our_policy, their_policy) = (ours.1.map(policy), theirs.1.map(policy));
+        let our_policy = our_policy.iter().map(|policy| (CSP, policy.as_str()));
+        let ours: Vec<_> = option.into_iter().chain(our_policy).collect();
+        let options = theirs.0.iter().map(|place| (XFO, FRAME_OPTIONS[*place]));
+        let their_policy = their_policy.iter().map(|policy| (CSP, policy.as_str()));
+        let theirs: Vec<_> = options.chain(their_policy).collect();
+        let by = |ours: &Fields<'_>, theirs: &Fields<'_>| {
+            frames(&mixed(Merge::Tighten, ours, theirs))
+        };
+        let (alone, other) = (by(&ours, &[]), by(&[], &theirs));
+        let both = by(&ours, &theirs);
+        for (place, origin) in ["its own", "another"].iter().enumerate() {
+            prop_assert!(!both[place] || alone[place] && other[place], "{} origin", origin);
         }
     }
 

@@ -5,10 +5,12 @@
 //! HSTS, whoever set it, never goes out over plain HTTP (RFC 6797, 7.2); a policy on a response
 //! that sets none of its headers copies no bytes, for every value is [`permanent`].
 
+mod caching;
 mod cookies;
 mod csp;
 mod draft;
 mod field;
+mod frames;
 mod hsts;
 mod merge;
 mod nonce;
@@ -25,13 +27,14 @@ mod tests;
 
 use std::sync::Arc;
 
-use http::header::STRICT_TRANSPORT_SECURITY;
+use http::header::{CONTENT_SECURITY_POLICY, STRICT_TRANSPORT_SECURITY, X_FRAME_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 pub(crate) use cookies::{Cookies, SameSite};
 pub(crate) use csp::{Csp, DIRECTIVES, Directive};
 pub(crate) use draft::{Draft, removable, settable};
 pub(crate) use field::FIELDS;
+use frames::Framing;
 pub(crate) use hsts::Hsts;
 pub use merge::Merge;
 use merge::Rule;
@@ -159,6 +162,7 @@ impl HeaderPolicy {
             cookies.apply(headers, secure);
         }
         headers.reserve(self.set.len() + 1);
+        let framing = self.framing(headers);
         for Setting { name, value, template, rule } in &self.set {
             if own && OWN.contains(name) && headers.contains_key(name) {
                 // Of what must not be cached, only how that is said is the policy's.
@@ -176,7 +180,35 @@ impl HeaderPolicy {
                 Merge::IfAbsent | Merge::Override => drop(headers.insert(name, value.clone())),
             }
         }
+        if let Some(framing) = framing {
+            headers.append(CONTENT_SECURITY_POLICY, framing.policy());
+        }
         self.hsts(headers, secure, climbed);
+    }
+
+    /// What one side says of frames in `X-Frame-Options` and would not be heard with, since the
+    /// other side says it in its policy.
+    fn framing(&self, theirs: &HeaderMap) -> Option<Framing> {
+        if !theirs.contains_key(X_FRAME_OPTIONS) && !theirs.contains_key(CONTENT_SECURITY_POLICY) {
+            return None;
+        }
+        let set = |name| self.set.iter().find(|setting| setting.name == name);
+        let ours = set(CONTENT_SECURITY_POLICY).and_then(|_| self.csp.get("frame-ancestors"));
+        match (self.merge, ours) {
+            (Merge::Override, _) => None,
+            (Merge::IfAbsent, Some(_)) if theirs.contains_key(CONTENT_SECURITY_POLICY) => None,
+            (Merge::Tighten | Merge::IfAbsent, Some(ours)) => {
+                let theirs = Framing::of(theirs).filter(|_| !frames::has_ancestors(theirs))?;
+                let says = |text: &str| ours.eq_ignore_ascii_case(text);
+                let is_said = says("'none'") || theirs == Framing::SameOrigin && says("'self'");
+                (!is_said).then_some(theirs)
+            }
+            (Merge::IfAbsent, None) => None,
+            (Merge::Tighten, None) => {
+                let ours = Framing::one(&set(X_FRAME_OPTIONS)?.value)?;
+                frames::has_ancestors(theirs).then_some(ours)
+            }
+        }
     }
 
     fn hsts(&self, headers: &mut HeaderMap, secure: bool, climbed: u64) {
