@@ -19,7 +19,13 @@ pub(super) struct Decoder {
 struct Feed {
     bytes: Bytes,
     ended: bool,
+    /// Whether it is Brotli of which nothing has been read.
+    is_brotli: bool,
 }
+
+/// What large windows of Brotli begin with, in the low bits; to RFC 7932, 9.1, it is invalid, but
+/// the decoder would take windows of up to 1 GiB.
+const LARGE_WINDOW: u8 = 0x11;
 
 /// The end of a feed that a decoder reads.
 struct Source(Rc<RefCell<Feed>>);
@@ -32,6 +38,12 @@ impl Read for Source {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let piece = feed.bytes.split_to(length);
+        if let Some(first) = piece.first()
+            && std::mem::take(&mut feed.is_brotli)
+            && first & 0x7f == LARGE_WINDOW
+        {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its window is too large"));
+        }
         buffer.iter_mut().zip(&piece).for_each(|(to, from)| *to = *from);
         Ok(length)
     }
@@ -44,7 +56,8 @@ impl Decoder {
     const ZSTD_WINDOW_BITS: u32 = 23;
 
     pub(super) fn new(coding: Coding) -> io::Result<Self> {
-        let feed = Rc::new(RefCell::new(Feed::default()));
+        let feed = Feed { is_brotli: coding == Coding::Brotli, ..Feed::default() };
+        let feed = Rc::new(RefCell::new(feed));
         let source = io::BufReader::with_capacity(Self::BUFFER, Source(Rc::clone(&feed)));
         let reader: Box<dyn Read> = match coding {
             Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(source)),

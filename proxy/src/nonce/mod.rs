@@ -18,6 +18,7 @@
 mod decoder;
 mod page;
 mod rewriter;
+mod scanner;
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -145,6 +146,9 @@ fn begin(fields: &HeaderMap, room: &Rc<Room>) -> Option<Rewriting> {
     Some(Rewriting { nonce: Nonce::fresh()?, decoder, coding, slot })
 }
 
+/// Parts of the labels of encodings in which a `<` need not be one (Encoding Standard, 4.2).
+const NOT_ASCII: [&str; 4] = ["utf-16", "unicode", "ucs-2", "2022"];
+
 /// Whether it is a whole page of HTML in an encoding in which tags are ASCII.
 fn is_page(head: &Parts) -> bool {
     let status = head.status;
@@ -161,7 +165,7 @@ fn is_page(head: &Parts) -> bool {
         && content_type.is_some_and(|content_type| {
             let (media, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
             media.trim().eq_ignore_ascii_case("text/html")
-                && !parameters.to_ascii_lowercase().contains("utf-16")
+                && !NOT_ASCII.iter().any(|label| parameters.to_ascii_lowercase().contains(label))
         })
 }
 

@@ -1,7 +1,7 @@
 //! The body of a page on its way through decoder and rewriter.
 //!
-//! Whatever can be said goes out once the upstream pauses: all but a tag that has begun. Nothing is
-//! held but one piece of the upstream's, the decoder, and the rewriter.
+//! Whatever can be said goes out once the upstream pauses: all but a `meta` that has begun. Nothing
+//! is held but one piece of the upstream's, the decoder, and the rewriter.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
-use lol_html::errors::RewritingError;
 
 use super::decoder::Decoder;
 use super::{Rewriter, Rewriting, Slot};
@@ -36,8 +35,6 @@ pub(crate) struct Page {
 pub(crate) enum Broken {
     #[error("its coding is broken: {0}")]
     Coding(io::Error),
-    #[error("its HTML cannot be rewritten: {0}")]
-    Html(RewritingError),
 }
 
 impl Page {
@@ -59,7 +56,7 @@ impl Page {
     fn advance(&mut self) -> Result<bool, Broken> {
         let Some(decoder) = &mut self.decoder else {
             let piece = self.unread.split_to(self.unread.len().min(Rewriter::PIECE));
-            self.rewriter.write(&piece).map_err(Broken::Html)?;
+            self.rewriter.write(&piece);
             return Ok(!piece.is_empty());
         };
         if !self.unread.is_empty() {
@@ -68,26 +65,27 @@ impl Page {
         let mut piece = [0; Rewriter::PIECE];
         let read = decoder.read(&mut piece).map_err(Broken::Coding)?;
         let piece = piece.get(..read.unwrap_or_default()).unwrap_or_default();
-        self.rewriter.write(piece).map_err(Broken::Html)?;
+        self.rewriter.write(piece);
         Ok(!piece.is_empty())
     }
 
     /// Whether all of it has been handed over.
     pub(super) fn has_ended(&self) -> bool {
-        self.done && self.rewriter.is_empty() && self.trailers.is_none()
+        self.done && self.rewriter.len() == 0 && self.trailers.is_none()
     }
 
     /// The next piece.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         loop {
-            while self.advance().map_err(Cut::Page)? {
-                if let Some(bytes) = self.rewriter.take() {
-                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                }
+            while self.rewriter.len() < Rewriter::FULL && self.advance().map_err(Cut::Page)? {}
+            if self.rewriter.len() >= Rewriter::FULL
+                && let Some(bytes) = self.rewriter.take()
+            {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             if self.ended && !self.done {
                 self.done = true;
-                self.rewriter.end().map_err(Broken::Html).map_err(Cut::Page)?;
+                self.rewriter.end();
             }
             if let Some(bytes) = self.rewriter.take() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));

@@ -21,6 +21,8 @@ fn a_page_is_whole_html_in_ascii_tags() {
         ("text/html", true),
         ("TEXT/HTML; charset=iso-8859-1", true),
         ("text/html;charset=UTF-16LE", false),
+        ("text/html;charset=Unicode", false),
+        ("text/html;charset=csISO2022JP", false),
         ("application/xhtml+xml", false),
         ("text/htmlx", false),
         ("application/json", false),
@@ -109,6 +111,22 @@ fn pages_are_decoded_however_they_are_cut() {
         }
         assert!(decode(coding, &bytes[..bytes.len() / 2], 100).is_err(), "{coding:?} cut off");
         assert!(decode(coding, b"<!doctype html>", 100).is_err(), "{coding:?} that is none");
+    }
+}
+
+#[test]
+fn a_window_larger_than_browsers_take_is_refused() {
+    let parameters = brotli::enc::BrotliEncoderParams {
+        large_window: true,
+        lgwin: 30,
+        quality: 2,
+        ..Default::default()
+    };
+    let mut encoder = brotli::CompressorWriter::with_params(Vec::new(), 4_096, &parameters);
+    encoder.write_all(&[b'x'; 10_000]).unwrap();
+    let bytes = encoder.into_inner();
+    for piece in [1, bytes.len()] {
+        assert!(decode(Coding::Brotli, &bytes, piece).is_err());
     }
 }
 

@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use gatehouse::nonce::Rewriter;
+use gatehouse::policy::headers::Nonce;
 use http::Method;
 use http_body_util::Full;
 
@@ -38,8 +40,8 @@ async fn a_page_gets_a_nonce_of_its_own() {
             let reply = client.get("/").await;
             let nonce = nonce(reply.header("content-security-policy"));
             let expected = format!(
-                "<!doctype html><link rel=icon href=x nonce=\"{nonce}\">\
-                 <STYLE nonce=\"{nonce}\">p{{}}</STYLE>\
+                "<!doctype html><link nonce=\"{nonce}\" rel=icon href=x>\
+                 <STYLE nonce=\"{nonce}\" nonce=old>p{{}}</STYLE>\
                  <script nonce=\"{nonce}\">a<b</script><p>&lt;</p>"
             );
             assert_eq!(reply.body, expected);
@@ -133,18 +135,140 @@ async fn an_applications_own_nonce_survives() {
 }
 
 #[tokio::test]
-async fn a_tag_too_long_for_the_rewriter_goes_out_as_it_came() {
+async fn a_tag_gets_its_nonce_however_long_it_is() {
     let long = format!("<link href=\"{}\"><script>1</script>", "x".repeat(200_000));
-    let image = format!("<script>0</script><img src=\"{}\">", "x".repeat(200_000));
-    let page = format!("{image}<script>1</script>{long}");
+    let page = format!("<script>0</script><img src=\"{}\">{long}", "x".repeat(200_000));
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n{page}");
     let upstream = TestUpstream::raw(Box::leak(answer.into_boxed_str()).as_bytes()).await;
     let proxy = TestProxy::start_with(&upstream, POLICY, SITE);
     let mut client = proxy.client().await.unchecked();
     let reply = client.get("/").await;
-    let given = format!("<script nonce=\"{}\">", nonce(reply.header("content-security-policy")));
-    let (rewritten, _) = page.split_at(page.len() - long.len());
-    assert!(reply.body == format!("{}{long}", rewritten.replace("<script>", &given)));
+    let given = format!(" nonce=\"{}\"", nonce(reply.header("content-security-policy")));
+    let expected = ["<script", "<link"]
+        .into_iter()
+        .fold(page, |page, tag| page.replace(tag, &format!("{tag}{given}")));
+    assert!(reply.body == expected);
+    proxy.finish().await;
+}
+
+/// What pages are made of, and what confuses those who read them.
+const PARTS: [&str; 68] = [
+    "<script>",
+    "</script>",
+    "<SCRIPT a=b>",
+    "<style>",
+    "</style>",
+    "<link>",
+    "<link/>",
+    "<!--",
+    "-->",
+    "--!>",
+    "-",
+    "<!",
+    "!",
+    ">",
+    "<",
+    "</",
+    "/",
+    "a",
+    " ",
+    "\n",
+    "'",
+    "\"",
+    "=",
+    "<p>",
+    "</p>",
+    "<p ",
+    "<title>",
+    "</title>",
+    "<textarea>",
+    "</textarea>",
+    "<svg>",
+    "</svg>",
+    "<g>",
+    "<svg/>",
+    "<svg><title>a</title>",
+    "<svg><![CDATA[<link>]]>",
+    "<![CDATA[",
+    "]]>",
+    "]",
+    "<script",
+    "</script",
+    "script",
+    "<font>",
+    "<font color=x>",
+    "<b>",
+    "</b>",
+    "<xmp>",
+    "</xmp>",
+    "<iframe>",
+    "</iframe>",
+    "<math>",
+    "</math>",
+    "<math><mi>a</mi>",
+    "<?",
+    "<plaintext>",
+    "<script-x>",
+    "<div a='>' b=\">\" c>",
+    "</div>",
+    "<a b=c/>",
+    "<a/b=c>",
+    "<table>",
+    "<tr><td>",
+    "</table>",
+    "<template>",
+    "</template>",
+    "\u{c}",
+    "é",
+    "nonce=old",
+];
+
+/// Reads pages with and without nonces, and says what is not as it should be: an element without
+/// its nonce, or a page that is another one but for the nonces.
+const COMPARE: &str = "const read = (text) => new DOMParser().parseFromString(text, 'text/html');\
+    const all = (root) => [...root.querySelectorAll('*')].flatMap((element) =>\
+      element.localName === 'template' && element.content ? [element, ...all(element.content)]\
+      : [element]);\
+    const wrong = pages.filter(([before, after]) => {\
+      const [one, two] = [read(before), read(after)];\
+      const loads = (element) => ['script', 'style', 'link'].includes(element.localName);\
+      const loading = all(two).filter(loads);\
+      const given = loading.every((element) => element.getAttribute('nonce') === nonce);\
+      for (const element of [...all(one), ...all(two)]) element.removeAttribute('nonce');\
+      return !given || one.documentElement.outerHTML !== two.documentElement.outerHTML;\
+    });\
+    document.body.textContent = `${pages.length} pages, wrong: ${JSON.stringify(wrong)}.`;";
+
+#[tokio::test]
+async fn a_browser_reads_every_page_as_it_was_but_for_the_nonces() {
+    let rewritten = |page: &str| {
+        let mut rewriter = Rewriter::new(Nonce::fresh().unwrap());
+        // Read first, so that it is known: every page has another nonce.
+        rewriter.write(format!("<link>{page}").as_bytes());
+        rewriter.end();
+        let text = String::from_utf8(rewriter.take().unwrap().to_vec()).unwrap();
+        let nonce = text.split('"').nth(1).unwrap();
+        text["<link nonce=\"\">".len() + nonce.len()..].replace(nonce, "NONCE")
+    };
+    let mut random = fastrand::Rng::with_seed(6);
+    let pages: Vec<_> = (0..5_000)
+        .map(|_| {
+            let parts = (0..random.usize(1..14)).map(|_| *random.choice(&PARTS).unwrap());
+            let page = parts.collect::<String>();
+            let after = rewritten(&page);
+            [page, after]
+        })
+        .collect();
+    let pages = serde_json::to_string(&pages).unwrap().replace('<', "\\u003c");
+    let page = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n\r\n\
+         <!doctype html><body><script>const nonce = 'NONCE', pages = {pages};{COMPARE}</script>"
+    );
+    let upstream = TestUpstream::raw(Box::leak(page.into_boxed_str()).as_bytes()).await;
+    let proxy = TestProxy::start_with(&upstream, "[headers.site]\npreset = \"none\"", SITE);
+    let shown = Browser::find().open(&proxy).await;
+    let (_, wrong) = shown.rsplit_once("5000 pages, wrong: ").unwrap_or_else(|| panic!("{shown}"));
+    assert!(wrong.starts_with("[]."), "{wrong}");
     proxy.finish().await;
 }
 

@@ -64,17 +64,27 @@ fn is_nonce(word: &str) -> bool {
     })
 }
 
-/// A policy that stands in a page itself, with `nonce` in the place of its own nonces; `None` if it
-/// has none.
-pub(crate) fn renew(policy: &str, nonce: &Nonce) -> Option<String> {
-    let source = nonce.source();
-    let renewed = |directive: &str| {
-        let words = directive.split_ascii_whitespace();
-        let words = words.map(|word| if is_nonce(word) { source.as_str() } else { word });
-        words.collect::<Vec<_>>().join(" ")
-    };
-    let has_nonce = policy.split([' ', ';', '\t', '\n', '\r']).any(is_nonce);
-    has_nonce.then(|| policy.split(';').map(renewed).collect::<Vec<_>>().join("; "))
+/// Nonces of one policy in a page that are known.
+const MOST: usize = 16;
+
+/// A policy that stands in a page itself, with `nonce` in the place of its own nonces, and those;
+/// `None` if it has none, or too many.
+pub(crate) fn renew(policy: &[u8], nonce: &Nonce) -> Option<(Vec<u8>, Vec<String>)> {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b';' | b',');
+    let (mut renewed, mut own) = (Vec::new(), Vec::new());
+    for word in policy.split_inclusive(ends) {
+        let (text, end) = word.split_at(word.len() - usize::from(word.last().is_some_and(ends)));
+        match std::str::from_utf8(text).ok().filter(|text| is_nonce(text)) {
+            Some(text) => {
+                renewed.extend_from_slice(nonce.source().as_bytes());
+                let value = text.get(PREFIX.len()..text.len() - 1).unwrap_or_default();
+                own.push(value.to_owned());
+            }
+            None => renewed.extend_from_slice(text),
+        }
+        renewed.extend_from_slice(end);
+    }
+    (1..=MOST).contains(&own.len()).then_some((renewed, own))
 }
 
 /// A policy with places for nonces.
@@ -132,9 +142,11 @@ mod tests {
     #[test]
     fn a_policy_in_a_page_gets_the_nonce_of_the_response() {
         let nonce = Nonce("new".to_owned());
-        let renewed = renew("script-src 'self' 'nonce-old';style-src\n'NONCE-x' ", &nonce);
-        let expected = "script-src 'self' 'nonce-new'; style-src 'nonce-new'";
-        assert_eq!(renewed.as_deref(), Some(expected));
-        assert_eq!(renew("script-src 'self' 'nonce-'", &nonce), None);
+        let (renewed, own) =
+            renew(b"script-src 'self' 'nonce-old';style-src\n'NONCE-x' \xff", &nonce).unwrap();
+        assert_eq!(renewed, b"script-src 'self' 'nonce-new';style-src\n'nonce-new' \xff");
+        assert_eq!(own, ["old", "x"]);
+        assert_eq!(renew(b"script-src 'self' 'nonce-'", &nonce), None);
+        assert_eq!(renew("'nonce-a' ".repeat(MOST + 1).as_bytes(), &nonce), None);
     }
 }
