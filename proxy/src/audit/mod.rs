@@ -30,6 +30,7 @@ use http::Uri;
 use serde::Serialize;
 
 use self::journey::Journey;
+pub(crate) use self::page::MEMORY as PAGE_MEMORY;
 use self::page::Page;
 use self::visit::{FOREIGN, Visitor};
 

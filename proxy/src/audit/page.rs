@@ -5,9 +5,12 @@ use std::rc::Rc;
 
 use http::header;
 use lol_html::html_content::Element;
-use lol_html::{HtmlRewriter, Settings, element};
+use lol_html::{HtmlRewriter, MemorySettings, Settings, element};
 
 use super::visit::Response;
+
+/// What a page may take besides its own bytes, however deeply its elements lie in each other.
+pub(crate) const MEMORY: usize = 64 << 20;
 
 /// A `<script>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,7 @@ impl Page {
         let (at_script, at_meta) = (Rc::clone(&found), Rc::clone(&found));
         let settings = Settings::new()
             .with_strict(false)
+            .with_memory_settings(MemorySettings::new().with_max_allowed_memory_usage(MEMORY))
             .append_element_content_handler(element!("script", move |script| {
                 let src = script.get_attribute("src").map(|src| src.trim().to_owned());
                 let hash = script.get_attribute("integrity").unwrap_or_default();
@@ -59,7 +63,7 @@ impl Page {
                 Ok(())
             }));
         let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
-        // Without a bound on memory, nothing can fail.
+        // Of a page that is made to take more memory, what came before counts.
         _ = rewriter.write(html).and_then(|()| rewriter.end());
         found.take()
     }
@@ -105,5 +109,16 @@ mod tests {
         );
         assert_eq!(page.policies, ["default-src 'self'"]);
         assert_eq!(page.referrer.as_deref(), Some("origin"));
+    }
+
+    #[test]
+    fn a_page_takes_so_much_memory() {
+        let page = "<script src=a></script>".to_owned() + &"<a>".repeat(1_000_000);
+        let mut scripts = 0;
+        let counted = allocation_counter::measure(|| {
+            scripts = Page::read(page.as_bytes()).scripts.len();
+        });
+        assert_eq!(scripts, 1);
+        assert!(counted.bytes_max <= 2 * MEMORY as u64, "{counted:?}");
     }
 }

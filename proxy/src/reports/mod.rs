@@ -3,8 +3,8 @@
 //!
 //! Anybody can send a report, so nothing in one is trusted: it must name a page of the site that it
 //! was sent to, its strings are cut, queries and fragments are left out. A worker takes so many in
-//! ten seconds, in all and of one client; the table holds so many distinct ones; what comes on top
-//! is counted and forgotten.
+//! ten seconds, in all and of one client; the table holds so many distinct ones, and forgets what
+//! was reported least for what is new. What is forgotten, or not taken, is counted.
 //!
 //! Workers read and parse; a thread of its own merges, and adds what is new to a file in the
 //! directory of the certificate store every few seconds. Requests wait for neither. Where the store

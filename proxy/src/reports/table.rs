@@ -55,15 +55,34 @@ impl Table {
     /// Distinct violations that are kept of one site, so that one cannot fill the table.
     pub(crate) const MOST_OF_SITE: usize = 1_000;
 
-    /// Counts a report; whether there was room for it.
+    /// Counts a report; whether nothing else had to be forgotten for it.
     pub(crate) fn add(&mut self, violation: Violation, now: u64) -> bool {
-        if !self.known.contains_key(&violation) && !self.has_room(&violation.site) {
-            return false;
+        let has_room = self.known.contains_key(&violation) || self.has_room(&violation.site);
+        if !has_room {
+            self.forget_least(&violation.site);
         }
         let new = Count { all: 0, unsaved: 0, first: now, last: now };
         let count = self.known.entry(violation).or_insert(new);
         (count.all, count.unsaved, count.last) = (count.all + 1, count.unsaved + 1, now);
-        true
+        has_room
+    }
+
+    /// Makes room for a report of a site: what was reported least often goes, and of that the
+    /// oldest. A flood of inventions thus shuts nobody out who comes after it, nor what is reported
+    /// again and again. A site that has its share gives way itself, or else the one with the most.
+    fn forget_least(&mut self, site: &str) {
+        let mut sizes = HashMap::<&str, usize>::new();
+        for known in self.known.keys() {
+            *sizes.entry(&known.site).or_default() += 1;
+        }
+        let is_full = sizes.get(site).is_some_and(|size| *size >= Self::MOST_OF_SITE);
+        let largest = sizes.iter().max_by_key(|(_, size)| **size).map(|(site, _)| *site);
+        let site = if is_full { Some(site) } else { largest };
+        let of_site = self.known.iter().filter(|(known, _)| Some(&*known.site) == site);
+        let least = of_site.min_by_key(|(_, count)| (count.all, count.last));
+        if let Some(least) = least.map(|(known, _)| known.clone()) {
+            self.known.remove(&least);
+        }
     }
 
     /// Puts back what a file has kept.
@@ -154,9 +173,17 @@ mod tests {
         let flood = |table: &mut Table, site| {
             (0..3_000).filter(|page| table.add(violation(site, *page), 1)).count()
         };
-        assert_eq!(flood(&mut table, "a"), Table::MOST_OF_SITE);
-        assert!(table.add(violation("a", 1), 2), "what is known is counted on");
+        let of_site = |table: &Table, site| {
+            table.entries().iter().filter(|entry| entry.violation.site == site).count()
+        };
+        assert!(table.add(violation("a", 9_999), 0) && table.add(violation("a", 9_999), 0));
+        assert_eq!(flood(&mut table, "a"), Table::MOST_OF_SITE - 1);
+        assert_eq!(of_site(&table, "a"), Table::MOST_OF_SITE);
         assert_eq!(flood(&mut table, "b"), Table::MOST - Table::MOST_OF_SITE);
-        assert_eq!(flood(&mut table, "c"), 0);
+        assert!(!table.add(violation("c", 1), 2));
+        assert_eq!(of_site(&table, "c"), 1, "who comes after a flood is heard");
+        assert!(!table.add(violation("b", 9_999), 2));
+        assert_eq!(table.entries().len(), Table::MOST);
+        assert!(table.add(violation("a", 9_999), 2), "what is reported again is still known");
     }
 }

@@ -9,8 +9,10 @@ use std::rc::Rc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64;
-use lol_html::{HtmlRewriter, Settings, element, text};
+use lol_html::{HtmlRewriter, MemorySettings, Settings, element, text};
 use serde_json::json;
+
+use crate::audit::PAGE_MEMORY;
 
 /// What was found in some pages.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,7 +51,8 @@ pub(super) fn files(path: &Path) -> Result<Hashes, String> {
             if metadata.len() > LARGEST {
                 return Err(format!("{} is larger than 16 MiB", path.display()));
             }
-            hashes.add(&fs::read(&path).map_err(|error| failed(&path, error))?);
+            let page = fs::read(&path).map_err(|error| failed(&path, error))?;
+            hashes.add(&page).map_err(|what| format!("{} {what}", path.display()))?;
             pages += 1;
         }
     }
@@ -73,14 +76,16 @@ struct Found {
 }
 
 impl Hashes {
-    /// Adds what is inline in a page.
-    pub(super) fn add(&mut self, page: &[u8]) {
+    /// Adds what is inline in a page; the error is what the page does.
+    pub(super) fn add(&mut self, page: &[u8]) -> Result<(), &'static str> {
         let found = Found { hashes: std::mem::take(self), open: None };
         let found = Rc::new(RefCell::new(found));
         let (at_element, at_script, at_style) =
             (Rc::clone(&found), Rc::clone(&found), Rc::clone(&found));
+        let memory = MemorySettings::new().with_max_allowed_memory_usage(PAGE_MEMORY);
         let settings = Settings::new()
             .with_strict(false)
+            .with_memory_settings(memory)
             .append_element_content_handler(element!("*", move |element| {
                 let named = |name: &str| name.starts_with("on") || name == "style";
                 let attributes = element.attributes().iter();
@@ -108,9 +113,9 @@ impl Hashes {
                 Ok(())
             }));
         let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
-        // Without a bound on memory, nothing can fail.
-        _ = rewriter.write(page).and_then(|()| rewriter.end());
+        let read = rewriter.write(page).and_then(|()| rewriter.end());
         *self = found.take().hashes;
+        read.map_err(|_| "nests its elements too deeply to be read")
     }
 
     /// As lines for the configuration, or as JSON.
@@ -148,8 +153,8 @@ impl Found {
         let open = self.open.as_mut()?;
         open.push_str(chunk);
         let text = self.open.take_if(|_| last).filter(|text| !text.is_empty())?;
-        // As HTML is read: every end of line is a newline.
-        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        // As HTML is read: every end of line is a newline, and no character is 0.
+        let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "\u{fffd}");
         Some(format!("'sha256-{}'", BASE64.encode(digest(&SHA256, text.as_bytes()).as_ref())))
     }
 }
@@ -170,7 +175,7 @@ mod tests {
 
     fn hashes(page: &str) -> Hashes {
         let mut hashes = Hashes::default();
-        hashes.add(page.as_bytes());
+        hashes.add(page.as_bytes()).unwrap();
         hashes
     }
 
@@ -186,6 +191,9 @@ mod tests {
         assert_eq!(found.scripts.iter().collect::<Vec<_>>(), [script]);
         assert_eq!(found.styles, hashes("<style>p{}\n</style>").styles);
         assert_eq!((found.styles.len(), found.attributes), (1, 2));
+        assert_eq!(hashes("<script>\0</script>"), hashes("<script>\u{fffd}</script>"));
+        let deep = "<a>".repeat(1_000_000);
+        assert!(Hashes::default().add(deep.as_bytes()).unwrap_err().contains("too deeply"));
         assert!(
             found
                 .render(false)

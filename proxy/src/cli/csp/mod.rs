@@ -76,7 +76,7 @@ fn page(url: &str, ca: Option<&Path>) -> Result<hash::Hashes, String> {
     let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
     let page = wait_for(audit::page(&uri, ca))?.map_err(|error| error.to_string())?;
     let mut hashes = hash::Hashes::default();
-    hashes.add(&page);
+    hashes.add(&page).map_err(|what| format!("{url} {what}"))?;
     Ok(hashes)
 }
 

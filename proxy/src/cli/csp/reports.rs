@@ -53,7 +53,7 @@ pub(in crate::cli) fn say(document: &Value) {
     }
     let dropped = document.get("dropped").and_then(Value::as_u64).unwrap_or_default();
     if dropped > 0 {
-        print(&format!("{dropped} more were too many to keep"));
+        print(&format!("{dropped} more were too many to keep all"));
     }
     print("what would let them through: gatehouse csp suggest");
 }

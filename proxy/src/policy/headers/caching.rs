@@ -95,7 +95,7 @@ pub(super) fn tighten(headers: &HeaderMap, ours: &HeaderValue) -> Option<HeaderV
     let mut both: Vec<Vec<u8>> = missing.iter().map(|name| name.as_bytes().to_vec()).collect();
     let kept = |directive: &&Directive<'_>| {
         let is_age = AGES.iter().any(|name| directive.is(name));
-        !is_age && !(is_private && directive.is("public"))
+        !(is_age || is_private && directive.is("public"))
     };
     both.extend(ours.iter().filter(kept).map(|directive| directive.whole.to_vec()));
     for (name, age) in AGES.into_iter().zip([ages.any, ages.shared.filter(|_| !is_private)]) {

@@ -51,11 +51,16 @@ impl Cookies {
         }
         let (mut secure, mut http_only, mut same_site) = (false, false, false);
         for attribute in parts {
-            let name = attribute.split(|byte| *byte == b'=').next().unwrap_or_default();
-            let name = name.trim_ascii();
+            let mut attribute = attribute.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii);
+            let name = attribute.next().unwrap_or_default();
+            let value = attribute.next().unwrap_or_default();
             secure |= name.eq_ignore_ascii_case(b"secure");
             http_only |= name.eq_ignore_ascii_case(b"httponly");
-            same_site |= name.eq_ignore_ascii_case(b"samesite");
+            // Of any other value browsers make what they like (RFC 6265bis, 5.6.7).
+            let is_known = ["lax", "strict", "none"]
+                .into_iter()
+                .any(|known| value.eq_ignore_ascii_case(known.as_bytes()));
+            same_site |= is_known && name.eq_ignore_ascii_case(b"samesite");
         }
         let mut missing = Vec::new();
         if self.secure && over_tls && !secure {
@@ -93,6 +98,8 @@ mod tests {
             ("a=b; Path=/; secure", "a=b; Path=/; secure; HttpOnly; SameSite=Lax"),
             ("a=b; SameSite=None", "a=b; SameSite=None; Secure; HttpOnly"),
             ("a=b;Secure;HttpOnly;SameSite=Strict", "a=b;Secure;HttpOnly;SameSite=Strict"),
+            ("a=b; SameSite=maybe", "a=b; SameSite=maybe; Secure; HttpOnly; SameSite=Lax"),
+            ("a=b; samesite = NONE ;Secure", "a=b; samesite = NONE ;Secure; HttpOnly"),
             ("a=secure; HTTPONLY", "a=secure; HTTPONLY; Secure; SameSite=Lax"),
             ("__Host-a=b; Path=/", "__Host-a=b; Path=/; Secure; HttpOnly; SameSite=Lax"),
             ("__Secure-a=b; Domain=c", "__Secure-a=b; Domain=c; Secure; HttpOnly; SameSite=Lax"),
