@@ -6,7 +6,8 @@
 //! - [`cli`] decides which command runs, and the exit code
 //! - [`config`] reads the environment, and tells all its faults at once
 //! - [`telemetry`] writes the logs
-//! - [`server`] turns a configuration into a listening server, and ends it gracefully
+//! - [`server`] turns a configuration into a listening server, and ends it gracefully; systemd is
+//!   told of it by [`supervisor`]
 //! - [`http`] has routes, extractors, problem documents, the access record
 //! - [`store`] keeps all of it in SQLite or PostgreSQL, one text per statement, and the
 //!   schema's migrations
@@ -46,5 +47,6 @@ pub mod queue;
 pub mod seed;
 pub mod server;
 pub mod store;
+mod supervisor;
 pub mod telemetry;
 pub mod worker;

@@ -23,6 +23,7 @@ use crate::http::{App, Watchers, router};
 use crate::queue::Queue;
 use crate::store::migrations::{self, MigrationError};
 use crate::store::{Database, Store, StoreError};
+use crate::supervisor;
 use crate::worker::{Tally, Worker};
 pub use apart::work;
 pub use listener::BindError;
@@ -137,10 +138,12 @@ impl Server {
             let _ = told.await;
         });
         tokio::pin!(serving);
+        supervisor::serves();
         tokio::select! {
             () = &mut serving => {}
             () = sweep::run(&store) => {}
             () = stop => {
+                supervisor::stops();
                 tracing::info!("stopping: no new connections, requests in flight finish");
                 drop(tell);
                 drop(tell_worker);

@@ -9,6 +9,7 @@ use crate::config::WorkerConfig;
 use crate::http::health;
 use crate::queue::Queue;
 use crate::store::Store;
+use crate::supervisor;
 use crate::worker::Worker;
 
 /// Performs executions until `stop` resolves, then finishes those in hand.
@@ -30,6 +31,11 @@ pub async fn work(config: WorkerConfig, stop: impl Future<Output = ()>) -> Resul
     let answering =
         listener.map(|listener| tokio::spawn(listener.serve(health, std::future::pending())));
     tracing::info!(%database, redis = queue.is_some(), "working");
+    supervisor::serves();
+    let stop = async {
+        stop.await;
+        supervisor::stops();
+    };
     Worker::new(store.clone(), queue, Arc::default()).run(stop).await;
     if let Some(answering) = answering {
         answering.abort();

@@ -1,5 +1,8 @@
 //! Around the requests: stopping, logs, the Unix socket, CORS, the OpenAPI document.
 
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
 use http_body_util::Full;
 use hyper::Method;
 use serde_json::{Value, json};
@@ -106,6 +109,43 @@ async fn a_unix_socket_serves_and_a_dead_one_is_replaced() {
     drop(stop);
     running.await.unwrap();
     assert!(!path.exists());
+}
+
+/// systemd, as far as a process sees of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_supervisor_hears_of_start_life_and_end() {
+    let database = TestDatabase::create(Engine::Sqlite).await;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("notify");
+    let notify = UnixDatagram::bind(&socket).unwrap();
+    notify.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let environment = [
+        ("DATABASE_URL", &*database.url),
+        ("WORKER", "apart"),
+        ("NOTIFY_SOCKET", socket.to_str().unwrap()),
+        ("WATCHDOG_USEC", "20000"),
+    ];
+    for start in [Program::serve, Program::worker] {
+        let mut program = start(&environment);
+        for news in ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "STOPPING=1"] {
+            if news == "STOPPING=1" {
+                program.terminate();
+            }
+            let mut heard = String::new();
+            while heard.trim_end() != news {
+                let mut bytes = [0; 64];
+                let length = notify.recv(&mut bytes).unwrap();
+                heard = String::from_utf8_lossy(&bytes[..length]).into_owned();
+                assert!(["WATCHDOG=1", news].contains(&heard.trim_end()), "{heard}, not {news}");
+            }
+        }
+        assert_eq!(program.exit_code(), Some(0));
+        // What it said at last is not the next one's.
+        notify.set_nonblocking(true).unwrap();
+        while notify.recv(&mut [0; 64]).is_ok() {}
+        notify.set_nonblocking(false).unwrap();
+    }
+    database.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

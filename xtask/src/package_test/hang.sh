@@ -1,14 +1,17 @@
-# On the machine: with less patience than the unit's thirty seconds, which nobody wants to wait for here.
-mkdir -p /run/systemd/system/gatehouse.service.d
-printf '[Service]\nWatchdogSec=2\n' >/run/systemd/system/gatehouse.service.d/patience.conf
+# On the machine: with less patience than the units' thirty seconds, which nobody wants to wait for here.
+for service in gatehouse nomation; do
+    mkdir -p "/run/systemd/system/$service.service.d"
+    printf '[Service]\nWatchdogSec=2\n' >"/run/systemd/system/$service.service.d/patience.conf"
+done
 systemctl daemon-reload
-systemctl restart gatehouse
-pid=$(systemctl show --property MainPID --value gatehouse)
-kill -STOP "$pid"
-anew() { [ "$(systemctl show --property NRestarts --value gatehouse)" -ge 1 ] && systemctl --quiet is-active gatehouse; }
-for _ in $(seq 300); do anew && break; sleep 0.1; done
-anew
-journalctl --unit gatehouse --lines 30 | grep 'Watchdog timeout'
+anew() { [ "$(systemctl show --property NRestarts --value "$1")" -ge 1 ] && systemctl --quiet is-active "$1"; }
+for service in nomation gatehouse; do
+    systemctl restart "$service"
+    kill -STOP "$(systemctl show --property MainPID --value "$service")"
+    for _ in $(seq 300); do anew "$service" && break; sleep 0.1; done
+    anew "$service"
+    journalctl --unit "$service" --lines 30 | grep 'Watchdog timeout'
+done
 curl --silent --fail --cacert /var/lib/gatehouse/certs/internal-ca.pem https://localhost/health/ready
-rm -r /run/systemd/system/gatehouse.service.d
+rm -r /run/systemd/system/gatehouse.service.d /run/systemd/system/nomation.service.d
 systemctl daemon-reload

@@ -17,8 +17,8 @@ CONFIGURATION
 systemctl enable --now nomation gatehouse.socket gatehouse
 
 ca=/var/lib/gatehouse/certs/internal-ca.pem
-# Nomation is started when its process is there, and answers a moment later.
-curl --silent --fail --retry 20 --retry-delay 1 --retry-all-errors --cacert "$ca" https://localhost/health/ready
+# Who is started answers.
+curl --silent --fail --cacert "$ca" https://localhost/health/ready
 curl --silent --fail --head --cacert "$ca" https://localhost/health/ready | grep --ignore-case strict-transport-security
 [ "$(curl --silent --output /dev/null --write-out '%{redirect_url}' http://localhost/x)" = https://localhost/x ]
 
