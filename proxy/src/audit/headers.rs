@@ -52,7 +52,9 @@ pub(super) fn transport_security(headers: &HeaderMap, trusted: bool) -> Finding 
     match age.and_then(|age| age.trim_matches('"').parse::<u64>().ok()) {
         None => bad("hsts-header-invalid", -20, format!("`{value}` has no max-age")),
         Some(age) if age < HALF_A_YEAR => {
-            let found = format!("max-age is {} days, less than half a year", age / 86_400);
+            let age =
+                if age < 86_400 { format!("{age} s") } else { format!("{} days", age / 86_400) };
+            let found = format!("max-age is {age}, less than half a year, which a ramp reaches");
             bad("hsts-implemented-max-age-less-than-six-months", -10, found)
         }
         Some(age) => {

@@ -65,8 +65,9 @@ impl Rewriter {
             let before = piece.get(done..at).unwrap_or_default();
             match found {
                 Found::Named(Element::Loading) if self.trusted.is_none() => {
-                    self.put(before);
-                    self.put_nonce();
+                    reserve(&mut self.written, before.len() + self.attribute.len());
+                    self.written.extend_from_slice(before);
+                    self.written.extend_from_slice(self.attribute.as_bytes());
                 }
                 Found::Named(element) => {
                     self.put(before);
@@ -149,6 +150,7 @@ impl Rewriter {
     }
 }
 
+#[inline]
 fn reserve(written: &mut Vec<u8>, more: usize) {
     let needed = written.len() + more;
     if needed > written.capacity() {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::Full;
 
-use crate::harness::{HELMET, TestProxy, TestUpstream};
+use crate::harness::{Browser, HELMET, TestProxy, TestUpstream};
 
 #[tokio::test]
 async fn every_class_of_response_carries_the_headers() {
@@ -66,7 +66,7 @@ async fn a_browser_gets_a_page_and_a_program_a_problem() {
 #[tokio::test]
 async fn what_the_upstream_sets_makes_a_policy_no_looser() {
     let upstream = TestUpstream::raw(
-        b"HTTP/1.1 200 OK\r\nX-Frame-Options: ALLOWALL\r\nX-Frame-Options: again\r\n\
+        b"HTTP/1.1 200 OK\r\nX-Frame-Options: ALLOWALL\r\nX-Frame-Options: allowall\r\n\
           X-Powered-By: x\r\n\
           Strict-Transport-Security: max-age=0\r\nContent-Length: 2\r\n\r\nok",
     )
@@ -74,6 +74,36 @@ async fn what_the_upstream_sets_makes_a_policy_no_looser() {
     let proxy = TestProxy::start(&upstream, "");
     assert_eq!(proxy.client().await.get("/").await.body, "ok");
     proxy.finish().await;
+}
+
+/// A page that tries to frame itself, and says what came of it.
+const FRAMES: &str = "Content-Type: text/html\r\nConnection: close\r\n\r\n\
+    <!doctype html><p id=out></p><script>\
+    if (window === top) {\
+      const frame = document.createElement('iframe');\
+      frame.onload = () => { let inner = null; try { inner = frame.contentDocument; } catch {}\
+        const framed = inner && inner.getElementById('out');\
+        document.getElementById('out').textContent = framed ? 'framed' : 'refused'; };\
+      frame.src = '/inner'; document.body.append(frame);\
+    }</script>";
+
+#[tokio::test]
+async fn a_browser_frames_no_page_that_either_side_wants_in_no_frame() {
+    let (ancestors, options) = ("csp.frame-ancestors = [\"'self'\"]", "x-frame-options = \"DENY\"");
+    for (ours, theirs, expected) in [
+        (ancestors, "", "framed"),
+        (ancestors, "X-Frame-Options: SAMEORIGIN\r\n", "framed"),
+        (ancestors, "X-Frame-Options: DENY\r\n", "refused"),
+        (options, "Content-Security-Policy: frame-ancestors *\r\n", "refused"),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{theirs}{FRAMES}");
+        let upstream = TestUpstream::raw(Box::leak(answer.into_boxed_str()).as_bytes()).await;
+        let section = format!("[headers.site]\npreset = \"none\"\n{ours}");
+        let proxy = TestProxy::start_with(&upstream, &section, "headers = \"site\"");
+        let page = Browser::find().open(&proxy).await;
+        assert!(page.contains(&format!("<p id=\"out\">{expected}</p>")), "{theirs}{page}");
+        proxy.finish().await;
+    }
 }
 
 #[tokio::test]

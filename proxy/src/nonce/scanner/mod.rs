@@ -77,7 +77,10 @@ impl Scanner {
         let byte = rest.first().copied().unwrap_or_default();
         let (next, read) = match &mut self.state {
             State::Data => match self.data(rest) {
-                Some(open) => (State::Open, open + 1),
+                Some(open) => match rest.get(open + 1) {
+                    Some(byte) if byte.is_ascii_alphabetic() => (self.begin(false), open + 1),
+                    _ => (State::Open, open + 1),
+                },
                 None => return (rest.len(), None),
             },
             State::Open if byte.is_ascii_alphabetic() => (self.begin(false), 0),
