@@ -7,13 +7,16 @@
 //!
 //! # Bounds
 //! A step has its [`patience`](Step::patience), the start of the browser [`START_MAX`], a picture
-//! [`PICTURE_MAX`] bytes. The bound of the whole run is the caller's: a run that is dropped kills
-//! its browser, whatever it is doing.
+//! [`PICTURE_MAX`] bytes, and all pictures of a run [`PICTURES_MAX`]; the browser may take so much
+//! memory and disk and no more ([`bounds`]). The bound of the whole run is the caller's: a run that
+//! is dropped kills its browser, whatever it is doing.
 //!
 //! # Where it must not run
-//! The browser opens any page that the test's author names, also those of the network around it.
-//! Give the worker a network from which nothing is reached that its users may not see.
+//! The browser opens any page of the web that the test's author names, also those of the network
+//! around it and of this machine; no files, and it keeps no downloads. Give the worker a network
+//! from which nothing is reached that its users may not see.
 
+mod bounds;
 mod driver;
 mod session;
 mod webdriver;
@@ -34,6 +37,8 @@ pub use webdriver::WebDriverError;
 const START_MAX: Duration = Duration::from_secs(30);
 /// Largest picture that is kept, in bytes.
 pub const PICTURE_MAX: usize = 4 * 1024 * 1024;
+/// Most bytes of all pictures of one run; they are kept for as long as the execution is.
+pub const PICTURES_MAX: usize = 32 * 1024 * 1024;
 /// How long the picture of a failure may take.
 const LAST_PICTURE: Duration = Duration::from_secs(5);
 
@@ -137,28 +142,51 @@ impl Browser {
         let mut session = tokio::time::timeout(START_MAX, start)
             .await
             .map_err(|_elapsed| BrowserError::Slow)??;
+        let outgrown = session.outgrown();
+        tokio::pin!(outgrown);
+        let mut room = PICTURES_MAX;
         for (index, step) in steps.as_slice().iter().enumerate() {
-            let result = perform(&mut session, index, step).await;
+            let start = (index, Timestamp::now(), Instant::now());
+            let outcome = tokio::select! {
+                biased;
+                reason = &mut outgrown => Err((reason, None)),
+                outcome = perform(&mut session, step, room) => outcome,
+            };
+            let result = StepResult::of(start, outcome);
+            room = room.saturating_sub(result.picture.as_ref().map_or(0, Vec::len));
             let failed = result.failure.is_some();
             if results.send(result).await.is_err() || failed {
                 break;
             }
         }
-        session.end().await;
         Ok(())
     }
 }
 
-async fn perform(session: &mut Session, index: usize, step: &Step) -> StepResult {
-    let (started_at, started) = (Timestamp::now(), Instant::now());
-    let outcome = session.perform(step).await;
-    let duration = started.elapsed();
-    let (failure, picture) = match outcome {
-        Ok(picture) => (None, picture),
+/// The picture that a step took, or why it failed and what the page looked like then.
+type Outcome = Result<Option<Vec<u8>>, (String, Option<Vec<u8>>)>;
+
+/// Performs a step whose picture may have `room` bytes.
+async fn perform(session: &mut Session, step: &Step, room: usize) -> Outcome {
+    match session.perform(step).await {
+        Ok(Some(picture)) if picture.len() > room => {
+            Err((format!("the pictures of this test are larger than {PICTURES_MAX} bytes"), None))
+        }
+        Ok(picture) => Ok(picture),
         Err(reason) => {
             let picture = tokio::time::timeout(LAST_PICTURE, session.picture()).await;
-            (Some(Failure::new(&reason)), picture.ok().and_then(Result::ok))
+            let picture = picture.ok().and_then(Result::ok);
+            Err((reason, picture.filter(|picture| picture.len() <= room)))
         }
-    };
-    StepResult { index, started_at, duration, failure, picture }
+    }
+}
+
+impl StepResult {
+    fn of((index, started_at, started): (usize, Timestamp, Instant), outcome: Outcome) -> Self {
+        let (failure, picture) = match outcome {
+            Ok(picture) => (None, picture),
+            Err((reason, picture)) => (Some(Failure::new(&reason)), picture),
+        };
+        Self { index, started_at, duration: started.elapsed(), failure, picture }
+    }
 }

@@ -1,15 +1,20 @@
 //! `chromedriver` as a child process: on a port that it chooses itself, and never left behind.
 //!
 //! # Why
-//! Three deaths must take the browser with them. The run is dropped: `kill_on_drop`. The worker is
-//! killed: the kernel's parent-death signal, which a child can only ask for itself, and
-//! `setpriv` of util-linux asks for it without unsafe code here. The driver dies: the browser is
-//! spoken to over a pipe, at whose end it exits.
+//! Three deaths must take the browser with them. The run ends or is dropped: driver and browser are
+//! a process group of their own, which is killed as a whole. The worker is killed: the kernel's
+//! parent-death signal, which a child can only ask for itself, and `setpriv` of util-linux asks for
+//! it without unsafe code here. The driver dies: the browser is spoken to over a pipe, at whose end
+//! it exits.
+//!
+//! A driver starts any program for whoever may command it, and it lets pages of this machine's own
+//! origins do so: below a path that nobody can guess, it does not hear them.
 
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 
@@ -25,11 +30,13 @@ const LINE_MAX: usize = 512;
 /// IPv6 may be taken on the other, and then it ends.
 const TRIES: usize = 3;
 
-/// A running driver. Killed when dropped.
+/// A running driver. Killed when dropped, with all that it has started.
 #[derive(Debug)]
 pub(super) struct Driver {
     child: Child,
     pub(super) port: u16,
+    /// The path below which it takes commands.
+    pub(super) base: String,
 }
 
 impl Driver {
@@ -47,10 +54,15 @@ impl Driver {
 
     /// Starts it once; the error is how it ended before it listened.
     async fn attempt(browser: &Browser, folder: &Path) -> io::Result<Result<Self, String>> {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(io::Error::other)?;
+        let base = format!("/{:032x}", u128::from_ne_bytes(secret));
         let mut child = Command::new(&browser.setpriv)
             .args(["--pdeathsig", "KILL", "--"])
             .arg(&browser.driver)
             .arg("--port=0")
+            .arg(format!("--url-base={base}"))
+            .process_group(0)
             // Not this process's environment: it holds secrets, and the browser opens anybody's
             // pages.
             .env_clear()
@@ -73,7 +85,7 @@ impl Driver {
                 .and_then(|(_, rest)| rest.trim_end_matches('.').trim().parse().ok());
             if let Some(port) = port {
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                return Ok(Ok(Self { child, port }));
+                return Ok(Ok(Self { child, port, base }));
             }
         }
         let status = child.wait().await?;
@@ -84,10 +96,17 @@ impl Driver {
         Ok(Err(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") }))
     }
 
-    /// Kills the driver and waits until it is gone.
-    pub(super) async fn end(mut self) {
-        // An error means that it is gone already.
-        let _ = self.child.kill().await;
+    /// The process group of the driver and its browser; nothing once the driver has ended.
+    pub(super) fn group(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Before the driver is waited for: until then nobody else's group can have its number. An
+        // error means that all are gone already.
+        let _ = self.group().map(|group| kill_process_group(group, Signal::KILL));
     }
 }
 
@@ -106,6 +125,9 @@ async fn last_line(mut stderr: ChildStderr) -> String {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -129,10 +151,33 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let driver = Driver::start(&browser(folder.path(), 2), folder.path()).await.unwrap();
         assert_eq!(driver.port, 4321);
-        driver.end().await;
+        drop(driver);
         let folder = tempfile::tempdir().unwrap();
         let error = Driver::start(&browser(folder.path(), 3), folder.path()).await.unwrap_err();
         let told = "it ends before it listens (exit status: 1: libnss3.so: not found)";
         assert_eq!(error.to_string(), told);
+    }
+
+    /// What a page of `http://localhost` could send: the driver would take it for its own client's.
+    #[tokio::test]
+    async fn a_page_that_does_not_know_the_path_commands_nothing() {
+        const NEW: &str = r#"{"capabilities":{"alwaysMatch":{"browserName":"none"}}}"#;
+        let folder = tempfile::tempdir().unwrap();
+        let browser = Browser::find_in_path().unwrap();
+        let driver = Driver::start(&browser, folder.path()).await.unwrap();
+        for (base, told) in [("", "unhandled request"), (&*driver.base, "session not created")] {
+            let mut stream = TcpStream::connect(("127.0.0.1", driver.port)).await.unwrap();
+            let request = format!(
+                "POST {base}/session HTTP/1.1\r\nhost: localhost\r\norigin: http://localhost\r\n\
+                 content-length: {}\r\n\r\n{NEW}",
+                NEW.len()
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !String::from_utf8_lossy(&answer).contains(told) {
+                assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+                assert!(answer.len() < 4096, "{}", String::from_utf8_lossy(&answer));
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::bounds;
 use super::driver::Driver;
 use super::webdriver::{WebDriver, WebDriverError};
 use super::{Browser, BrowserError, PICTURE_MAX};
@@ -22,8 +23,8 @@ const PAGE_LOAD_MAX_MS: u32 = 10_000;
 /// How much longer than a step's patience an attempt may take. An attempt that is cut off costs the
 /// connection, and with it the picture of the failure, so only a driver that hangs is.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long the browser may take to close before it is killed.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
+/// How much of a page's text a reason quotes, in characters.
+const QUOTED_MAX: usize = 300;
 /// The window, in pixels, as Chromium's switch takes it.
 const WINDOW: &str = "--window-size=1280,800";
 
@@ -64,17 +65,13 @@ impl Session {
         let folder = folder.map_err(BrowserError::Folder)?;
         let driver = Driver::start(browser, folder.path()).await.map_err(BrowserError::Driver)?;
         let capabilities = capabilities(browser, folder.path());
-        let web =
-            WebDriver::open(driver.port, capabilities).await.map_err(BrowserError::Refused)?;
+        let web = WebDriver::open(&driver, capabilities).await.map_err(BrowserError::Refused)?;
         Ok(Self { web, driver, folder })
     }
 
-    /// Closes the browser, then kills what is left.
-    pub(super) async fn end(mut self) {
-        // What does not close in time is killed; either way it is gone.
-        let _ = tokio::time::timeout(CLOSE_MAX, self.web.delete_session()).await;
-        self.driver.end().await;
-        drop(self.folder);
+    /// Resolves, with the reason, once the browser has taken more of the machine than it may.
+    pub(super) fn outgrown(&self) -> impl Future<Output = String> + use<> {
+        bounds::outgrown(self.driver.group(), self.folder.path().to_owned())
     }
 
     /// Performs one step; the error is the reason of its failure, for the test's author.
@@ -106,7 +103,13 @@ impl Session {
     async fn attempt(&mut self, step: &Step) -> Attempt {
         let web = &mut self.web;
         match step {
-            Step::Navigate { url } => web.navigate(url).await?,
+            Step::Navigate { url } => {
+                web.navigate(url).await?;
+                // What the driver passes over, the browser shows as a page of its own.
+                if let Ok(Some(why)) = web.error_page().await {
+                    return Err(Obstacle::Final(format!("the page cannot be opened: {why}")));
+                }
+            }
             Step::Click { selector } => {
                 let element = web.find(selector).await?;
                 web.click(&element).await?;
@@ -123,7 +126,8 @@ impl Session {
                 let element = web.find(selector).await?;
                 let shown = web.text(&element).await?;
                 if !shown.contains(text) {
-                    return Err(Obstacle::Yet(format!("{selector} shows {shown:?}, not {text:?}")));
+                    let (shown, text) = (quoted(&shown), quoted(text));
+                    return Err(Obstacle::Yet(format!("{selector} shows {shown}, not {text}")));
                 }
             }
             Step::AssertVisible { selector } => {
@@ -151,6 +155,13 @@ impl Session {
     }
 }
 
+/// The text in quotation marks; of a long one, how it begins.
+fn quoted(text: &str) -> String {
+    let beginning: String = text.chars().take(QUOTED_MAX).collect();
+    let more = if beginning.len() < text.len() { "…" } else { "" };
+    format!("{beginning:?}{more}")
+}
+
 fn capabilities(browser: &Browser, folder: &std::path::Path) -> Value {
     let profile = format!("--user-data-dir={}", folder.join("profile").display());
     // Over a pipe, so that the browser exits when the driver does, however that ends.
@@ -165,6 +176,12 @@ fn capabilities(browser: &Browser, folder: &std::path::Path) -> Value {
     json!({
         "browserName": browser.kind(),
         "timeouts": { "pageLoad": PAGE_LOAD_MAX_MS },
-        "goog:chromeOptions": { "binary": browser.chromium, "args": switches },
+        "goog:chromeOptions": {
+            "binary": browser.chromium, "args": switches,
+            // Windows that nobody clicked for stay closed, as everywhere else.
+            "excludeSwitches": ["disable-popup-blocking"],
+            // No step looks at a download, and one may be endless.
+            "prefs": { "download_restrictions": 3 },
+        },
     })
 }

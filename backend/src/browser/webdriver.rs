@@ -7,13 +7,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+
+use super::driver::Driver;
 
 /// The key under which the protocol puts an element's id (section 12.2).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -26,6 +28,9 @@ pub enum WebDriverError {
     /// The driver is gone, or does not speak the protocol.
     #[error("the browser has gone away")]
     Gone,
+    /// It says more than is read; the connection is of no use after that.
+    #[error("what the browser answers is larger than {ANSWER_MAX} bytes")]
+    TooLarge,
     /// The driver says no (section 6.6).
     #[error("{message}")]
     Refused {
@@ -49,7 +54,7 @@ impl WebDriverError {
             "unexpected alert open",
         ];
         match self {
-            Self::Gone => false,
+            Self::Gone | Self::TooLarge => false,
             Self::Refused { code, .. } => PASSING.contains(&code.as_str()),
         }
     }
@@ -69,29 +74,33 @@ pub(super) struct WebDriver {
 
 impl WebDriver {
     /// Connects and opens a session with these capabilities (section 8.1).
-    pub(super) async fn open(port: u16, capabilities: Value) -> Result<Self, WebDriverError> {
-        let host = format!("127.0.0.1:{port}");
+    pub(super) async fn open(driver: &Driver, capabilities: Value) -> Result<Self, WebDriverError> {
+        let host = format!("127.0.0.1:{}", driver.port);
         let stream = TcpStream::connect(&host).await.map_err(|_refused| WebDriverError::Gone)?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|_broken| WebDriverError::Gone)?;
         // Ends with the sender.
         tokio::spawn(connection);
-        let mut driver = Self { sender, host, session: "/session".to_owned() };
+        let mut web = Self { sender, host, session: format!("{}/session", driver.base) };
         let asked = json!({ "capabilities": { "alwaysMatch": capabilities } });
-        let opened = driver.command(Method::POST, "", Some(asked)).await?;
+        let opened = web.command(Method::POST, "", Some(asked)).await?;
         let id = opened.get("sessionId").and_then(Value::as_str).ok_or(WebDriverError::Gone)?;
-        driver.session = format!("/session/{id}");
-        Ok(driver)
-    }
-
-    /// Closes the browser.
-    pub(super) async fn delete_session(&mut self) -> Result<(), WebDriverError> {
-        self.command(Method::DELETE, "", None).await.map(drop)
+        web.session = format!("{}/{id}", web.session);
+        Ok(web)
     }
 
     pub(super) async fn navigate(&mut self, url: &str) -> Result<(), WebDriverError> {
         self.post("/url", json!({ "url": url })).await.map(drop)
+    }
+
+    /// Why the page that was asked for is not there, where the browser shows that instead.
+    pub(super) async fn error_page(&mut self) -> Result<Option<String>, WebDriverError> {
+        const SCRIPT: &str = "const code = document.querySelector('.error-code'); \
+                              return location.protocol === 'chrome-error:' \
+                              ? code?.innerText || 'it is blocked' : null";
+        let why = self.post("/execute/sync", json!({ "script": SCRIPT, "args": [] })).await?;
+        Ok(why.as_str().map(str::to_owned))
     }
 
     /// The first element that a CSS selector matches.
@@ -194,16 +203,25 @@ impl WebDriver {
         let response = sent.map_err(|_broken| WebDriverError::Gone)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-        let body = body.map_err(|_broken| WebDriverError::Gone)?.to_bytes();
+        let body = body
+            .map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => WebDriverError::TooLarge,
+                None => WebDriverError::Gone,
+            })?
+            .to_bytes();
         let answer: Value = serde_json::from_slice(&body).map_err(|_other| WebDriverError::Gone)?;
         let value = answer.get("value").cloned().unwrap_or_default();
         if status.is_success() {
             return Ok(value);
         }
         let text = |name| value.get(name).and_then(Value::as_str).unwrap_or_default();
-        // The driver puts its build and its stack below the first line.
-        let message = text("message").lines().next().unwrap_or_default().to_owned();
-        Err(WebDriverError::Refused { code: text("error").to_owned(), message })
+        let message = match text("error") {
+            // The driver's own words are about its renderer.
+            "timeout" => "the page did not finish loading in time",
+            // It puts its build and its stack below the first line.
+            _ => text("message").lines().next().unwrap_or_default(),
+        };
+        Err(WebDriverError::Refused { code: text("error").to_owned(), message: message.to_owned() })
     }
 }
 

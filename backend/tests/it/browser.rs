@@ -172,7 +172,7 @@ async fn dropped_in_the_middle(browser: Browser, stuck: &str) {
 }
 
 /// The ids of the browsers' processes: descendants of `ancestor`.
-fn browsers_of(ancestor: u32) -> Vec<u32> {
+pub(crate) fn browsers_of(ancestor: u32) -> Vec<u32> {
     let stat = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
     let parent = |pid: u32| -> Option<u32> {
         stat(pid)?.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()

@@ -31,6 +31,7 @@ mod executions;
 mod explain;
 mod fairness;
 mod flood;
+mod greedy_pages;
 mod hostile_pages;
 mod http_errors;
 mod jobs;

@@ -42,7 +42,8 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts on a free port of its own and waits until it listens.
+    /// Starts on a free port of its own and waits until it listens. With `FILE_BLOCKS`, a file
+    /// that it writes has that many blocks of 512 bytes at most.
     pub(crate) fn serve(environment: &[(&str, &str)]) -> Self {
         let environment = [environment, &[("BIND", "127.0.0.1:0")]].concat();
         let mut program = Self::start("serve", &environment);
@@ -59,7 +60,16 @@ impl Program {
     }
 
     fn start(name: &str, environment: &[(&str, &str)]) -> Self {
-        let mut child = command(&[name], environment).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = command(&[name], environment);
+        if let Some((_, blocks)) = environment.iter().find(|(name, _)| *name == "FILE_BLOCKS") {
+            // Writing more is an error instead of the signal that ends the program.
+            let script = "trap '' XFSZ; ulimit -S -f \"$0\"; exec \"$@\"";
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", script, blocks, env!("CARGO_BIN_EXE_nomation"), name]);
+            shell.env_clear().envs(environment.iter().copied());
+            command = shell;
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (send, lines) = channel();
         std::thread::spawn(move || {
@@ -73,6 +83,11 @@ impl Program {
         let program = Self::start("worker", environment);
         program.line_with("working");
         program
+    }
+
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as the kernel ends what needs too much memory: without a word.

@@ -98,6 +98,18 @@ impl Tables {
         waited.unwrap_or_else(|_| panic!("never {status}, but {now:?}"));
     }
 
+    /// Waits until an execution is over, however it ends.
+    pub(crate) async fn until_over(&self, id: Uuid) {
+        const OVER: &str =
+            "SELECT count(*) FROM test_executions WHERE id = $1 AND finished_at IS NOT NULL";
+        let over = async {
+            while self.count(OVER, id).await == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(150), over).await.expect("it ends");
+    }
+
     pub(crate) async fn failure(&self, id: Uuid) -> Option<String> {
         self.text("SELECT failure FROM test_executions WHERE id = $1", id).await
     }
