@@ -77,7 +77,8 @@ pub(super) async fn register(
     let hash = app.hasher.hash(password).await?;
     let user = User { id: UserId::new(), email, name, created_at: Timestamp::now() };
     app.store.insert_user(&user, &hash).await?;
-    Ok((StatusCode::CREATED, sessions::open(&app, user).await?))
+    let session = sessions::open(&app, user, &hash).await?.ok_or_else(Problem::unauthorized)?;
+    Ok((StatusCode::CREATED, session))
 }
 
 /// Logs in.
@@ -102,32 +103,44 @@ pub(super) async fn login(
     let (Some(email), Some(password)) = (email, password) else {
         return Err(reader.problem());
     };
-    let found = match Email::parse(&email) {
-        Ok(email) => app.store.credentials(&email).await?,
-        Err(_nobodys) => None,
-    };
-    let (user, hash) =
-        found.map(|Credentials { user, password_hash }| (user, password_hash)).unzip();
-    let verified = app.hasher.verify(password.clone(), hash.clone()).await?;
-    match user.zip(hash) {
-        Some((user, hash)) if verified => {
-            bring_up_to_cost(&app, user.id, password, &hash).await;
-            sessions::open(&app, user).await
+    for _attempt in 0..2 {
+        let found = match Email::parse(&email) {
+            Ok(email) => app.store.credentials(&email).await?,
+            Err(_nobodys) => None,
+        };
+        let (user, hash) =
+            found.map(|Credentials { user, password_hash }| (user, password_hash)).unzip();
+        let verified = app.hasher.verify(password.clone(), hash.clone()).await?;
+        let Some((user, hash)) = user.zip(hash).filter(|_| verified) else { break };
+        let hash = bring_up_to_cost(&app, user.id, password.clone(), hash).await;
+        if let Some(session) = sessions::open(&app, user, &hash).await? {
+            return Ok(session);
         }
-        _ => Err(Problem::new(StatusCode::UNAUTHORIZED)
-            .detail("There is no user with this e-mail address and password.")),
+        // The hash has been replaced meanwhile: what was verified is worth nothing any more.
     }
+    Err(Problem::new(StatusCode::UNAUTHORIZED)
+        .detail("There is no user with this e-mail address and password."))
 }
 
-/// Hashes the password anew where the cost has changed since. Only now is it known; and a login
-/// does not fail for it, there will be another.
-async fn bring_up_to_cost(app: &App, user: UserId, password: String, hash: &PasswordHash) {
-    if !app.hasher.is_outdated(hash) {
-        return;
+/// Hashes the password anew where the cost has changed since, and gives the hash that is there now.
+/// Only now is the password known; and a login does not fail for it, there will be another.
+async fn bring_up_to_cost(
+    app: &App,
+    user: UserId,
+    password: String,
+    hash: PasswordHash,
+) -> PasswordHash {
+    if !app.hasher.is_outdated(&hash) {
+        return hash;
     }
-    let Ok(new) = app.hasher.hash_again(password).await else { return };
-    if let Err(error) = app.store.replace_hash(user, hash, &new).await {
-        tracing::warn!(cause = %Causes(&error), "an outdated hash stays for now");
+    let Ok(new) = app.hasher.hash_again(password).await else { return hash };
+    match app.store.replace_hash(user, &hash, &new).await {
+        Ok(true) => new,
+        Ok(false) => hash,
+        Err(error) => {
+            tracing::warn!(cause = %Causes(&error), "an outdated hash stays for now");
+            hash
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use super::App;
 use super::auth::{CurrentUser, Session};
 use super::body::{Field, JsonObject, Reader};
 use super::problem::Problem;
-use crate::domain::password::NewPassword;
+use crate::domain::password::{NewPassword, PasswordHash};
 use crate::domain::session::{RefreshToken, SESSION_SECONDS};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::User;
@@ -38,12 +38,19 @@ fn cookie(value: &str, seconds: i64) -> Cookie {
     [(SET_COOKIE, format!("{NAME}={value}; Max-Age={seconds}; {attributes}"))]
 }
 
-/// Opens a session of `user`: both tokens.
-pub(super) async fn open(app: &App, user: User) -> Result<(Cookie, Json<Session>), Problem> {
+/// Opens a session of `user`: both tokens; nothing if the password whose hash was verified is
+/// another by now.
+pub(super) async fn open(
+    app: &App,
+    user: User,
+    verified: &PasswordHash,
+) -> Result<Option<(Cookie, Json<Session>)>, Problem> {
     let (token, now) = (RefreshToken::random()?, Timestamp::now());
-    app.store.open_session(user.id, &token.hash(), now).await?;
+    if !app.store.open_session((user.id, verified), &token.hash(), now).await? {
+        return Ok(None);
+    }
     let session = Session::issue(app, user, now)?;
-    Ok((cookie(token.expose(), SESSION_SECONDS), Json(session)))
+    Ok(Some((cookie(token.expose(), SESSION_SECONDS), Json(session))))
 }
 
 /// The refresh token of the request, if it has one.
@@ -146,5 +153,5 @@ pub(super) async fn change_password(
     if !app.store.change_password(id, &found.password_hash, &hash, now).await? {
         return Err(wrong());
     }
-    open(&app, found.user).await
+    open(&app, found.user, &hash).await?.ok_or_else(wrong)
 }

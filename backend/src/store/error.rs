@@ -33,11 +33,6 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Reads a broken foreign key as a user who is gone.
-    pub(super) fn or_owner_gone(error: sqlx::Error) -> Self {
-        Self::on_broken_rule(error, &ErrorKind::ForeignKeyViolation, Self::OwnerGone)
-    }
-
     /// Reads a broken rule of a table as what it means; everything else as [`From`] does.
     pub(super) fn on_broken_rule(error: sqlx::Error, rule: &ErrorKind, meaning: Self) -> Self {
         match error.as_database_error() {

@@ -119,7 +119,8 @@ impl Store {
     /// Asks for an execution, once per idempotency key.
     ///
     /// # Errors
-    /// A failure of the database; then nothing has been asked for.
+    /// [`StoreError::OwnerGone`] when the user is not in the database, or a failure of the
+    /// database; then nothing has been asked for.
     pub async fn start(
         &self,
         executed: Executed,
@@ -133,6 +134,11 @@ impl Store {
         let (Origin::Definition(id) | Origin::Execution(id)) = origin;
         let started = on_pool!(self, pool => {
             let mut transaction = pool.begin_with(self.begin()).await?;
+            let user =
+                sqlx::query(self.lock_user()).bind(owner).fetch_optional(&mut *transaction).await?;
+            if user.is_none() {
+                return Err(StoreError::OwnerGone);
+            }
             if let Some(IdempotencyKey { key, target }) = idempotency {
                 sqlx::query(FORGET_KEYS)
                     .bind(owner)
@@ -146,8 +152,7 @@ impl Store {
                     .bind(execution)
                     .bind(now)
                     .execute(&mut *transaction)
-                    .await
-                    .map_err(StoreError::or_owner_gone)?;
+                    .await?;
                 if remembered.rows_affected() == 0 {
                     let row = sqlx::query(RECALL_KEY)
                         .bind(owner)

@@ -36,7 +36,7 @@ pub fn statements(database: &Database) -> Vec<String> {
         all.extend(of_resource(resource));
     }
     if matches!(database, Database::Sqlite(_)) {
-        all.retain(|sql| !sql.contains("SKIP LOCKED"));
+        all.retain(|sql| !sql.contains("SKIP LOCKED") && !sql.contains("FOR NO KEY UPDATE"));
     }
     all
 }

@@ -41,20 +41,28 @@ sql! {
 }
 
 impl Store {
-    /// Opens a session of `user` whose first token has this hash.
+    /// Opens a session of `user` whose first token has this hash, unless the password hash that was
+    /// `verified` has been replaced meanwhile, which would have ended the session; says whether.
     ///
     /// # Errors
     /// [`StoreError::OwnerGone`] when the user is not in the database, or a failure of the
     /// database.
     pub async fn open_session(
         &self,
-        user: UserId,
+        (user, verified): (UserId, &PasswordHash),
         token: &RefreshHash,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let session = Uuid::now_v7();
         on_pool!(self, pool => {
             let mut transaction = pool.begin_with(self.begin()).await?;
+            let hash: Option<PasswordHash> = sqlx::query_scalar(self.lock_user())
+                .bind(user)
+                .fetch_optional(&mut *transaction)
+                .await?;
+            if hash.ok_or(StoreError::OwnerGone)? != *verified {
+                return Ok(false);
+            }
             sqlx::query(CLEAR_EXPIRED).bind(user).bind(now).execute(&mut *transaction).await?;
             sqlx::query(CLEAR_OLDEST)
                 .bind(user)
@@ -67,8 +75,7 @@ impl Store {
                 .bind(now)
                 .bind(end(now))
                 .execute(&mut *transaction)
-                .await
-                .map_err(StoreError::or_owner_gone)?;
+                .await?;
             sqlx::query(ADD_TOKEN)
                 .bind(token.as_bytes())
                 .bind(session)
@@ -77,7 +84,7 @@ impl Store {
                 .await?;
             transaction.commit().await?;
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Exchanges a token for the next and says whose session it is. A token that is used, unknown
@@ -152,7 +159,7 @@ impl Store {
     }
 
     /// Replaces the hash that was verified by another of the same password, unless it has been
-    /// replaced meanwhile.
+    /// replaced meanwhile; says whether.
     ///
     /// # Errors
     /// A failure of the database; then nothing has changed.
@@ -161,14 +168,14 @@ impl Store {
         user: UserId,
         verified: &PasswordHash,
         new: &PasswordHash,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         Ok(on_pool!(self, pool => sqlx::query(CHANGE_PASSWORD)
             .bind(user)
             .bind(verified)
             .bind(new)
             .execute(pool)
             .await
-            .map(drop))?)
+            .map(|done| done.rows_affected() > 0))?)
     }
 
     /// Replaces the hash that was verified and ends all sessions of the user; says whether that

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Job, Lease, Store, StoreError, on_pool, sql};
 
-/// Most jobs of one user that are not over. Requests at the same time may add one more each.
+/// Most jobs of one user that are not over.
 pub(super) const JOBS_MAX: i64 = 100;
 
 /// The first job that waits, of anybody but the user `$1`.
@@ -85,10 +85,10 @@ impl Store {
             .bind(but).bind(now).fetch_optional(pool).await.map(|row| row.is_some()))?;
         if left {
             let sql = self.taking(TAKE_LEFT_BEHIND, TAKE_LEFT_BEHIND_UNLOCKED);
-            let taken = on_pool!(self, pool => sqlx::query_as(sql)
-                .bind(but).bind(until).bind(&lease.0).bind(now).fetch_optional(pool).await)?;
-            if taken.is_some() {
-                return Ok(taken);
+            let mut taken = on_pool!(self, pool => sqlx::query_as(sql)
+                .bind(but).bind(until).bind(&lease.0).bind(now).fetch_all(pool).await)?;
+            if let Some(job) = taken.pop() {
+                return Ok(Some(job));
             }
         }
         let waits = on_pool!(self, pool => sqlx::query(WAITING)
@@ -97,8 +97,10 @@ impl Store {
             return Ok(None);
         }
         let sql = self.taking(TAKE_WAITING, TAKE_WAITING_UNLOCKED);
-        Ok(on_pool!(self, pool => sqlx::query_as(sql)
-            .bind(but).bind(until).bind(&lease.0).fetch_optional(pool).await)?)
+        // To its end: with the row alone, nobody knows yet whether the taking was committed.
+        let mut taken = on_pool!(self, pool => sqlx::query_as(sql)
+            .bind(but).bind(until).bind(&lease.0).fetch_all(pool).await)?;
+        Ok(taken.pop())
     }
 
     const fn taking(&self, one_writer: &'static str, many: &'static str) -> &'static str {

@@ -23,9 +23,21 @@ sql! {
         VALUES ($1, $2, $3, $4, $5)";
     const CREDENTIALS: &str =
         "SELECT id, email, name, created_at, password_hash FROM users WHERE email = $1";
+    const HASH: &str = "SELECT password_hash FROM users WHERE id = $1";
+    /// As above; on PostgreSQL, who asks for the same waits until this transaction is over.
+    const HASH_ALONE: &str = "SELECT password_hash FROM users WHERE id = $1 FOR NO KEY UPDATE";
 }
 
 impl Store {
+    /// Reads the hash of the user `$1`, with whom the transaction is alone until its end: what it
+    /// counts of this user stays true. On SQLite each that writes is alone anyway.
+    pub(super) const fn lock_user(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => HASH,
+            Self::Postgres(_) => HASH_ALONE,
+        }
+    }
+
     /// Adds a user.
     ///
     /// # Errors

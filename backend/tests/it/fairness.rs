@@ -15,7 +15,11 @@ use crate::program::Program;
 use crate::servers::Server;
 use crate::tables::Tables;
 
-on_both_engines![a_user_has_so_many_streams, a_user_has_so_many_executions];
+on_both_engines![
+    a_user_has_so_many_streams,
+    a_user_has_so_many_executions,
+    a_user_has_no_more_executions_by_asking_at_once,
+];
 
 /// A new project's test with these steps, as its path.
 async fn test_of(client: &Client, steps: &Value) -> String {
@@ -85,6 +89,30 @@ async fn a_user_has_so_many_executions(server: TestServer) {
     assert_eq!(ada.post(&format!("/api/executions/{last}/cancel"), &Value::Null).await.status, 200);
     let accepted = ada.send_with((hyper::Method::POST, &path), key, &Value::Null).await;
     assert_eq!(accepted.status, 202, "a refusal leaves its key free");
+}
+
+async fn a_user_has_no_more_executions_by_asking_at_once(server: TestServer) {
+    let ada = server.client.registered("ada@example.com").await;
+    let path = format!("{}/executions", test_of(&ada, &json!([])).await);
+    let ask = |_| {
+        let (ada, path) = (ada.clone(), path.clone());
+        tokio::spawn(async move {
+            loop {
+                let status = ada.post(&path, &Value::Null).await.status.as_u16();
+                // So many at once wait long for one of a few connections.
+                if status != 503 {
+                    return status;
+                }
+            }
+        })
+    };
+    let asked: Vec<_> = (0..200).map(ask).collect();
+    let mut statuses = Vec::new();
+    for asked in asked {
+        statuses.push(asked.await.unwrap());
+    }
+    let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
+    assert_eq!((count(202), count(429)), (100, 100));
 }
 
 /// Whose jobs are taken, in order; none of them ends.
