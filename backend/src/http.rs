@@ -27,9 +27,11 @@ mod sessions;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LINK, LOCATION, RETRY_AFTER,
@@ -37,6 +39,7 @@ use axum::http::header::{
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 
@@ -54,8 +57,11 @@ pub use progress::Watchers;
 /// Largest request body, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
 /// Longest time from a request's head to its answer. The database gives up after five seconds and a
-/// login waits about one, so what reaches this is a body that trickles.
+/// login waits about one, so what reaches this is a body that trickles, or a database that was
+/// stopped in the middle of a statement.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// Seconds after which what did not answer is worth another attempt.
+const RETRY_SECONDS: u16 = 5;
 /// How long a browser may remember what CORS allows.
 const CORS_MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
@@ -109,10 +115,22 @@ pub fn router(app: Arc<App>, cors_origins: Vec<HeaderValue>) -> Router {
 }
 
 async fn deadline(request: Request, next: Next) -> Response {
-    tokio::time::timeout(REQUEST_MAX, next.run(request)).await.unwrap_or_else(|_elapsed| {
-        Problem::new(StatusCode::REQUEST_TIMEOUT)
-            .detail("The request took too long to arrive.")
-            .into_response()
+    let has_arrived = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+    let arrived = Arc::clone(&has_arrived);
+    let request = request.map(|body| {
+        Body::new(body.with_trailers(async move {
+            arrived.store(true, Ordering::Relaxed);
+            None
+        }))
+    });
+    let answer = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
+    answer.unwrap_or_else(|_elapsed| {
+        let problem = if has_arrived.load(Ordering::Relaxed) {
+            Problem::unavailable("The answer takes too long.", RETRY_SECONDS)
+        } else {
+            Problem::new(StatusCode::REQUEST_TIMEOUT).detail("The request took too long to arrive.")
+        };
+        problem.into_response()
     })
 }
 
@@ -130,8 +148,11 @@ fn after_panic(panic: Box<dyn Any + Send>) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
+    use std::convert::Infallible;
+
+    use axum::body::Bytes;
     use axum::http::header::CONTENT_TYPE;
+    use futures_util::stream;
     use tower::ServiceExt as _;
 
     use super::*;
@@ -144,12 +165,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_trickles_is_ended() {
-        let never = async || std::future::pending::<()>().await;
-        let router = Router::new().fallback(never).layer(from_fn(deadline));
-        let started = tokio::time::Instant::now();
-        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
-        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
-        assert_eq!(started.elapsed(), REQUEST_MAX);
+    async fn a_request_that_trickles_is_ended_and_so_is_an_answer_that_does_not_come() {
+        let slow = async |body: Body| {
+            let _ = body.collect().await;
+            std::future::pending::<()>().await;
+        };
+        let trickle = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        for (body, status) in [(trickle(), 408), (Body::from("x"), 503), (Body::empty(), 503)] {
+            let router = Router::new().fallback(slow).layer(from_fn(deadline));
+            let started = tokio::time::Instant::now();
+            let response = router.oneshot(Request::new(body)).await.unwrap();
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503);
+            assert_eq!(started.elapsed(), REQUEST_MAX);
+        }
     }
 }

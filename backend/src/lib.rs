@@ -21,7 +21,8 @@
 //! `store` a status.
 //!
 //! # Invariants
-//! 1. Every error is `application/problem+json`, whoever made it ([`http::problem::ensure`]).
+//! 1. Every error is `application/problem+json`, whoever made it ([`http::problem::ensure`]); but
+//!    what hyper refuses before there is a request has no body.
 //! 2. A user reaches only what they own: every statement on a project names its owner ([`store`]).
 //! 3. A login costs the same for a known and an unknown address
 //!    ([`domain::password::Hasher::verify`]).

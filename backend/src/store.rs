@@ -36,7 +36,7 @@ pub use jobs::{Depth, Job, Lease, Outcome};
 pub use performed::Work;
 pub use pool::{PoolLimits, PoolUse};
 pub use progress::{Standing, StepProgress};
-pub use resources::{Filter, Page, Place, Relation};
+pub use resources::{Filter, PAGE_BYTES, Page, Place, Relation};
 pub use statements::Statements;
 pub use users::Credentials;
 

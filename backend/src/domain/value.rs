@@ -152,6 +152,22 @@ impl Value {
         }
     }
 
+    /// How much memory it takes, about, where that can be much.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(Some(text)) => text.len(),
+            Self::Json(Some(json)) => json_bytes(json),
+            Self::Text(None)
+            | Self::Json(None)
+            | Self::Id(_)
+            | Self::Flag(_)
+            | Self::Whole(_)
+            | Self::Number(_)
+            | Self::Instant(_) => 0,
+        }
+    }
+
     /// The value as an answer shows it.
     #[must_use]
     pub fn show(&self) -> Json {
@@ -194,6 +210,18 @@ fn whole(given: &Json) -> Option<i32> {
     let number = given.as_f64().filter(|number| number.fract() == 0.0)?;
     // The text of a whole f64 has no point, and out of range it is no i32.
     number.to_string().parse().ok()
+}
+
+/// Small values take most: a list of empty lists has two bytes each as text, and many times that
+/// in memory.
+fn json_bytes(json: &Json) -> usize {
+    let below = match json {
+        Json::String(text) => text.len(),
+        Json::Array(items) => items.iter().map(json_bytes).sum(),
+        Json::Object(map) => map.iter().map(|(name, item)| name.len() + json_bytes(item)).sum(),
+        Json::Null | Json::Bool(_) | Json::Number(_) => 0,
+    };
+    size_of::<Json>() + below
 }
 
 /// PostgreSQL cannot store NUL, not even within JSON.

@@ -4,6 +4,9 @@
 //! move nothing, and the thousandth page costs what the first does. `after` is what a `Link` header
 //! (RFC 8288) gave: the last row's value of the sorted field and its key, joined by `~`.
 //!
+//! A page of large records ends before its limit ([`PAGE_BYTES`](crate::store::PAGE_BYTES)), and
+//! its `Link` leads on as always.
+//!
 //! A range (`confidenceFrom`, `confidenceTo`, either or both, ends included) is read from the index
 //! of its field, so the list is in that field's order, too.
 

@@ -143,14 +143,9 @@ async fn list(
     parent: Uuid,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    let mut page = page::read(resource, &asked.pairs)?;
-    let limit = usize::from(page.limit);
-    // One more than wanted shows whether there is a next page.
-    page.limit += 1;
+    let page = page::read(resource, &asked.pairs)?;
     let sort = page.sort;
-    let mut records = app.store.list(resource, parent, page).await?;
-    let more = records.len() > limit;
-    records.truncate(limit);
+    let (records, more) = app.store.list(resource, parent, page).await?;
     let next = records.last().filter(|_last| more);
     let link = page::link(resource, &asked.path, &asked.pairs, sort, next);
     let shown: Vec<JsonValue> = records.iter().map(|record| resource.show(record)).collect();

@@ -75,7 +75,8 @@ impl Store {
                         Box::pin(
                             async move { bound(connection, limits.statement).await.map(|()| true) },
                         )
-                    });
+                    })
+                    .after_release(|connection, _| Box::pin(is_whole(connection)));
                 Ok(Self::Sqlite(pool.connect_lazy_with(options)))
             }
             Database::Postgres(options) => {
@@ -142,6 +143,15 @@ async fn bound(connection: &mut SqliteConnection, patience: Duration) -> sqlx::R
     Ok(())
 }
 
+/// Whether no transaction is left over on a connection that comes back. Where the disk is full, or
+/// a statement is interrupted, SQLite itself ends the transaction, and sqlx, which finds nothing to
+/// roll back, takes it for open ever after: what begins next fails, or locks the file for good.
+async fn is_whole(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    // Comes after a rollback that is still on its way.
+    drop(connection.lock_handle().await?);
+    Ok(!connection.is_in_transaction())
+}
+
 /// Opens one connection.
 pub(crate) async fn connect<C: Connection>(options: &C::Options) -> Result<C, StoreError> {
     let connection = tokio::time::timeout(CONNECT_TIMEOUT, C::connect_with(options))
@@ -175,6 +185,13 @@ mod tests {
             let error = sqlx::query(ENDLESS).execute(&pool).await.unwrap_err();
             assert!(matches!(error.into(), StoreError::Unavailable(_)));
             assert_eq!(sqlx::query_scalar::<_, i64>("SELECT 7").fetch_one(&pool).await.unwrap(), 7);
+        }
+        sqlx::query("CREATE TABLE numbers (n INTEGER)").execute(&pool).await.unwrap();
+        for _ in 0..2 {
+            let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            let endless = sqlx::AssertSqlSafe(format!("INSERT INTO numbers {ENDLESS}"));
+            let error = sqlx::query(endless).execute(&mut *transaction).await.unwrap_err();
+            assert!(matches!(error.into(), StoreError::Unavailable(_)));
         }
         pool.close().await;
     }

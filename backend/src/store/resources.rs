@@ -4,6 +4,7 @@
 //! for, so that someone else's row is as absent as none. A list is read in the order of an index,
 //! from where the page before it ended.
 
+use futures_util::TryStreamExt as _;
 use sqlx::error::ErrorKind;
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
@@ -14,6 +15,10 @@ use crate::domain::resource::{Field, Record, Resource};
 use crate::domain::timestamp::Timestamp;
 use crate::domain::user::UserId;
 use crate::domain::value::{Kind, Value};
+
+/// How much memory the JSON of a page may take, about, before it ends: records of a megabyte each
+/// would take gigabytes.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Which part of a list is wanted, in which order.
 #[derive(Debug)]
@@ -197,7 +202,8 @@ impl Store {
         Ok(record)
     }
 
-    /// A page of what belongs to `parent`, whose owner the caller has asked for.
+    /// A page of what belongs to `parent`, whose owner the caller has asked for, and whether more
+    /// follows. Of large records it has fewer than asked for ([`PAGE_BYTES`]).
     ///
     /// # Errors
     /// A failure of the database.
@@ -206,7 +212,7 @@ impl Store {
         resource: &'static Resource,
         parent: Uuid,
         page: Page,
-    ) -> Result<Vec<Record>, StoreError> {
+    ) -> Result<(Vec<Record>, bool), StoreError> {
         let sql = Statements(resource).list(&page);
         let mut values = vec![Value::Id(Some(parent))];
         values.extend(page.filters.into_iter().map(|filter| filter.value));
@@ -214,15 +220,24 @@ impl Store {
             values.extend(sort.filter(|value| !value.is_none()));
             values.push(Value::Id(Some(id)));
         }
-        let limit = i64::from(page.limit);
-        let records = on_pool!(self, pool => bind_all!(sqlx::query(AssertSqlSafe(sql)), values)
-            .bind(limit)
-            .fetch_all(pool)
-            .await?
-            .iter()
-            .map(|row| record!(resource, row))
-            .collect::<Result<_, _>>())?;
-        Ok(records)
+        let limit = usize::from(page.limit);
+        let (mut records, mut bytes, mut more) = (Vec::new(), 0, false);
+        on_pool!(self, pool => {
+            let mut rows = bind_all!(sqlx::query(AssertSqlSafe(sql)), values)
+                // One more than wanted shows whether there is a next page.
+                .bind(i64::from(page.limit) + 1)
+                .fetch(pool);
+            while let Some(row) = rows.try_next().await? {
+                more = records.len() >= limit || bytes >= PAGE_BYTES;
+                if more {
+                    break;
+                }
+                let record = record!(resource, row)?;
+                bytes += record.values.iter().map(Value::bytes).sum::<usize>();
+                records.push(record);
+            }
+        });
+        Ok((records, more))
     }
 
     /// Gives the record of `owner` new values, if it still has `version`, and returns it as it is
@@ -242,10 +257,11 @@ impl Store {
         let row = on_pool!(self, pool => {
             let query =
                 sqlx::query(AssertSqlSafe(sql)).bind(id).bind(owner).bind(version).bind(now);
+            // To its end: with the row alone, nobody knows yet whether the change was committed.
             bind_all!(query, values)
-                .fetch_optional(pool)
+                .fetch_all(pool)
                 .await
-                .map(|row| row.map(|row| record!(resource, row)))
+                .map(|rows| rows.first().map(|row| record!(resource, row)))
         });
         Ok(row.map_err(|error| broken_rule(resource, error))?.transpose()?)
     }

@@ -12,6 +12,7 @@ on_both_engines![
     a_list_is_walked_page_by_page_in_every_order,
     executions_are_walked_by_their_start_with_those_that_wait,
     a_list_is_filtered_by_indexed_fields,
+    a_page_of_large_records_ends_early_and_leads_on,
 ];
 
 /// Follows `rel="next"` from `path` and gives back all keys, each page of at most two.
@@ -124,16 +125,39 @@ async fn a_list_is_filtered_by_indexed_fields(server: TestServer) {
     assert_eq!(ada.get(&format!("{urls}?analyzed=true")).await.body, json!([made.body]));
     assert_eq!(ada.get(&format!("{urls}?analyzed=maybe")).await.status, 422);
 
+    let flow = json!({ "name": "f", "kind": "form", "loginUrl": "http://a/" });
+    let flow = ada.post(&format!("{project}/auth-flows"), &flow).await.text("/id");
+    for segment in ["page-states", "browser-sessions"] {
+        let list = format!("{project}/{segment}");
+        let mut of_flow = json!({ "name": "s", "authFlowId": flow });
+        if segment == "page-states" {
+            of_flow["url"] = json!("http://a/");
+        }
+        let made = ada.post(&list, &of_flow).await;
+        of_flow["authFlowId"] = Value::Null;
+        ada.made(&list, &of_flow).await;
+        assert_eq!(ada.get(&format!("{list}?authFlowId={flow}")).await.body, json!([made.body]));
+        let none = ada.get(&format!("{list}?authFlowId={source}")).await;
+        assert_eq!((none.status.as_u16(), none.body), (200, json!([])), "{segment}");
+        assert_eq!(ada.get(&format!("{list}?authFlowId=x")).await.faults(), ["authFlowId"]);
+    }
+    let state = json!({ "name": "s", "url": "http://a/" });
+    let page_state = ada.post(&format!("{project}/page-states"), &state).await.text("/id");
+
     let elements = format!("{project}/elements");
     for state in ["stale", "verified"] {
+        let of = |id: &String| (state == "stale").then(|| id.clone());
         let body = json!({
             "selector": "a", "elementType": "link", "discoveryState": state,
-            "sourceUrlId": (state == "stale").then_some(&source),
+            "sourceUrlId": of(&source), "authFlowId": of(&flow), "pageStateId": of(&page_state),
         });
         ada.made(&elements, &body).await;
     }
     for query in [
         format!("sourceUrlId={source}"),
+        format!("authFlowId={flow}"),
+        format!("pageStateId={page_state}"),
+        format!("pageStateId={page_state}&authFlowId={flow}&sort=confidence"),
         "discoveryState=stale".to_owned(),
         format!("discoveryState=stale&sourceUrlId={source}&sort=-confidence"),
     ] {
@@ -145,4 +169,20 @@ async fn a_list_is_filtered_by_indexed_fields(server: TestServer) {
     assert_eq!(ada.delete(made.header("location")).await.status, 204);
     let found = ada.get(&format!("{elements}?discoveryState=stale")).await;
     assert!(found.body[0]["sourceUrlId"].is_null());
+}
+
+/// Two hundred of these would take three gigabytes.
+async fn a_page_of_large_records_ends_early_and_leads_on(server: TestServer) {
+    let ada = server.client.registered("ada@example.com").await;
+    let list = format!("{}/page-states", project(&ada).await);
+    let state = json!({ "a": vec![json!([]); 200_000] });
+    let body = json!({ "name": "s", "url": "http://a/", "state": state });
+    let mut made = Vec::new();
+    for _ in 0..4 {
+        made.push(ada.post(&list, &body).await.text("/id"));
+    }
+    let page = ada.get(&format!("{list}?limit=200")).await;
+    let shown = page.body.as_array().unwrap().len();
+    assert!((1..4).contains(&shown), "{shown}");
+    assert_eq!(walk(&ada, &format!("{list}?limit=2&sort=id")).await, made);
 }

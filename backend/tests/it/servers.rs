@@ -78,11 +78,22 @@ impl Server {
 
     /// `kill -9` of the server and all its processes.
     pub(crate) fn kill(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let group = format!("-{}", child.id());
-        let killed = Command::new("kill").args(["-KILL", "--", &group]).status().unwrap();
-        assert!(killed.success());
-        child.wait().unwrap();
+        self.signal("KILL");
+        if let Some(mut child) = self.child.take() {
+            child.wait().unwrap();
+        }
+    }
+
+    /// Sends a signal to the server and all its processes; PostgreSQL's are in groups of their own.
+    pub(crate) fn signal(&self, name: &str) {
+        let Some(child) = &self.child else { return };
+        let server = child.id().to_string();
+        let children = format!("/proc/{server}/task/{server}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        let mut kill = Command::new("kill");
+        kill.args(["-s", name, "--", &server]).args(children.split_whitespace());
+        // One of them may have ended meanwhile.
+        assert!(kill.status().is_ok());
     }
 
     fn command(&self) -> Command {
