@@ -122,7 +122,7 @@ sql! {
         WHERE id = $1 AND locked_by = $2 AND state = 'running'";
     const RELEASE: &str = "\
         UPDATE jobs SET state = 'queued', attempts = attempts - 1, \
-        run_at = $3, locked_until = NULL, locked_by = NULL \
+        locked_until = NULL, locked_by = NULL \
         WHERE id = $1 AND locked_by = $2 AND state = 'running'";
     /// Gives a job back if somebody else's is due before its next turn.
     const PASS: &str = "\
@@ -171,14 +171,9 @@ impl Store {
     ///
     /// # Errors
     /// A failure of the database; then it is due when its lease ends.
-    pub async fn release_job(
-        &self,
-        job: &Job,
-        lease: &Lease,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    pub async fn release_job(&self, job: &Job, lease: &Lease) -> Result<(), StoreError> {
         Ok(on_pool!(self, pool => sqlx::query(RELEASE)
-            .bind(job.id).bind(&lease.0).bind(now).execute(pool).await.map(drop))?)
+            .bind(job.id).bind(&lease.0).execute(pool).await.map(drop))?)
     }
 
     /// Gives a job back, as [`Self::release_job`] does, if it is somebody else's turn; says

@@ -35,7 +35,7 @@ pub(super) async fn perform(
                 Ended::Lost
             }
             () = told(&mut given_up) => {
-                let released = store.release_job(job, lease, Timestamp::now()).await;
+                let released = store.release_job(job, lease).await;
                 released.map_or_else(left, |()| Ended::Left)
             }
         }

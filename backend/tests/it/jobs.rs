@@ -13,8 +13,8 @@ use crate::harness::{Engine, JWT_SECRET, TestDatabase, TestServer};
 use crate::program::Program;
 use crate::tables::{Tables, on_pool};
 
-/// Reads a stream of events to its end.
-async fn events(client: &Client, execution: Uuid, last_event_id: &str) -> String {
+/// Opens a stream of events.
+async fn open_events(client: &Client, execution: Uuid, last_event_id: &str) -> TcpStream {
     let mut stream = TcpStream::connect(&client.address).await.unwrap();
     let token = client.token.as_ref().unwrap();
     let request = format!(
@@ -22,6 +22,24 @@ async fn events(client: &Client, execution: Uuid, last_event_id: &str) -> String
          authorization: Bearer {token}\r\nlast-event-id: {last_event_id}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Reads a stream until `text` has come.
+async fn read_until(stream: &mut TcpStream, text: &str) -> String {
+    let mut seen = Vec::new();
+    let read = async {
+        while !String::from_utf8_lossy(&seen).contains(text) {
+            assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0, "it ends before {text}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), read).await.expect(text);
+    String::from_utf8(seen).unwrap()
+}
+
+/// Reads a stream of events to its end.
+async fn events(client: &Client, execution: Uuid, last_event_id: &str) -> String {
+    let mut stream = open_events(client, execution, last_event_id).await;
     let mut answer = String::new();
     let read = tokio::time::timeout(Duration::from_secs(60), stream.read_to_string(&mut answer));
     read.await.expect("the stream ends with the execution").unwrap();
@@ -181,42 +199,95 @@ async fn a_worker_that_is_killed_leaves_no_execution_stuck() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_browser_fails_the_execution_and_nothing_else() {
-    let database = TestDatabase::create(Engine::Sqlite).await;
-    let nowhere = tempfile::tempdir().unwrap();
-    let environment = [
-        ("DATABASE_URL", &*database.url),
-        ("JWT_SECRET", JWT_SECRET),
-        ("PATH", nowhere.path().to_str().unwrap()),
-    ];
-    let program = Program::serve(&environment);
-    let ada = program.client.registered("ada@example.com").await;
-    let project = ada.post("/api/projects", &json!({ "name": "Shop" })).await.text("/id");
-    let tables = Tables::of(&database).await;
-    let execution =
-        tables.execution(project.parse().unwrap(), &json!([{ "action": "screenshot" }])).await;
-    tables.until("failed", execution).await;
-    let why = tables.failure(execution).await.unwrap();
-    assert!(why.contains("Chromium is not installed"), "{why}");
-    assert_eq!(ada.get("/api/projects").await.status, 200);
-    database.remove().await;
+    on_each_engine(async |database| {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = [
+            ("DATABASE_URL", &*database.url),
+            ("JWT_SECRET", JWT_SECRET),
+            ("PATH", folder.path().to_str().unwrap()),
+        ];
+        let program = Program::serve(&environment);
+        let warning = program.line_with("until that is mended, executions fail");
+        assert!(warning.contains("WARN") && warning.contains("Chromium is not installed"));
+        let ada = program.client.registered("ada@example.com").await;
+        let project = ada.post("/api/projects", &json!({ "name": "Shop" })).await.text("/id");
+        let project = project.parse().unwrap();
+        let tables = Tables::of(database).await;
+        let steps = json!([{ "action": "screenshot" }]);
+        // What was missing is looked for anew each time.
+        for (there, missing) in [
+            (&[][..], "Chromium is not installed"),
+            (&["chromium"], "chromedriver is not installed"),
+            (&["chromedriver"], "setpriv is not installed"),
+        ] {
+            for program in there {
+                std::fs::write(folder.path().join(program), "").unwrap();
+            }
+            let execution = tables.execution(project, &steps).await;
+            tables.until("failed", execution).await;
+            let why = tables.failure(execution).await.unwrap();
+            assert!(why.contains(missing), "{why}");
+        }
+        let worker = Program::worker(&environment);
+        let warning = worker.line_with("until that is mended, executions fail");
+        assert!(warning.contains("setpriv is not installed"), "{warning}");
+        assert_eq!(ada.get("/api/projects").await.status, 200);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_execution_ends_with_its_time() {
     let origin = pages().await;
-    let database = TestDatabase::create(Engine::Sqlite).await;
-    let server = TestServer::start(&database.url, &[]).await;
-    let ada = server.client.registered("ada@example.com").await;
-    let project = ada.made("/api/projects", &json!({ "name": "Shop" })).await;
-    let test = json!({ "name": "t", "timeoutSeconds": 1, "steps": [
-        { "action": "navigate", "url": origin },
-        { "action": "waitFor", "selector": "#never", "timeoutMs": 60000 },
-    ] });
-    let test = ada.made(&format!("{project}/tests"), &test).await;
-    let started = ada.post(&format!("{test}/executions"), &Value::Null).await;
-    let tables = Tables::of(&database).await;
-    let execution = started.text("/id").parse().unwrap();
-    tables.until("failed", execution).await;
-    assert_eq!(tables.failure(execution).await.as_deref(), Some("not finished after 1s"));
-    database.remove().await;
+    on_each_engine(async |database| {
+        let server = TestServer::start(&database.url, &[]).await;
+        let ada = server.client.registered("ada@example.com").await;
+        let project = ada.made("/api/projects", &json!({ "name": "Shop" })).await;
+        let test = json!({ "name": "t", "timeoutSeconds": 1, "steps": [
+            { "action": "navigate", "url": origin },
+            { "action": "waitFor", "selector": "#never", "timeoutMs": 60000 },
+        ] });
+        let test = ada.made(&format!("{project}/tests"), &test).await;
+        let started = ada.post(&format!("{test}/executions"), &Value::Null).await;
+        let tables = Tables::of(database).await;
+        let execution = started.text("/id").parse().unwrap();
+        tables.until("failed", execution).await;
+        let why = tables.failure(execution).await;
+        assert_eq!(why.as_deref(), Some("not finished after 1s"));
+    })
+    .await;
+}
+
+/// A watcher whose connection ended when the first worker was killed connects again, with the id of
+/// the last event that it saw, and is told all of what the second worker does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_goes_on_where_another_worker_begins_again() {
+    let origin = pages().await;
+    on_each_engine(async |database| {
+        let server = TestServer::start(&database.url, &[("WORKER", "apart")]).await;
+        let (tables, path) = (Tables::of(database).await, std::env::var("PATH").unwrap());
+        let ada = server.client.registered("ada@example.com").await;
+        let project = ada.post("/api/projects", &json!({ "name": "Shop" })).await.text("/id");
+        let steps = json!([
+            { "action": "navigate", "url": origin },
+            { "action": "assertVisible", "selector": "#name" },
+            { "action": "waitFor", "selector": "#never", "timeoutMs": 3000 },
+        ]);
+        let execution = tables.execution(project.parse().unwrap(), &steps).await;
+        let environment = [("DATABASE_URL", &*database.url), ("PATH", &*path)];
+        let mut worker = Program::worker(&environment);
+        let mut stream = open_events(&ada, execution, "").await;
+        let seen = read_until(&mut stream, "id: 1.1\n").await;
+        assert!(seen.contains("id: 1.0\n"), "{seen}");
+        worker.kill();
+        drop(stream);
+
+        let _next = Program::worker(&environment);
+        let rest = events(&ada, execution, "1.1").await;
+        let order = ["id: 2.0\n", "id: 2.1\n", "id: 2.2\n", "event: end\n"];
+        let places: Vec<_> = order.iter().filter_map(|text| rest.find(text)).collect();
+        assert!(places.len() == order.len() && places.is_sorted(), "{rest}");
+        assert!(!rest.contains("id: 1."), "what the first worker did no longer counts: {rest}");
+    })
+    .await;
 }
