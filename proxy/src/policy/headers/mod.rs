@@ -103,6 +103,13 @@ const OWN: [HeaderName; 7] = [
     header::RETRY_AFTER,
 ];
 
+/// The fields that say for how long and for whom something is kept.
+const OF_CACHES: [HeaderName; 3] = [
+    header::CACHE_CONTROL,
+    HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("surrogate-control"),
+];
+
 impl HeaderPolicy {
     /// The policy of a preset, unchanged.
     #[must_use]
@@ -152,7 +159,8 @@ impl HeaderPolicy {
     /// The same, in the circumstances of one response.
     pub(crate) fn apply_with(&self, headers: &mut HeaderMap, with: Circumstances<'_>) {
         let Circumstances { own, secure, nonces, climbed } = with;
-        for name in &self.remove {
+        let is_kept = |name: &HeaderName| nonces.is_some() && *name == header::CACHE_CONTROL;
+        for name in self.remove.iter().filter(|name| !is_kept(name)) {
             headers.remove(name);
         }
         if self.strip {
@@ -166,6 +174,13 @@ impl HeaderPolicy {
         for Setting { name, value, template, rule } in &self.set {
             if own && OWN.contains(name) && headers.contains_key(name) {
                 // Of what must not be cached, only how that is said is the policy's.
+                if *name == header::CACHE_CONTROL {
+                    rule.tighten(headers, name, value);
+                }
+                continue;
+            }
+            if nonces.is_some() && OF_CACHES.contains(name) {
+                // A page with a nonce is for one client, whatever the policy says of pages.
                 if *name == header::CACHE_CONTROL {
                     rule.tighten(headers, name, value);
                 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use http::HeaderMap;
 use http::header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY};
 
-use super::{FIELDS, HeaderPolicy, Preset, permissions};
+use super::{Circumstances, FIELDS, HeaderPolicy, Preset, permissions};
 use crate::config;
 
 /// What a policy makes of an empty response over TLS, sorted by name.
@@ -267,6 +267,34 @@ fn a_policy_overrides_what_the_upstream_sets_and_removes_what_it_discloses() {
     assert_eq!(csp, [HELMET[0].1]);
     assert!(!map.contains_key("x-powered-by") && !map.contains_key("server"));
     assert_eq!(map.get_all(SET_COOKIE).iter().count(), 2);
+}
+
+#[test]
+fn no_policy_has_shared_caches_keep_a_nonce() {
+    let name = "cache-control";
+    for (merge, section, before, after) in [
+        (
+            "override",
+            "set = { cache-control = \"public, max-age=60\" }",
+            "private",
+            "private, max-age=60",
+        ),
+        ("tighten", "set = { cache-control = \"s-maxage=60\" }", "private", "private"),
+        ("if_absent", "set = { cache-control = \"public\" }", "private", "private"),
+        ("override", "set = { cdn-cache-control = \"max-age=60\" }", "private", "private"),
+        ("override", "remove = [\"cache-control\"]", "no-store", "no-store"),
+    ] {
+        let policy =
+            configured(&format!("merge = \"{merge}\"\n{section}\ncsp.script-src = [\"'nonce'\"]"));
+        let mut map = HeaderMap::new();
+        map.insert(name, before.parse().unwrap());
+        let nonces = Some("'nonce-abc'");
+        let with = Circumstances { own: false, secure: true, nonces, climbed: 0 };
+        policy.apply_with(&mut map, with);
+        assert_eq!(map[name], after, "{merge} {section}");
+        assert!(!map.contains_key("cdn-cache-control"));
+        assert!(map["content-security-policy"].to_str().unwrap().contains("'nonce-abc'"));
+    }
 }
 
 #[test]
