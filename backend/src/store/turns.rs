@@ -22,25 +22,28 @@ macro_rules! waiting {
     };
 }
 
-/// The first job whose lease has ended by `$now`, of anybody but the user `$1`.
+/// The first job whose lease has ended by `$now`, or ends after `$far` as no lease does, of anybody
+/// but the user `$1`.
 macro_rules! left_behind {
-    ($now:literal) => {
+    ($now:literal, $far:literal) => {
         concat!(
             "SELECT id FROM jobs WHERE state = 'running' AND user_id IS DISTINCT FROM $1 \
-             AND run_at <= ",
+             AND (run_at <= ",
             $now,
-            " ORDER BY run_at, id LIMIT 1"
+            " OR run_at > ",
+            $far,
+            ") ORDER BY run_at, id LIMIT 1"
         )
     };
 }
 
 /// Takes it until `$2` under the lease `$3`.
 macro_rules! take {
-    ($first:ident!($($now:literal)?), $lock:literal) => {
+    ($first:ident!($($place:literal),*), $lock:literal) => {
         concat!(
             "UPDATE jobs SET state = 'running', attempts = attempts + 1, run_at = $2, \
              locked_until = $2, locked_by = $3 WHERE id = (",
-            $first!($($now)?),
+            $first!($($place),*),
             $lock,
             ") RETURNING id, test_execution_id, suite_execution_id, user_id, attempts"
         )
@@ -49,13 +52,13 @@ macro_rules! take {
 
 sql! {
     const WAITING: &str = waiting!();
-    const LEFT_BEHIND: &str = left_behind!("$2");
+    const LEFT_BEHIND: &str = left_behind!("$2", "$3");
     const TAKE_WAITING: &str = take!(waiting!(), "");
-    const TAKE_LEFT_BEHIND: &str = take!(left_behind!("$4"), "");
+    const TAKE_LEFT_BEHIND: &str = take!(left_behind!("$4", "$5"), "");
     /// As above; PostgreSQL passes over what another worker is taking at this moment.
     const TAKE_WAITING_UNLOCKED: &str = take!(waiting!(), " FOR UPDATE SKIP LOCKED");
     const TAKE_LEFT_BEHIND_UNLOCKED: &str =
-        take!(left_behind!("$4"), " FOR UPDATE SKIP LOCKED");
+        take!(left_behind!("$4", "$5"), " FOR UPDATE SKIP LOCKED");
     /// How many jobs of the user `$1` are not over, and the last turn among them.
     pub(super) const OF_USER: &str = "\
         SELECT count(*), max(turn) FROM jobs \
@@ -80,13 +83,16 @@ impl Store {
     ) -> Result<Option<Job>, StoreError> {
         let (but, now) = (passed_over.unwrap_or_default(), self.clock().await?);
         let until = now.plus_seconds(seconds);
+        // A clock that was set back has left leases in a future that may be hours away.
+        let far = now.plus_seconds(2 * seconds);
         // Looking first costs no write lock, of which SQLite has one.
         let left = on_pool!(self, pool => sqlx::query(LEFT_BEHIND)
-            .bind(but).bind(now).fetch_optional(pool).await.map(|row| row.is_some()))?;
+            .bind(but).bind(now).bind(far).fetch_optional(pool).await.map(|row| row.is_some()))?;
         if left {
             let sql = self.taking(TAKE_LEFT_BEHIND, TAKE_LEFT_BEHIND_UNLOCKED);
             let mut taken = on_pool!(self, pool => sqlx::query_as(sql)
-                .bind(but).bind(until).bind(&lease.0).bind(now).fetch_all(pool).await)?;
+                .bind(but).bind(until).bind(&lease.0).bind(now).bind(far)
+                .fetch_all(pool).await)?;
             if let Some(job) = taken.pop() {
                 return Ok(Some(job));
             }

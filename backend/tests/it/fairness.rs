@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nomation::domain::timestamp::Timestamp;
 use nomation::store::Lease;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,6 +20,7 @@ on_both_engines![
     a_user_has_so_many_streams,
     a_user_has_so_many_executions,
     a_user_has_no_more_executions_by_asking_at_once,
+    a_clock_that_is_set_back_keeps_no_job,
 ];
 
 /// A new project's test with these steps, as its path.
@@ -123,6 +125,20 @@ async fn order(tables: &Tables, jobs: usize, passed_over: Option<Uuid>) -> Vec<O
         users.extend(taken.map(|job| job.user_id));
     }
     users
+}
+
+/// A worker was killed, and then the clock went back by an hour: its lease seems to last that long.
+async fn a_clock_that_is_set_back_keeps_no_job(server: TestServer) {
+    let ada = server.client.registered("ada@example.com").await;
+    asked(&ada, &test_of(&ada, &json!([])).await).await;
+    let tables = Tables::at(&server.database_url).await;
+    let take = async || tables.0.take_job(&Lease::unique(), 60, None).await.unwrap();
+    assert_eq!(take().await.unwrap().attempts, 1);
+    assert!(take().await.is_none(), "it is held");
+    let hour = Timestamp::now().plus_seconds(60 * 60);
+    tables.execute("UPDATE jobs SET run_at = $1, locked_until = $1", hour).await;
+    assert_eq!(take().await.unwrap().attempts, 2);
+    assert!(take().await.is_none(), "and held again");
 }
 
 async fn users_take_turns(engine: Engine) {
