@@ -121,11 +121,27 @@ pub(super) fn complete(document: &mut Json) {
 fn operation(resource: &Resource, verb: &str, parameters: &[Json], responses: &Json) -> Json {
     json!({
         "tags": [resource.noun],
+        "summary": summary(verb, resource.noun),
         "operationId": format!("{verb}{}", resource.schema),
         "parameters": parameters,
         "responses": responses,
         "security": [{ "token": [] }],
     })
+}
+
+/// What an operation does, in a few words.
+fn summary(verb: &str, noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+    match verb {
+        "list" => format!("Lists the {noun}s, page by page."),
+        "read" => format!("Reads {article} {noun}."),
+        "create" => format!("Creates {article} {noun}."),
+        "update" => format!("Changes the fields of {article} {noun} that are given."),
+        "delete" => format!("Deletes {article} {noun}."),
+        "cancel" => format!("Calls {article} {noun} off."),
+        "retry" => format!("Asks for {article} {noun} once more."),
+        _ => format!("Asks for {article} {noun}, which a worker performs."),
+    }
 }
 
 fn list(resource: &'static Resource, below: &[Json]) -> Json {

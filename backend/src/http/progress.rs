@@ -104,7 +104,11 @@ fn read_id(id: &str) -> Option<(i32, i32)> {
     Some((attempt.parse().ok()?, position.parse().ok()?))
 }
 
-/// Streams the progress of an execution, until it is over.
+/// Streams the progress of an execution, until it is over; of one that is, all at once.
+///
+/// The data of a `step` is an object with `attempt`, `position` (from 0), `action`, `status`
+/// (`passed` or `failed`), `startedAt`, `durationMs`, `message` (why it failed) and
+/// `hasScreenshot`; that of `end` has `status` and `failure`.
 ///
 /// When its worker is lost, another begins the execution again: `attempt` in a step is greater than
 /// before, and what was told of the attempt before it no longer counts.
@@ -188,7 +192,7 @@ impl Watcher {
     }
 }
 
-/// Shows the picture that a step of an execution took.
+/// Shows the picture that a step of an execution took; the position of the first step is 0.
 #[utoipa::path(
     get, path = "/api/executions/{id}/steps/{position}/screenshot", tag = "executions",
     params(("id" = Uuid, Path), ("position" = i32, Path)),

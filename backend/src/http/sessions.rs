@@ -69,7 +69,8 @@ impl FromRequestParts<Arc<App>> for Refresh {
 
 /// Exchanges the refresh cookie for a new access token and the next cookie.
 ///
-/// Each cookie is good once. One that comes a second time ends the session.
+/// The cookie is called `nomation_refresh`, and clients send it over https only. Each is good once.
+/// One that comes a second time ends the session.
 #[utoipa::path(
     post, path = "/api/auth/refresh", tag = "auth",
     responses(

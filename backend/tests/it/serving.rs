@@ -199,6 +199,7 @@ async fn the_openapi_document_describes_the_routes(server: TestServer) {
     }
     for item in document["paths"].as_object().unwrap().values() {
         for operation in item.as_object().unwrap().values() {
+            assert!(operation["summary"].is_string(), "{operation}");
             assert!(
                 operation["responses"]["default"]["content"]["application/problem+json"]
                     .is_object()
