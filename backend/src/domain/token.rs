@@ -135,7 +135,10 @@ mod tests {
         let other_key =
             token(&Header::new(Algorithm::HS256), exp, b"another secret of 32 bytes......");
         let other_algorithm = token(&Header::new(Algorithm::HS384), exp, SECRET);
-        for forged in [other_key.as_str(), other_algorithm.as_str(), "", "a.b.c"] {
+        let kid = Some("0123456789abcdef".to_owned());
+        let unknown = token(&Header { kid, ..Header::new(Algorithm::HS256) }, exp, SECRET);
+        let long = "a.".repeat(100_000);
+        for forged in [&*other_key, &other_algorithm, &unknown, "", "a.b.c", &long] {
             assert_eq!(tokens.user(forged, now), None, "{forged}");
         }
     }

@@ -144,12 +144,37 @@ async fn changes_at_the_same_time_lose_nothing(server: TestServer) {
 
 async fn a_reference_stays_within_its_project(server: TestServer) {
     let ada = server.client.registered("ada@example.com").await;
-    let (here, there) = (project(&ada).await, project(&ada).await);
-    let url = ada.post(&format!("{there}/urls"), &json!({ "url": "http://a/" })).await.text("/id");
-    for id in [url.as_str(), "01890000-0000-7000-8000-000000000000", "x"] {
-        let body = json!({ "selector": "a", "elementType": "link", "sourceUrlId": id });
-        let answer = ada.post(&format!("{here}/elements"), &body).await;
-        assert_eq!((answer.status.as_u16(), answer.faults()), (422, vec!["#/sourceUrlId"]), "{id}");
+    let bob = server.client.registered("bob@example.com").await;
+    let (here, there, bobs) = (project(&ada).await, project(&ada).await, project(&bob).await);
+    let references = [
+        ("elements", "sourceUrlId", "urls"),
+        ("elements", "authFlowId", "auth-flows"),
+        ("elements", "pageStateId", "page-states"),
+        ("page-states", "authFlowId", "auth-flows"),
+        ("browser-sessions", "authFlowId", "auth-flows"),
+    ];
+    let new = |segment| resources().into_iter().find(|(s, ..)| *s == segment).unwrap().1;
+    for (segment, field, target) in references {
+        let own = ada.made(&format!("{here}/{segment}"), &new(segment)).await;
+        let mut ids = vec!["01890000-0000-7000-8000-000000000000".to_owned(), "x".to_owned()];
+        for (client, elsewhere) in [(&ada, &there), (&bob, &bobs)] {
+            let mut body = new(target);
+            if target == "urls" {
+                body["url"] = json!(format!("http://{}/", ids.len()));
+            }
+            let made = client.post(&format!("{elsewhere}/{target}"), &body).await;
+            ids.push(made.text("/id"));
+        }
+        for id in ids {
+            let mut body = new(segment);
+            body[field] = json!(id);
+            let created = ada.post(&format!("{here}/{segment}"), &body).await;
+            let changed = ada.patch(&own, &json!({ field: id })).await;
+            for refused in [created, changed] {
+                let fault = format!("#/{field}");
+                assert_eq!((refused.status.as_u16(), refused.faults()), (422, vec![&*fault]));
+            }
+        }
     }
 }
 
@@ -214,7 +239,10 @@ async fn a_suite_has_its_tests_in_order(server: TestServer) {
     assert_eq!(ada.put(&members, &body).await.status, 200);
     assert_eq!(ada.get(&members).await.body, body);
     let stranger = "01890000-0000-7000-8000-000000000000";
+    let bobs = format!("{}/tests", self::project(&bob).await);
+    let bobs = bob.post(&bobs, &json!({ "name": "b" })).await.text("/id");
     for (wrong, fault) in [
+        (json!([&ids[0], bobs]), "#/testIds/1"),
         (json!([&ids[0], &ids[0]]), "#/testIds/1"),
         (json!([&ids[0], stranger]), "#/testIds/1"),
         (json!("x"), "#/testIds"),
