@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use super::{Broken, Sent, ServerBody, Stream, Unanswered};
 use crate::body::RequestBody;
 use crate::connection::Interim;
+use crate::worker::Worker;
 
 type Connection = http1::Connection<TokioIo<Stream>, RequestBody>;
 
@@ -33,13 +34,10 @@ pub(super) struct Http1 {
 }
 
 impl Http1 {
-    /// Bytes that are read at once, at the most.
-    const BUFFER: usize = 256 << 10;
-
     /// Starts HTTP on a connection; nothing is sent yet.
     pub(super) async fn open(stream: Stream) -> Result<Self, Broken> {
         let (sender, connection) = http1::Builder::new()
-            .max_buf_size(Self::BUFFER)
+            .max_buf_size(Worker::BUFFER)
             .handshake(TokioIo::new(stream))
             .await?;
         Ok(Self { sender, connection, ended: false })

@@ -48,17 +48,19 @@ impl Multiplexed {
     /// As many are sent before the server has said how many it allows; more would be refused. The
     /// others wait. An odd number, to tell that it has not.
     const UNSETTLED: usize = 7;
+    /// Bytes of a response that the server may have on the way: as many are kept for a client that
+    /// takes nothing.
+    const WINDOW: u32 = 256 << 10;
     /// Bytes of the fields of a response, or of its trailers.
     const HEADER_BYTES: u32 = 64 << 10;
 
     /// Starts HTTP/2 on a connection.
     pub(in crate::upstream) async fn open(stream: Stream) -> Result<Self, h2::Error> {
-        let buffer = u32::try_from(Worker::BUFFER).unwrap_or(u32::MAX);
         let (sender, connection) = Builder::new()
             .initial_max_send_streams(Self::UNSETTLED)
-            .initial_window_size(buffer)
+            .initial_window_size(Self::WINDOW)
             // Streams whose clients take nothing leave room for the others.
-            .initial_connection_window_size(buffer.saturating_mul(Self::STREAMS))
+            .initial_connection_window_size(Self::WINDOW.saturating_mul(Self::STREAMS))
             .max_send_buffer_size(Worker::BUFFER)
             .max_header_list_size(Self::HEADER_BYTES)
             .enable_push(false)
