@@ -106,7 +106,7 @@ impl Session {
             Step::Navigate { url } => {
                 web.navigate(url).await?;
                 // What the driver passes over, the browser shows as a page of its own.
-                if let Ok(Some(why)) = web.error_page().await {
+                if let Some(why) = web.error_page().await {
                     return Err(Obstacle::Final(format!("the page cannot be opened: {why}")));
                 }
             }

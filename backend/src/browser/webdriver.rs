@@ -95,12 +95,9 @@ impl WebDriver {
     }
 
     /// Why the page that was asked for is not there, where the browser shows that instead.
-    pub(super) async fn error_page(&mut self) -> Result<Option<String>, WebDriverError> {
-        const SCRIPT: &str = "const code = document.querySelector('.error-code'); \
-                              return location.protocol === 'chrome-error:' \
-                              ? code?.innerText || 'it is blocked' : null";
-        let why = self.post("/execute/sync", json!({ "script": SCRIPT, "args": [] })).await?;
-        Ok(why.as_str().map(str::to_owned))
+    pub(super) async fn error_page(&mut self) -> Option<String> {
+        let code = self.find("body.neterror #main-frame-error .error-code").await.ok()?;
+        self.text(&code).await.ok()
     }
 
     /// The first element that a CSS selector matches.
@@ -225,7 +222,22 @@ impl WebDriver {
     }
 }
 
+/// The driver finds nothing, without an error, where a page opens alert after alert.
 fn element(value: &Value) -> Result<Element, WebDriverError> {
-    let id = value.get(ELEMENT).and_then(Value::as_str).ok_or(WebDriverError::Gone)?;
-    Ok(Element(id.to_owned()))
+    let id = value.get(ELEMENT).and_then(Value::as_str);
+    id.map(|id| Element(id.to_owned())).ok_or_else(|| WebDriverError::Refused {
+        code: "no such element".to_owned(),
+        message: "the browser finds nothing, and does not say why".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_that_is_not_found_without_an_error_may_yet_be_found() {
+        assert!(element(&Value::Null).unwrap_err().is_passing());
+        assert_eq!(element(&json!({ ELEMENT: "e1" })).unwrap().0, "e1");
+    }
 }

@@ -15,7 +15,7 @@ const PAGES: [(&str, &str, &str, &str); 5] = [
         "<script>setInterval(() => alert('a\\0b\\x1b[31m\\x9fz'), 1)</script>",
         r##"[{ "action": "waitFor", "selector": "#never", "timeoutMs": 200 }]"##,
         "failed",
-        "a?b",
+        "step 2: after 200ms: ",
     ),
     (
         "<title>\\0</title><p id=p></p><script>p.textContent = 'a\\0b'</script>",
