@@ -81,7 +81,7 @@ async fn list(
     after: Option<Uuid>,
 ) {
     let page = Page {
-        limit: 51,
+        limit: 50,
         sort: resource.field(sort.trim_start_matches('-')),
         descending: sort.starts_with('-') || sort.is_empty(),
         filters: filter
