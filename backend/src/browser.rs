@@ -42,15 +42,16 @@ pub const PICTURES_MAX: usize = 32 * 1024 * 1024;
 /// How long the picture of a failure may take.
 const LAST_PICTURE: Duration = Duration::from_secs(5);
 
-/// What the browser is called in Debian and elsewhere; `chrome` is upstream's own name. First the
-/// ones without windows: a quarter smaller, and the same engine.
+/// What the browser is called in Debian and elsewhere; `chrome` is upstream's own name. Last the
+/// ones without windows: half the size and the same engine, but nothing keeps a page from opening
+/// others, and errors have no names.
 const BROWSERS: [&str; 6] = [
-    "chromium-headless-shell",
-    "chrome-headless-shell",
     "chromium",
     "chromium-browser",
     "google-chrome",
     "chrome",
+    "chromium-headless-shell",
+    "chrome-headless-shell",
 ];
 
 /// Why there is no browser to run a test in.

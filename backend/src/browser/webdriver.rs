@@ -94,10 +94,13 @@ impl WebDriver {
         self.post("/url", json!({ "url": url })).await.map(drop)
     }
 
-    /// Why the page that was asked for is not there, where the browser shows that instead.
+    /// Why the page that was asked for is not there, where the browser has one of its own instead.
+    /// Without windows it has an empty one.
     pub(super) async fn error_page(&mut self) -> Option<String> {
-        let code = self.find("body.neterror #main-frame-error .error-code").await.ok()?;
-        self.text(&code).await.ok()
+        const SCRIPT: &str = "return location.protocol !== 'chrome-error:' ? null \
+            : document.querySelector('.error-code')?.textContent ?? 'it does not say why'";
+        let script = json!({ "script": SCRIPT, "args": [] });
+        self.post("/execute/sync", script).await.ok()?.as_str().map(str::to_owned)
     }
 
     /// The first element that a CSS selector matches.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::response::Html;
+use axum::response::{Html, Redirect};
 use axum::routing::get;
 use nomation::browser::{Browser, BrowserError, StepResult};
 use nomation::domain::step::{STEPS_MAX, Steps};
@@ -21,7 +21,10 @@ pub(crate) async fn pages() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
     let stuck = async || std::future::pending::<()>().await;
-    let router = Router::new().route("/", get(async || Html(SHOP))).route("/stuck", get(stuck));
+    let router = Router::new()
+        .route("/", get(async || Html(SHOP)))
+        .route("/stuck", get(stuck))
+        .route("/round", get(async || Redirect::to("/round")));
     tokio::spawn(async move { axum::serve(listener, router).await });
     origin
 }
@@ -104,16 +107,18 @@ async fn the_first_failure_ends_the_run_with_its_reason_and_a_picture() {
     let origin = pages().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nobody = format!("http://127.0.0.1:{port}/");
+    let round = format!("{origin}/round");
     for browser in &OnlyOne::each() {
-        first_failure_ends(browser, &origin, &nobody).await;
+        first_failure_ends(browser, &origin, [&nobody, &round]).await;
     }
 }
 
-async fn first_failure_ends(browser: &OnlyOne, origin: &str, nobody: &str) {
+async fn first_failure_ends(browser: &OnlyOne, origin: &str, [nobody, round]: [&str; 2]) {
     for (step, told) in [
         (json!({ "action": "waitFor", "selector": "#never", "timeoutMs": 200 }), "#never"),
         (json!({ "action": "click", "selector": "<<" }), "invalid selector"),
         (json!({ "action": "navigate", "url": nobody }), "ERR_CONNECTION_REFUSED"),
+        (json!({ "action": "navigate", "url": round }), "the page cannot be opened"),
     ] {
         let results = run(
             browser,
