@@ -164,8 +164,11 @@ fn is_page(head: &Parts) -> bool {
     is_whole
         && content_type.is_some_and(|content_type| {
             let (media, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
-            media.trim().eq_ignore_ascii_case("text/html")
-                && !NOT_ASCII.iter().any(|label| parameters.to_ascii_lowercase().contains(label))
+            if !media.trim().eq_ignore_ascii_case("text/html") {
+                return false;
+            }
+            let parameters = parameters.to_ascii_lowercase();
+            !NOT_ASCII.iter().any(|label| parameters.contains(label))
         })
 }
 

@@ -52,14 +52,8 @@ impl Markup {
                 (Self::Start | Self::StartDash | Self::Dash | Self::End | Self::EndBang, _) => {
                     (Self::Comment, 0)
                 }
-                (Self::Comment, _) => match memchr(b'-', rest) {
-                    Some(dash) => (Self::Dash, dash + 1),
-                    None => return None,
-                },
-                (Self::Cdata, _) => match memchr(b']', rest) {
-                    Some(bracket) => (Self::Bracket, bracket + 1),
-                    None => return None,
-                },
+                (Self::Comment, _) => (Self::Dash, memchr(b'-', rest)? + 1),
+                (Self::Cdata, _) => (Self::Bracket, memchr(b']', rest)? + 1),
                 (Self::Bracket | Self::Brackets, b']') => (Self::Brackets, 1),
                 (Self::Bracket | Self::Brackets, _) => (Self::Cdata, 0),
             };

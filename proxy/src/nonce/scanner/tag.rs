@@ -1,6 +1,7 @@
 //! Names of tags as numbers, and the attributes of one.
 
-/// A name in small letters, its bytes in a row; 0 for one that is longer than any that matters.
+/// A name in small letters, its bytes in a row; all ones for one that is longer than any that
+/// matters.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Name(u128);
 
