@@ -93,7 +93,7 @@ mod ramp;
 pub mod reload;
 pub mod server;
 mod simulate;
-mod store;
+pub mod store;
 mod supervisor;
 mod telemetry;
 mod vault;

@@ -140,7 +140,7 @@ impl Record {
         if !self.lease.is_empty() {
             let worker = &self.origin.worker;
             let now = worker.now(Instant::now());
-            self.lease.answered(status, &worker.shared.limiter, worker.link.as_ref(), now);
+            self.lease.answered(status, worker.link.as_ref(), now);
         }
     }
 }

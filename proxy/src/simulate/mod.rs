@@ -176,7 +176,7 @@ impl<'a> Simulation<'a> {
         // An answer that Gatehouse gave itself at the time says nothing of the application's.
         let answered = entry.status.filter(|status| *status != 429);
         if let Some(status) = answered.and_then(|status| StatusCode::from_u16(status).ok()) {
-            decision.lease.answered(status, &self.limiter, None, now);
+            decision.lease.answered(status, None, now);
         }
         self.tables.request(time, !decision.admits());
         for asked in asked {

@@ -68,10 +68,10 @@ impl Script {
 
 /// The store did not answer: not in time, not at all, or with a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Silence;
+pub struct Silence;
 
 /// The link of one thread.
-pub(crate) struct Link {
+pub struct Link {
     redis: Redis,
     standing: Arc<Standing>,
     /// How long a question may take.
@@ -113,7 +113,8 @@ impl Link {
     }
 
     /// Whether it is worth asking.
-    pub(crate) fn is_up(&self) -> bool {
+    #[must_use]
+    pub fn is_up(&self) -> bool {
         self.connection.borrow().is_some()
     }
 
@@ -205,7 +206,7 @@ impl Link {
 
     /// Begins to keep the link up, and waits a moment for it: what is counted before, is counted in
     /// this instance alone.
-    pub(crate) async fn start(self: &Rc<Self>) {
+    pub async fn start(self: &Rc<Self>) {
         let (first, linked) = oneshot::channel();
         tokio::task::spawn_local(Rc::clone(self).keep(first));
         _ = timeout(START, linked).await;

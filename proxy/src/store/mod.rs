@@ -28,17 +28,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::config::Store;
 
 pub(crate) use self::connect::Connection;
-pub(crate) use self::link::{Link, Script, Silence, is_unknown_script};
+pub use self::link::{Link, Silence};
+pub(crate) use self::link::{Script, is_unknown_script};
 
 /// The link of a thread to the store of a configuration, if it has one.
-pub(crate) fn link(store: &Store, standing: Option<&Arc<Standing>>) -> Option<Rc<Link>> {
+#[must_use]
+pub fn link(store: &Store, standing: Option<&Arc<Standing>>) -> Option<Rc<Link>> {
     let redis = store.redis.clone()?;
     standing.map(|standing| Link::new(redis, store.timeout, Arc::clone(standing)))
 }
 
 /// What the links of this instance know together.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub struct Standing {
     /// By what other instances know this one.
     id: u64,
     links: AtomicUsize,

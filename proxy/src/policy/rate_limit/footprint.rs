@@ -21,16 +21,17 @@ impl Footprint {
     pub fn of(rule: &Rule) -> Self {
         let stamp = size_of::<u64>();
         match &rule.bound {
-            Bound::InFlight(_) => Self { least: Table::KEY, most: Table::KEY + LONGEST_LABEL },
-            Bound::Window { limit, window, cost, count, ban } => {
+            Bound::InFlight(_) => {
+                Self { least: Table::KEY, most: Table::KEY + slot::MORE + LONGEST_LABEL }
+            }
+            Bound::Window { limit, window, cost, count, .. } => {
                 let quota = Quota::new(*limit, *window);
                 let ahead = count.as_ref().map_or(0, |count| count.ahead);
                 let ahead = ahead.saturating_mul(*cost.range().end());
                 let stamps = quota.stamps_of(limit.saturating_add(ahead));
-                let ban = ban.map_or(0, |_| slot::BAN);
                 Self {
                     least: Table::KEY + stamps.min(2) * stamp,
-                    most: Table::KEY + stamps * stamp + LONGEST_LABEL + ban,
+                    most: Table::KEY + stamps * stamp + slot::MORE + LONGEST_LABEL,
                 }
             }
         }

@@ -7,29 +7,42 @@ use std::sync::Arc;
 use http::StatusCode;
 use smallvec::SmallVec;
 
-use super::Limiter;
+use super::decision::Reading;
 use super::key::Key;
-use super::rule::Bound;
+use super::rule::{Bound, Rule};
 use super::shared;
-use super::slot::Slot;
+use super::table::Table;
 use crate::store::Link;
 
 /// Given back when it is dropped, which is when the request's record is.
 #[derive(Debug, Default)]
 pub(crate) struct Lease(pub(super) SmallVec<[Held; 1]>);
 
-/// What is held of one key.
+/// What is held of one key, which the table keeps for as long.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) slot: Arc<Slot>,
-    pub(super) cost: u64,
+    table: Arc<Table>,
+    rule: Arc<Rule>,
+    key: Key,
+    cost: u64,
     /// Where the shared store counts it.
     pub(super) shared: Option<Key>,
 }
 
 impl Held {
-    pub(super) fn new(slot: &Arc<Slot>, cost: u64) -> Self {
-        Self { slot: Arc::clone(slot), cost, shared: None }
+    pub(super) fn new(table: &Arc<Table>, rule: &Arc<Rule>, reading: &Reading) -> Self {
+        let (table, rule) = (Arc::clone(table), Arc::clone(rule));
+        Self { table, rule, key: reading.key, cost: reading.cost, shared: None }
+    }
+
+    /// Gives it back; `charge` if the answer counts.
+    fn leave(&self, charge: bool, now: u64) {
+        let mut locked = self.table.lock([self.key].into_iter());
+        let Some(slot) = locked.slot(self.key) else { return };
+        let before = slot.bytes();
+        slot.leave(self.cost, charge, now);
+        let grown = slot.bytes().saturating_sub(before);
+        locked.end(grown, now);
     }
 }
 
@@ -41,25 +54,13 @@ impl Lease {
 
     /// The answer is known: rules that count answers are done with the request. `now` is that
     /// moment, from which on what it took is missing.
-    pub(crate) fn answered(
-        &mut self,
-        status: StatusCode,
-        limiter: &Limiter,
-        link: Option<&Rc<Link>>,
-        now: u64,
-    ) {
+    pub(crate) fn answered(&mut self, status: StatusCode, link: Option<&Rc<Link>>, now: u64) {
         self.0.retain(|held| {
-            let rule = &held.slot.rule;
-            let Bound::Window { count: Some(count), .. } = &rule.bound else { return true };
+            let Bound::Window { count: Some(count), .. } = &held.rule.bound else { return true };
             let charge = count.covers(status.as_u16());
-            let mut state = held.slot.lock();
-            let before = state.bytes();
-            state.leave(rule, held.cost, charge, now);
-            let grown = if state.removed { 0 } else { state.bytes().saturating_sub(before) };
-            drop(state);
-            limiter.table.grown(grown, now);
+            held.leave(charge, now);
             if let (true, Some(link), Some(key)) = (charge, link, held.shared) {
-                shared::charge(link, rule, key, held.cost);
+                shared::charge(link, &held.rule, key, held.cost);
             }
             false
         });
@@ -68,8 +69,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        for Held { slot, cost, shared: _ } in &self.0 {
-            slot.lock().leave(&slot.rule, *cost, false, 0);
+        for held in &self.0 {
+            held.leave(false, 0);
         }
     }
 }

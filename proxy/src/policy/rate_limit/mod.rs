@@ -1,6 +1,6 @@
 //! Rate limits: which rules a request falls under, and whether all of them admit it.
 //!
-//! All rules that count a request are decided together, under the locks of all their keys: a
+//! All rules that count a request are decided together, while all their keys are locked: a
 //! request that any of them rejects consumes quota in none. Shadow rules are evaluated beside the
 //! others and never reject.
 //!
@@ -46,8 +46,8 @@ use smallvec::SmallVec;
 use self::decision::Reading;
 use self::lease::Held;
 use self::rule::Asked;
-use self::slot::{Slot, State, Word};
-use self::table::Table;
+use self::slot::Slot;
+use self::table::{Locked, Table};
 use self::tally::Tallies;
 
 pub use self::decision::Decision;
@@ -59,7 +59,7 @@ pub(crate) use self::lease::Lease;
 pub use self::matching::Mismatch;
 pub(crate) use self::recent::{Recent, Rejected};
 pub use self::rule::{Facts, Rule, Rules};
-pub(crate) use self::shared::{Denied, Question, Verdict};
+pub use self::shared::{Answer, Denied, Question, Verdict};
 pub(crate) use self::table::KeyHasher;
 pub(crate) use self::window::nanoseconds;
 use crate::config::Mode;
@@ -67,7 +67,7 @@ use crate::config::Mode;
 /// The counts of all clients.
 #[derive(Debug)]
 pub struct Limiter {
-    table: Table,
+    table: Arc<Table>,
     tallies: Tallies,
     /// Secret of this process, so that nobody can choose keys that collide.
     secret: [u8; 16],
@@ -79,11 +79,8 @@ pub struct Limiter {
     pub(crate) recent: Recent,
 }
 
-/// A key that a request asks for, and where it is counted.
-struct Counted {
-    asked: Asked,
-    slot: Arc<Slot>,
-}
+/// What a request asks of the rules that count it, in the order of the file.
+type AskedOf = SmallVec<[Asked; 4]>;
 
 impl Limiter {
     /// A secret of this process, from the operating system's randomness.
@@ -98,7 +95,7 @@ impl Limiter {
     /// A limiter whose keys take up to `memory` bytes.
     #[must_use]
     pub fn new(memory: u64, secret: [u8; 16]) -> Self {
-        let table = Table::new(usize::try_from(memory).unwrap_or(usize::MAX));
+        let table = Arc::new(Table::new(usize::try_from(memory).unwrap_or(usize::MAX)));
         let (tallies, recent) = (Tallies::default(), Recent::default());
         let (untracked, told) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { table, tallies, secret, untracked, told, recent }
@@ -113,95 +110,60 @@ impl Limiter {
     /// it passes.
     #[must_use]
     pub fn decide(&self, rules: &Rules, facts: &Facts<'_>, now: u64) -> Decision {
-        let counted = self.counted(rules, facts, now);
-        self.decide_counted(rules, counted, facts, 1, now)
+        let mut asked = rules.asked(facts).collect();
+        self.decide_asked(rules, &mut asked, facts, 1, now)
     }
 
-    /// The keys that a request asks for, in their order.
-    fn counted(&self, rules: &Rules, facts: &Facts<'_>, now: u64) -> SmallVec<[Counted; 4]> {
-        let mut counted: SmallVec<[Counted; 4]> = SmallVec::new();
-        for asked in rules.asked(facts) {
-            match rules.get(asked.rule).and_then(|rule| self.table.slot(asked.key, rule, now)) {
-                Some(slot) => counted.push(Counted { asked, slot }),
-                None => _ = self.untracked.fetch_add(1, Ordering::Relaxed),
+    /// Locks the keys that a request asks for, and makes those that are new. Those that there is no
+    /// room for are no longer asked for.
+    fn hold(&self, rules: &Rules, asked: &mut AskedOf, now: u64) -> Locked<'_> {
+        let mut is_made = false;
+        loop {
+            let mut locked = self.table.lock(asked.iter().map(|asked| asked.key));
+            let mut make = |asked: &Asked| {
+                rules.get(asked.rule).is_none_or(|rule| locked.make(asked.key, rule, is_made))
+            };
+            let Some(over) = asked.iter().position(|asked| !make(asked)) else { return locked };
+            drop(locked);
+            is_made = self.table.make_room(Table::KEY, now);
+            if !is_made {
+                asked.remove(over);
+                self.untracked.fetch_add(1, Ordering::Relaxed);
             }
         }
-        if counted.len() > 1 {
-            counted.sort_unstable_by_key(|counted| counted.asked.key);
-        }
-        counted
     }
 
     /// Decides here, by the share that one of `instances` has.
-    fn decide_counted(
+    fn decide_asked(
         &self,
         rules: &Rules,
-        mut counted: SmallVec<[Counted; 4]>,
+        asked: &mut AskedOf,
         facts: &Facts<'_>,
         instances: u64,
         now: u64,
     ) -> Decision {
-        loop {
-            if let Some(decision) = self.decide_locked(rules, &counted, facts, instances, now) {
-                return decision;
-            }
-            counted.retain(|counted| self.renew(rules, counted, now));
+        let mut locked = self.hold(rules, asked, now);
+        let mut readings = SmallVec::<[Reading; 4]>::new();
+        for asked in asked {
+            let Some(rule) = rules.get(asked.rule) else { continue };
+            let Some(slot) = locked.slot(asked.key) else { continue };
+            let word = slot.word(rule, asked.cost, instances, now);
+            readings.push(Reading { rule: asked.rule, key: asked.key, cost: asked.cost, word });
         }
-    }
-
-    /// Looks a slot up anew if the sweep has removed it. False when the table has no room for it
-    /// any more.
-    fn renew(&self, rules: &Rules, counted: &mut Counted, now: u64) -> bool {
-        if !counted.slot.lock().removed {
-            return true;
-        }
-        let asked = counted.asked;
-        let slot = rules.get(asked.rule).and_then(|rule| self.table.slot(asked.key, rule, now));
-        let Some(slot) = slot else {
-            self.untracked.fetch_add(1, Ordering::Relaxed);
-            return false;
-        };
-        counted.slot = slot;
-        true
-    }
-
-    /// Decides under the locks of all slots, taken in the order of their keys. `None` when the
-    /// sweep has removed one of them in the meantime.
-    fn decide_locked(
-        &self,
-        rules: &Rules,
-        counted: &[Counted],
-        facts: &Facts<'_>,
-        instances: u64,
-        now: u64,
-    ) -> Option<Decision> {
-        let mut locked: SmallVec<[_; 4]> = SmallVec::new();
-        for Counted { asked: Asked { rule, key, cost }, slot } in counted {
-            let mut state = slot.lock();
-            if state.removed {
-                return None;
-            }
-            let word = state.word(rules.get(*rule)?, *cost, instances, now);
-            locked.push((state, Reading { rule: *rule, key: *key, cost: *cost, word }));
-        }
-        let rejected = Decision::rejects(rules, locked.iter().map(|(_, reading)| reading));
+        let rejected = Decision::rejects(rules, readings.iter());
         let (mut lease, mut grown) = (Lease::default(), 0);
-        for ((state, reading), counted) in locked.iter_mut().zip(counted) {
-            let before = state.bytes();
-            let rule = rules.get(reading.rule)?;
-            if settle(rule, state, reading, rejected, now) {
-                lease.0.push(Held::new(&counted.slot, reading.cost));
+        for reading in &mut readings {
+            let Some(rule) = rules.get(reading.rule) else { continue };
+            let Some(slot) = locked.slot(reading.key) else { continue };
+            let before = slot.bytes();
+            if settle(rule, slot, reading, rejected, now) {
+                lease.0.push(Held::new(&self.table, rule, reading));
             }
-            if state.label.is_none() && is_notable(rule, &reading.word) {
-                state.label = Some(rules.label(rule, facts).into());
-            }
-            grown += state.bytes().saturating_sub(before);
+            label(rules, rule, slot, reading, facts);
+            grown += slot.bytes().saturating_sub(before);
         }
-        let mut readings: SmallVec<[Reading; 4]> =
-            locked.into_iter().map(|(_, reading)| reading).collect();
-        readings.sort_unstable_by_key(|reading| reading.rule);
-        self.table.grown(grown, now);
-        Some(Decision { readings, rejected, lease })
+        locked.end(grown, now);
+        Decision { readings, rejected, lease }
     }
 
     /// Removes expired keys; `turn` goes 0, 1, 2, …, and [`Self::turns`] of them go once round the
@@ -262,9 +224,9 @@ impl Limiter {
 }
 
 /// Does what has been decided with one key. True if it has to learn of the request's end.
-fn settle(rule: &Rule, state: &mut State, reading: &mut Reading, rejected: bool, now: u64) -> bool {
+fn settle(rule: &Rule, slot: &mut Slot, reading: &mut Reading, rejected: bool, now: u64) -> bool {
     if !reading.word.admits() {
-        reading.word.wait = reading.word.wait.max(state.reject(rule, now));
+        reading.word.wait = reading.word.wait.max(slot.reject(rule, now));
         match rule.mode {
             Mode::Enforce => rule.tally.rejected.add(1),
             Mode::Shadow => rule.tally.shadowed.add(1),
@@ -275,12 +237,14 @@ fn settle(rule: &Rule, state: &mut State, reading: &mut Reading, rejected: bool,
         return false;
     }
     rule.tally.admitted.add(1);
-    state.enter(rule, reading.cost, now)
+    slot.enter(rule, reading.cost, now)
 }
 
-/// Whether the operator may want to know whose key it is: half of its limit is used.
-fn is_notable(rule: &Rule, word: &Word) -> bool {
-    word.remaining <= rule.bound.limit() / 2
+/// Keeps whose key it is once the operator may want to know: half of its limit is used.
+fn label(rules: &Rules, rule: &Rule, slot: &mut Slot, reading: &Reading, facts: &Facts<'_>) {
+    if reading.word.remaining <= rule.bound.limit() / 2 && slot.label().is_none() {
+        slot.set_label(rules.label(rule, facts));
+    }
 }
 
 #[cfg(test)]

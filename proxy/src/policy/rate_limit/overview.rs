@@ -74,16 +74,14 @@ impl Limiter {
             self.table.each(turn, |key, slot| {
                 // Of a configuration that is no more, else.
                 let Some(rule) = rules.get_mut(&*slot.rule.name) else { return };
-                let mut state = slot.lock();
                 rule.keys += 1;
-                let used = state.used(&slot.rule, now);
-                let known = state.label.clone();
-                drop(state);
+                let used = slot.used(now);
                 let heap = busiest.entry(slot.rule.name.to_string()).or_default();
                 if used > 0
                     && (heap.len() < BUSIEST || heap.peek().is_some_and(|b| b.0.used < used))
                 {
-                    heap.push(Reverse(Busy { used, id: key.to_string(), key: known }));
+                    let label = slot.label().map(Box::from);
+                    heap.push(Reverse(Busy { used, id: key.to_string(), key: label }));
                     if heap.len() > BUSIEST {
                         heap.pop();
                     }
@@ -113,18 +111,18 @@ impl Limiter {
     pub(crate) async fn reset(&self, rule: &str, key: Option<&str>) -> usize {
         let id = |text: &str| (text.len() == 32).then(|| text.parse::<Key>().ok()).flatten();
         if let Some(id) = key.and_then(id) {
-            return usize::from(self.table.remove(id, rule));
+            return usize::from(self.table.forget(id, rule));
         }
         let mut removed = 0;
         for turn in 0..Self::turns() {
             let mut found = Vec::new();
             self.table.each(turn, |id, slot| {
-                let is = |key: &str| slot.lock().label.as_deref() == Some(key);
+                let is = |key: &str| slot.label() == Some(key);
                 if *slot.rule.name == *rule && key.is_none_or(is) {
                     found.push(id);
                 }
             });
-            removed += found.into_iter().filter(|id| self.table.remove(*id, rule)).count();
+            removed += found.into_iter().filter(|id| self.table.forget(*id, rule)).count();
             if turn % STRETCH == STRETCH - 1 {
                 tokio::task::yield_now().await;
             }

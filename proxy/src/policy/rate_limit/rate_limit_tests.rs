@@ -306,7 +306,7 @@ fn only_answers_that_count_take_quota_however_many_are_under_way() {
     let text = "limit = 2; window = \"60s\"; count = { status = [401, \"5xx\"] }";
     let rules = rules(&limiter, &rule("a", text));
     let answer = |mut decision: Decision, status: u16, now| {
-        decision.lease.answered(StatusCode::from_u16(status).unwrap(), &limiter, None, now);
+        decision.lease.answered(StatusCode::from_u16(status).unwrap(), None, now);
     };
     for status in [200, 403, 404] {
         answer(get(1, "/").of(&limiter, &rules, 0), status, 0);
@@ -332,7 +332,7 @@ fn requests_may_run_ahead_of_their_answers_as_far_as_the_rule_says() {
     assert!(open.iter().all(Decision::admits));
     assert!(!get(1, "/").passes(&limiter, &rules, 0));
     for decision in &mut open {
-        decision.lease.answered(StatusCode::NOT_FOUND, &limiter, None, 0);
+        decision.lease.answered(StatusCode::NOT_FOUND, None, 0);
     }
     assert!(!get(1, "/").passes(&limiter, &rules, 60 * SECOND - 1), "five have counted");
     assert!(get(1, "/").passes(&limiter, &rules, 60 * SECOND));
@@ -371,7 +371,7 @@ fn so_many_may_be_in_flight_and_no_more() {
     assert!(two.admits());
     assert_eq!(refusal(&get(1, "/").of(&limiter, &rules, 0), &rules), ("a".to_owned(), 1));
     assert!(get(2, "/").passes(&limiter, &rules, 0));
-    two.lease.answered(StatusCode::OK, &limiter, None, 0);
+    two.lease.answered(StatusCode::OK, None, 0);
     assert!(!get(1, "/").passes(&limiter, &rules, 0), "its body is still under way");
     drop(two);
     assert!(get(1, "/").passes(&limiter, &rules, 0));

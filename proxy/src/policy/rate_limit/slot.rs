@@ -2,7 +2,7 @@
 
 mod told;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::rule::{Ban, Bound, Rule};
 use super::window::Window;
@@ -12,12 +12,34 @@ pub(super) use self::told::Said;
 /// How long a client should wait that only has to wait for its own requests to end: nobody knows.
 const A_SECOND: u64 = 1_000_000_000;
 
-/// The state of a key, and the rule that it is held to.
+/// A key's state, and the rule that it is held to. Whoever looks at it holds its shard.
+///
+/// As long as a cache line, of which a decision is to touch few: what most keys never come to lies
+/// elsewhere.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Slot {
     pub(super) rule: Arc<Rule>,
-    state: Mutex<State>,
+    window: Window,
+    /// What is under way: cost that waits for its answers, or requests in flight.
+    open: u64,
+    more: Option<Box<More>>,
 }
+
+const _: () = assert!(size_of::<Slot>() == 64);
+
+/// What a key has that has used much of its limit.
+#[derive(Debug, Default)]
+struct More {
+    rejections: Option<Rejections>,
+    /// What the shared store has rejected, and until when it will: a cost and a time.
+    barred: Option<(u64, u64)>,
+    /// The key for people.
+    label: Option<Box<str>>,
+}
+
+/// Bytes that a key takes more once it is labelled, or rejected by a rule that bans.
+pub(super) const MORE: usize = size_of::<More>();
 
 /// What a rule says of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,23 +88,6 @@ impl Word {
     }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct State {
-    window: Window,
-    /// What is under way: cost that waits for its answers, or requests in flight.
-    open: u64,
-    rejections: Option<Box<Rejections>>,
-    /// What the shared store has rejected, and until when it will: a cost and a time.
-    barred: Option<(u64, u64)>,
-    /// The key for people, once it is worth knowing.
-    pub(super) label: Option<Box<str>>,
-    /// Set once the table has let go of the slot: what is counted here from now on is lost.
-    pub(super) removed: bool,
-}
-
-/// Bytes that a key takes more once it has been rejected by a rule that bans.
-pub(super) const BAN: usize = size_of::<Rejections>();
-
 /// What a key that goes on after a rejection has come to. Times are those of decisions.
 #[derive(Debug, Default)]
 struct Rejections {
@@ -95,18 +100,10 @@ struct Rejections {
 }
 
 impl Slot {
-    pub(super) fn new(rule: &Arc<Rule>) -> Arc<Self> {
-        Arc::new(Self { rule: Arc::clone(rule), state: Mutex::default() })
+    pub(super) fn new(rule: &Arc<Rule>) -> Self {
+        Self { rule: Arc::clone(rule), window: Window::default(), open: 0, more: None }
     }
 
-    /// Takes the state's lock. No code panics while it holds one; a poisoned lock would still be
-    /// usable.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
     /// What the rule says of a request that costs `cost`, by the share of the limit that one of
     /// `instances` has. Forgets what has left the window.
     pub(super) fn word(&mut self, rule: &Rule, cost: u64, instances: u64, now: u64) -> Word {
@@ -154,9 +151,9 @@ impl State {
     }
 
     /// A request that was counted in by [`Self::enter`] has ended; `charge` if its answer counts.
-    pub(super) fn leave(&mut self, rule: &Rule, cost: u64, charge: bool, now: u64) {
+    pub(super) fn leave(&mut self, cost: u64, charge: bool, now: u64) {
         self.open = self.open.saturating_sub(cost);
-        if let Bound::Window { quota, .. } = &rule.bound
+        if let Bound::Window { quota, .. } = &self.rule.bound
             && charge
         {
             self.window.remaining(*quota, now); // forget what has left it
@@ -167,40 +164,63 @@ impl State {
     /// Notes a rejection. Returns the nanoseconds that the key is now banned for, or 0.
     pub(super) fn reject(&mut self, rule: &Rule, now: u64) -> u64 {
         let Bound::Window { quota, ban: Some(ban), .. } = &rule.bound else { return 0 };
-        let rejections = self.rejections.get_or_insert_default();
+        let rejections = self.more.get_or_insert_default().rejections.get_or_insert_default();
         rejections.note(*ban, quota.window, now)
     }
 
     fn banned_for(&self, now: u64) -> Option<u64> {
-        let until = self.rejections.as_ref()?.banned_until;
+        let until = self.rejections()?.banned_until;
         until.checked_sub(now).filter(|left| *left > 0)
     }
 
+    fn rejections(&self) -> Option<&Rejections> {
+        self.more.as_ref()?.rejections.as_ref()
+    }
+
+    /// The key for people, once it has been worth knowing.
+    pub(super) fn label(&self) -> Option<&str> {
+        self.more.as_ref()?.label.as_deref()
+    }
+
+    /// Keeps the key for people.
+    pub(super) fn set_label(&mut self, label: String) {
+        self.more.get_or_insert_default().label = Some(label.into());
+    }
+
     /// Whether forgetting the key changes no decision.
-    pub(super) fn is_expired(&self, rule: &Rule, now: u64) -> bool {
-        let forgotten = |window| {
-            self.rejections.as_ref().is_none_or(|rejections| rejections.is_over(window, now))
-        };
-        let over = match &rule.bound {
+    pub(super) fn is_expired(&self, now: u64) -> bool {
+        let forgotten =
+            |window| self.rejections().is_none_or(|rejections| rejections.is_over(window, now));
+        let over = match &self.rule.bound {
             Bound::Window { quota, .. } => {
                 self.window.is_expired(*quota, now) && forgotten(quota.window)
             }
             Bound::InFlight(_) => true,
         };
-        over && self.open == 0
+        over && self.is_idle()
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Forgets everything but what is under way.
+    pub(super) fn forget(&mut self) {
+        (self.window, self.more) = (Window::default(), None);
     }
 
     /// What would be lost with the key: the share of the limit that it has used, in thousandths,
     /// and when it was last counted. `None` if it is being limited: then it has to stay.
-    pub(super) fn harm(&mut self, rule: &Rule, now: u64) -> Option<(u64, u64)> {
-        let Bound::Window { quota, cost, .. } = &rule.bound else {
-            return (self.open == 0).then_some((0, 0));
+    pub(super) fn harm(&mut self, now: u64) -> Option<(u64, u64)> {
+        let Bound::Window { quota, cost, .. } = &self.rule.bound else {
+            return self.is_idle().then_some((0, 0));
         };
-        if self.is_expired(rule, now) {
+        if self.is_expired(now) {
             return Some((0, 0));
         }
         let remaining = self.window.remaining(*quota, now);
-        if remaining < *cost.range().start() || self.open > 0 || self.rejections.is_some() {
+        if remaining < *cost.range().start() || !self.is_idle() || self.rejections().is_some() {
             return None;
         }
         let used = quota.limit - remaining;
@@ -208,8 +228,8 @@ impl State {
     }
 
     /// What has been used of the limit, or is in flight.
-    pub(super) fn used(&mut self, rule: &Rule, now: u64) -> u64 {
-        match &rule.bound {
+    pub(super) fn used(&mut self, now: u64) -> u64 {
+        match &self.rule.bound {
             Bound::Window { quota, .. } => quota.limit - self.window.remaining(*quota, now),
             Bound::InFlight(_) => self.open,
         }
@@ -217,9 +237,8 @@ impl State {
 
     /// Bytes on the heap, besides the slot itself.
     pub(super) fn bytes(&self) -> usize {
-        let label = self.label.as_ref().map_or(0, |label| label.len());
-        let rejections = self.rejections.as_ref().map_or(0, |_| BAN);
-        self.window.bytes() + label + rejections
+        let label = self.label().map_or(0, str::len);
+        self.window.bytes() + self.more.as_ref().map_or(0, |_| MORE) + label
     }
 }
 

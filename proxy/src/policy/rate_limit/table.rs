@@ -6,11 +6,11 @@
 //!
 //! # Locks
 //!
-//! The state of a key lives behind its own lock, outside the map's. A request first collects the
-//! slots of all its rules (the map's guards are gone by then), then locks them in the order of
-//! their keys, decides, and counts. All rules are thus decided together, and no two requests can
-//! wait for each other. A slot that the sweep removes between the two steps is marked, and the
-//! request looks it up anew.
+//! A slot has no lock of its own: its shard's is. A request locks the shards of all its keys, in
+//! their order, so that no two requests can wait for each other ([`Locked`]); it decides, counts,
+//! and lets go. All rules are thus decided together, and nobody can take a slot away in between.
+//! This is why the map's guards, which know of one key each, are not used: two keys of a request
+//! may lie in one shard.
 //!
 //! # Memory
 //!
@@ -22,12 +22,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
+use hashbrown::raw::RawTable;
+use smallvec::SmallVec;
 
 use super::key::Key;
 use super::rule::Rule;
-use super::slot::{Slot, State};
+use super::slot::Slot;
 
 /// The keys are hashes already: their low half is the table's hash.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,7 +50,8 @@ impl std::hash::Hasher for KeyHasher {
     }
 }
 
-type Partition = DashMap<Key, Arc<Slot>, std::hash::BuildHasherDefault<KeyHasher>>;
+type Partition = DashMap<Key, Box<Slot>, std::hash::BuildHasherDefault<KeyHasher>>;
+type Shard = RawTable<(Key, SharedValue<Box<Slot>>)>;
 
 /// The live keys of all rules.
 #[derive(Debug)]
@@ -66,6 +68,8 @@ pub(super) struct Table {
 
 impl Table {
     const PARTITIONS: usize = 2_048;
+    /// Shards of a partition, the fewest that a dashmap can have.
+    const SHARDS: usize = 2;
     /// Keys that are compared when room must be made.
     const CANDIDATES: usize = 16;
     /// Keys that are looked at to find them.
@@ -73,15 +77,14 @@ impl Table {
     /// Keys that one request gives up at most.
     const VICTIMS: usize = 64;
 
-    /// Bytes of a key besides what its state has on the heap: its slot with the counts of the
-    /// `Arc`, and its entry in a map that is half empty.
-    pub(super) const KEY: usize = size_of::<Slot>()
-        + 2 * size_of::<usize>()
-        + 2 * (size_of::<(Key, Arc<Slot>)>() + size_of::<u8>());
+    /// Bytes of a key besides what its slot has on the heap: the slot, and its entry in a map that
+    /// is half empty.
+    pub(super) const KEY: usize =
+        size_of::<Slot>() + 2 * (size_of::<(Key, Box<Slot>)>() + size_of::<u8>());
 
     /// A table for `budget` bytes of keys.
     pub(super) fn new(budget: usize) -> Self {
-        let partition = || DashMap::with_hasher_and_shard_amount(Default::default(), 2);
+        let partition = || DashMap::with_hasher_and_shard_amount(Default::default(), Self::SHARDS);
         Self {
             partitions: std::iter::repeat_with(partition).take(Self::PARTITIONS).collect(),
             budget: AtomicUsize::new(budget),
@@ -96,40 +99,43 @@ impl Table {
         self.budget.store(bytes, Ordering::Relaxed);
     }
 
-    /// The slot of `key`, made if there is none. `None` when there is no room for it.
-    pub(super) fn slot(&self, key: Key, rule: &Arc<Rule>, now: u64) -> Option<Arc<Slot>> {
-        let map = self.partition(key)?;
-        if let Some(slot) = map.get(&key) {
-            return Some(Arc::clone(&slot));
+    /// Locks the shards of these keys.
+    pub(super) fn lock(&self, keys: impl Iterator<Item = Key>) -> Locked<'_> {
+        let mut places: SmallVec<[usize; 4]> = keys.map(|key| self.place(key)).collect();
+        places.sort_unstable();
+        places.dedup();
+        let mut shards = SmallVec::new();
+        for place in &places {
+            let map = self.partitions.get(place / Self::SHARDS);
+            let shard = map.and_then(|map| map.shards().get(place % Self::SHARDS));
+            shards.extend(shard.map(|shard| (*place, shard.write())));
         }
-        if !self.make_room(Self::KEY, now) {
-            return None;
-        }
-        match map.entry(key) {
-            Entry::Occupied(entry) => Some(Arc::clone(entry.get())),
-            Entry::Vacant(entry) => {
-                let slot = Slot::new(rule);
-                self.keys.fetch_add(1, Ordering::Relaxed);
-                self.bytes.fetch_add(Self::KEY, Ordering::Relaxed);
-                entry.insert(Arc::clone(&slot));
-                Some(slot)
-            }
-        }
+        Locked { table: self, shards }
     }
 
-    /// Accounts for states that have grown, and makes room for them. Call it without their locks.
-    pub(super) fn grown(&self, bytes: usize, now: u64) {
-        if bytes > 0 {
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            self.make_room(0, now);
-        }
+    /// Where a key's shard is: the high half of the key chooses the partition, the low half the
+    /// shard in it.
+    fn place(&self, key: Key) -> usize {
+        let partition = Self::partition(key);
+        let shard = self.partitions.get(partition).map_or(0, |map| map.determine_map(&key));
+        partition * Self::SHARDS + shard
     }
 
-    /// Gives up keys until there is room for `bytes` more. False if there is none.
-    fn make_room(&self, bytes: usize, now: u64) -> bool {
+    #[expect(clippy::cast_possible_truncation, reason = "taken modulo the partitions")]
+    const fn partition(key: Key) -> usize {
+        key.high as usize % Self::PARTITIONS
+    }
+
+    /// Gives up keys until there is room for `bytes` more. False if there is none. Call it without
+    /// locks.
+    pub(super) fn make_room(&self, bytes: usize, now: u64) -> bool {
+        let has_room = || self.has_room(bytes);
+        (0..Self::VICTIMS).all(|_| has_room() || self.give_up_one(now)) && has_room()
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
         let budget = self.budget.load(Ordering::Relaxed);
-        let is_full = || self.bytes.load(Ordering::Relaxed).saturating_add(bytes) > budget;
-        (0..Self::VICTIMS).all(|_| !is_full() || self.give_up_one(now)) && !is_full()
+        self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= budget
     }
 
     /// Gives up the key of a random sample that is missed least. False if all are being limited.
@@ -140,10 +146,8 @@ impl Table {
         let around = self.partitions.iter().cycle().skip(start).take(Self::PARTITIONS);
         for map in around.filter(|map| !map.is_empty()) {
             // Not always from the front, where only keys would be left that cannot be given up.
-            for entry in map.iter().skip(fastrand::usize(..=map.len() / 2)) {
-                let slot = entry.value();
-                let harm = slot.lock().harm(&slot.rule, now);
-                if let Some(harm) = harm {
+            for mut entry in map.iter_mut().skip(fastrand::usize(..=map.len() / 2)) {
+                if let Some(harm) = entry.value_mut().harm(now) {
                     candidates += 1;
                     least = least.into_iter().chain([(harm, *entry.key())]).min();
                 }
@@ -157,46 +161,47 @@ impl Table {
             }
         }
         let Some((_, key)) = least else { return false };
-        if self.remove_if(key, |slot, state| state.harm(&slot.rule, now).is_some()) {
+        if self.remove_if(key, |slot| slot.harm(now).is_some()) {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
         true
     }
 
-    /// Forgets a key of `rule`, whatever it has used. False if it is not there.
-    pub(super) fn remove(&self, key: Key, rule: &str) -> bool {
-        self.remove_if(key, |slot, _| *slot.rule.name == *rule)
-    }
-
-    fn remove_if(&self, key: Key, may_go: impl Fn(&Slot, &mut State) -> bool) -> bool {
-        let removed = self.partition(key).and_then(|map| {
-            map.remove_if(&key, |_, slot| {
-                let mut state = slot.lock();
-                let goes = may_go(slot, &mut state);
-                if goes {
-                    self.let_go(&mut state);
-                }
-                goes
-            })
+    /// Forgets what a key of `rule` has used, whatever it is; what is under way stays. False if
+    /// there is no such key.
+    pub(super) fn forget(&self, key: Key, rule: &str) -> bool {
+        let mut found = false;
+        self.remove_if(key, |slot| {
+            found = *slot.rule.name == *rule;
+            found && {
+                let before = slot.bytes();
+                slot.forget();
+                self.bytes.fetch_sub(before - slot.bytes(), Ordering::Relaxed);
+                slot.is_idle()
+            }
         });
-        removed.is_some()
+        found
     }
 
-    /// Marks a slot that leaves its map, and no longer accounts for it.
-    fn let_go(&self, state: &mut State) {
-        state.removed = true;
+    fn remove_if(&self, key: Key, may_go: impl FnOnce(&mut Slot) -> bool) -> bool {
+        let map = self.partitions.get(Self::partition(key));
+        let removed = map.and_then(|map| map.remove_if_mut(&key, |_, slot| may_go(slot)));
+        removed.inspect(|(_, slot)| self.let_go(slot)).is_some()
+    }
+
+    /// No longer accounts for a slot that leaves its map.
+    fn let_go(&self, slot: &Slot) {
         self.keys.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(Self::KEY + state.bytes(), Ordering::Relaxed);
+        self.bytes.fetch_sub(Self::KEY + slot.bytes(), Ordering::Relaxed);
     }
 
     /// Removes the expired keys of one partition; call it with 0, 1, 2, … to go round the table.
     pub(super) fn sweep(&self, turn: usize, now: u64) {
         let Some(map) = self.partitions.get(turn % Self::PARTITIONS) else { return };
         map.retain(|_, slot| {
-            let mut state = slot.lock();
-            let expired = state.is_expired(&slot.rule, now);
+            let expired = slot.is_expired(now);
             if expired {
-                self.let_go(&mut state);
+                self.let_go(slot);
             }
             !expired
         });
@@ -208,9 +213,9 @@ impl Table {
     }
 
     /// Shows every slot of one partition.
-    pub(super) fn each(&self, turn: usize, mut show: impl FnMut(Key, &Slot)) {
+    pub(super) fn each(&self, turn: usize, mut show: impl FnMut(Key, &mut Slot)) {
         let Some(map) = self.partitions.get(turn) else { return };
-        map.iter().for_each(|entry| show(*entry.key(), entry.value()));
+        map.iter_mut().for_each(|mut entry| show(*entry.key(), entry.value_mut()));
     }
 
     /// Bytes that keys may take.
@@ -232,11 +237,54 @@ impl Table {
     pub(super) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
+}
 
-    /// The high half chooses the partition, as the low half chooses the place in it.
-    #[expect(clippy::cast_possible_truncation, reason = "taken modulo the partitions")]
-    fn partition(&self, key: Key) -> Option<&Partition> {
-        self.partitions.get(key.high as usize % Self::PARTITIONS)
+/// Shards of the table that are locked, and the slots in them. Dropped, it lets go of all.
+pub(super) struct Locked<'a> {
+    table: &'a Table,
+    /// By their places.
+    shards: SmallVec<[(usize, RwLockWriteGuard<'a, Shard>); 4]>,
+}
+
+impl Locked<'_> {
+    /// The slot of `key`, if there is one, and its shard was asked for.
+    pub(super) fn slot(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = self.shard(key)?.get_mut(key.low, |(found, _)| *found == key);
+        slot.map(|(_, slot)| &mut **slot.get_mut())
+    }
+
+    /// Makes the slot of `key` if there is none. False if that takes more room than there is, and
+    /// none `is_made` for it.
+    pub(super) fn make(&mut self, key: Key, rule: &Arc<Rule>, is_made: bool) -> bool {
+        if self.slot(key).is_some() {
+            return true;
+        }
+        if !is_made && !self.table.has_room(Table::KEY) {
+            return false;
+        }
+        let table = self.table;
+        if let Some(shard) = self.shard(key) {
+            table.keys.fetch_add(1, Ordering::Relaxed);
+            table.bytes.fetch_add(Table::KEY, Ordering::Relaxed);
+            let slot = SharedValue::new(Box::new(Slot::new(rule)));
+            shard.insert(key.low, (key, slot), |(key, _)| key.low);
+        }
+        true
+    }
+
+    /// Accounts for slots that have grown by so many bytes, lets go of all, and makes room for them.
+    pub(super) fn end(self, grown: usize, now: u64) {
+        let table = self.table;
+        if grown > 0 {
+            table.bytes.fetch_add(grown, Ordering::Relaxed);
+            drop(self);
+            table.make_room(0, now);
+        }
+    }
+
+    fn shard(&mut self, key: Key) -> Option<&mut Shard> {
+        let place = self.table.place(key);
+        self.shards.iter_mut().find(|(held, _)| *held == place).map(|(_, shard)| &mut **shard)
     }
 }
 

@@ -31,8 +31,8 @@ use self::script::Sum;
 use super::decision::{Decision, Reading};
 use super::lease::{Held, Lease};
 use super::rule::{Asked, Bound, Facts, Rule, Rules};
-use super::slot::{Said, State, Word};
-use super::{Counted, Limiter, is_notable, settle};
+use super::slot::{Said, Slot, Word};
+use super::{AskedOf, Limiter, label, settle};
 use crate::config::{Mode, OnFailure};
 use crate::store::{Link, Silence};
 
@@ -40,18 +40,20 @@ pub(crate) use self::script::charge;
 
 /// A rule cannot be decided without the store, and may not be.
 #[derive(Debug)]
-pub(crate) struct Denied;
+pub struct Denied;
 
 /// What is to be done about a request.
 #[expect(clippy::large_enum_variant, reason = "without a store all are the large variant")]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// The store need not be asked.
     Decided(Result<Decision, Denied>),
+    /// It has to be.
     Ask(Box<Question>),
 }
 
 /// A request that the store has to decide. Given up, it gives back what it holds.
-pub(crate) struct Question {
-    counted: SmallVec<[Counted; 4]>,
+pub struct Question {
+    asked: AskedOf,
     /// What is known of each without the store.
     known: SmallVec<[Option<Word>; 4]>,
     /// What the store is asked, in the order of those that are not known.
@@ -61,7 +63,7 @@ pub(crate) struct Question {
 
 /// What the store says of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub struct Answer {
     passes: bool,
     /// Per sum: what was left, and the nanoseconds until it would pass or more comes back.
     words: SmallVec<[(u64, u64); 4]>,
@@ -69,90 +71,71 @@ pub(crate) struct Answer {
 
 impl Question {
     /// Asks. Waits as long as the store's timeout at most.
-    pub(crate) async fn ask(&self, link: &Link) -> Result<Answer, Silence> {
+    ///
+    /// # Errors
+    ///
+    /// The store did not answer in time, or refused.
+    pub async fn ask(&self, link: &Link) -> Result<Answer, Silence> {
         script::decide(link, &self.sums).await
     }
 }
 
 impl Limiter {
     /// Decides one request at `now` if that takes no store, or says what the store has to be asked.
-    pub(crate) fn consult(
-        &self,
-        rules: &Rules,
-        facts: &Facts<'_>,
-        link: &Link,
-        now: u64,
-    ) -> Verdict {
-        let mut counted = self.counted(rules, facts, now);
-        if !link.is_up() && counted.iter().any(|one| is_shared(rules, one)) {
+    #[must_use]
+    pub fn consult(&self, rules: &Rules, facts: &Facts<'_>, link: &Link, now: u64) -> Verdict {
+        let mut asked: AskedOf = rules.asked(facts).collect();
+        if !link.is_up() && asked.iter().any(|one| is_shared(rules, one)) {
             link.not_asked();
-            return Verdict::Decided(self.decide_alone(rules, counted, facts, link, now));
+            return Verdict::Decided(self.decide_alone(rules, asked, facts, link, now));
         }
-        loop {
-            if let Some(verdict) = self.prepare(rules, &mut counted, facts, link, now) {
-                return verdict;
-            }
-            counted.retain(|counted| self.renew(rules, counted, now));
-        }
-    }
-
-    /// What is known here, under the locks of all slots. `None` when the sweep has removed one.
-    fn prepare(
-        &self,
-        rules: &Rules,
-        counted: &mut SmallVec<[Counted; 4]>,
-        facts: &Facts<'_>,
-        link: &Link,
-        now: u64,
-    ) -> Option<Verdict> {
-        let mut locked: SmallVec<[_; 4]> = SmallVec::new();
+        let mut locked = self.hold(rules, &mut asked, now);
         let mut known: SmallVec<[Option<Word>; 4]> = SmallVec::new();
-        for Counted { asked: Asked { rule, key, cost }, slot } in counted.iter() {
-            let mut state = slot.lock();
-            if state.removed {
-                return None;
-            }
-            let rule_of = rules.get(*rule)?;
-            let word = state.known(rule_of, *cost, now);
+        let mut readings: SmallVec<[Reading; 4]> = SmallVec::new();
+        for Asked { rule, key, cost } in &asked {
+            let slot = rules.get(*rule).zip(locked.slot(*key));
+            let word = slot.and_then(|(rule, slot)| slot.known(rule, *cost, now));
             known.push(word);
             let word = word.unwrap_or(FREE);
-            locked.push((state, Reading { rule: *rule, key: *key, cost: *cost, word }));
+            readings.push(Reading { rule: *rule, key: *key, cost: *cost, word });
         }
-        let rejected = Decision::rejects(rules, locked.iter().map(|(_, reading)| reading));
+        let rejected = Decision::rejects(rules, readings.iter());
         let mut lease = Lease::default();
         let mut sums = SmallVec::new();
-        for (((state, reading), one), word) in locked.iter_mut().zip(counted.iter()).zip(&known) {
-            let rule = rules.get(reading.rule)?;
+        for (reading, word) in readings.iter_mut().zip(&known) {
+            let Some(rule) = rules.get(reading.rule) else { continue };
+            let Some(slot) = locked.slot(reading.key) else { continue };
             if rejected || word.is_some() {
-                if settle(rule, state, reading, rejected, now) {
-                    lease.0.push(Held::new(&one.slot, reading.cost));
+                if settle(rule, slot, reading, rejected, now) {
+                    lease.0.push(Held::new(&self.table, rule, reading));
                 }
                 continue;
             }
             let key = rules.shared_key(rule, facts, &link.secret());
-            let need = state.need(rule, reading.cost);
+            let need = slot.need(rule, reading.cost);
             let is_leased = rule.is_leased();
             if is_leased {
-                state.enter(rule, reading.cost, now);
-                let held = Held::new(&one.slot, reading.cost);
-                lease.0.push(Held { shared: Some(key), ..held });
+                slot.enter(rule, reading.cost, now);
+                let mut held = Held::new(&self.table, rule, reading);
+                held.shared = Some(key);
+                lease.0.push(held);
             }
             let take = if is_leased { 0 } else { reading.cost };
             sums.extend(Sum::new(rule, key, need, take));
         }
-        if rejected || sums.is_empty() {
-            let mut readings: SmallVec<[Reading; 4]> =
-                locked.into_iter().map(|(_, reading)| reading).collect();
-            readings.sort_unstable_by_key(|reading| reading.rule);
-            return Some(Verdict::Decided(Ok(Decision { readings, rejected, lease })));
-        }
         drop(locked);
-        let counted = std::mem::take(counted);
-        Some(Verdict::Ask(Box::new(Question { counted, known, sums, lease })))
+        if rejected || sums.is_empty() {
+            return Verdict::Decided(Ok(Decision { readings, rejected, lease }));
+        }
+        Verdict::Ask(Box::new(Question { asked, known, sums, lease }))
     }
 
     /// Carries out what the store said at `now`, or decides without it.
-    pub(crate) fn conclude(
+    ///
+    /// # Errors
+    ///
+    /// The store said nothing, and a rule that enforces may not be decided without it.
+    pub fn conclude(
         &self,
         rules: &Rules,
         facts: &Facts<'_>,
@@ -161,39 +144,36 @@ impl Limiter {
         link: &Link,
         now: u64,
     ) -> Result<Decision, Denied> {
-        let Question { counted, known, sums, lease } = *question;
+        let Question { asked, known, sums, lease } = *question;
         let Ok(Answer { passes, words }) = answer else {
             drop(lease);
-            return self.decide_alone(rules, counted, facts, link, now);
+            return self.decide_alone(rules, asked, facts, link, now);
         };
         let rejected = !passes;
         let mut told = sums.iter().zip(words).peekable();
         let (mut readings, mut grown) = (SmallVec::<[Reading; 4]>::new(), 0);
-        for (one, known) in counted.iter().zip(known) {
-            let Asked { rule: index, key, cost } = one.asked;
-            let Some(rule) = rules.get(index) else { continue };
-            let mut state = one.slot.lock();
-            let before = state.bytes();
+        // One that has expired in the meantime begins anew.
+        let mut locked = self.hold(rules, &mut asked.clone(), now);
+        for (Asked { rule: index, key, cost }, known) in asked.into_iter().zip(known) {
             let reading = |word| Reading { rule: index, key, cost, word };
-            readings.push(match (known, told.next_if(|_| known.is_none())) {
+            let answer = told.next_if(|_| known.is_none());
+            let Some(rule) = rules.get(index) else { continue };
+            let Some(slot) = locked.slot(key) else { continue };
+            let before = slot.bytes();
+            let reading = match (known, answer) {
                 (None, Some((sum, (left, wait)))) => {
                     let said = Said { left, is_enough: left >= sum.need, wait };
-                    let word = state.told(rule, cost, said, now);
-                    let mut reading = reading(word);
-                    follow(rule, &mut state, &mut reading, rejected, now);
+                    let mut reading = reading(slot.told(rule, cost, said, now));
+                    follow(rule, slot, &mut reading, rejected, now);
                     reading
                 }
                 (word, _) => reading(word.unwrap_or(FREE)),
-            });
-            if state.label.is_none() && readings.last().is_some_and(|r| is_notable(rule, &r.word)) {
-                state.label = Some(rules.label(rule, facts).into());
-            }
-            if !state.removed {
-                grown += state.bytes().saturating_sub(before);
-            }
+            };
+            label(rules, rule, slot, &reading, facts);
+            grown += slot.bytes().saturating_sub(before);
+            readings.push(reading);
         }
-        self.table.grown(grown, now);
-        readings.sort_unstable_by_key(|reading| reading.rule);
+        locked.end(grown, now);
         let lease = if rejected { Lease::default() } else { lease };
         Ok(Decision { readings, rejected, lease })
     }
@@ -202,25 +182,25 @@ impl Limiter {
     fn decide_alone(
         &self,
         rules: &Rules,
-        mut counted: SmallVec<[Counted; 4]>,
+        mut asked: AskedOf,
         facts: &Facts<'_>,
         link: &Link,
         now: u64,
     ) -> Result<Decision, Denied> {
-        let on_failure = |one: &Counted| match is_shared(rules, one) {
-            true => rules.get(one.asked.rule).map_or(OnFailure::Local, |rule| rule.on_failure),
+        let on_failure = |one: &Asked| match is_shared(rules, one) {
+            true => rules.get(one.rule).map_or(OnFailure::Local, |rule| rule.on_failure),
             false => OnFailure::Local,
         };
-        let denies = |one: &Counted| {
+        let denies = |one: &Asked| {
             on_failure(one) == OnFailure::Deny
-                && rules.get(one.asked.rule).is_some_and(|rule| rule.mode == Mode::Enforce)
+                && rules.get(one.rule).is_some_and(|rule| rule.mode == Mode::Enforce)
         };
-        if counted.iter().any(denies) {
+        if asked.iter().any(denies) {
             return Err(Denied);
         }
-        counted.retain(|one| on_failure(one) == OnFailure::Local);
+        asked.retain(|one| on_failure(one) == OnFailure::Local);
         let instances = link.standing().instances();
-        Ok(self.decide_counted(rules, counted, facts, instances, now))
+        Ok(self.decide_asked(rules, &mut asked, facts, instances, now))
     }
 }
 
@@ -228,13 +208,13 @@ impl Limiter {
 const FREE: Word = Word { cause: None, remaining: u64::MAX, wait: 0 };
 
 /// Whether the store counts for a rule.
-fn is_shared(rules: &Rules, one: &Counted) -> bool {
-    let rule = rules.get(one.asked.rule);
+fn is_shared(rules: &Rules, one: &Asked) -> bool {
+    let rule = rules.get(one.rule);
     rule.is_some_and(|rule| matches!(rule.bound, Bound::Window { .. }))
 }
 
 /// Does here what the store has decided of one key.
-fn follow(rule: &Rule, state: &mut State, reading: &mut Reading, rejected: bool, now: u64) {
+fn follow(rule: &Rule, slot: &mut Slot, reading: &mut Reading, rejected: bool, now: u64) {
     if rule.is_leased() && reading.word.admits() {
         // What it holds it has been given before the question.
         if !rejected {
@@ -242,9 +222,9 @@ fn follow(rule: &Rule, state: &mut State, reading: &mut Reading, rejected: bool,
         }
         return;
     }
-    settle(rule, state, reading, rejected, now);
+    settle(rule, slot, reading, rejected, now);
     if !reading.word.admits() && rule.mode == Mode::Enforce {
-        state.bar(reading.cost, now.saturating_add(reading.word.wait));
+        slot.bar(reading.cost, now.saturating_add(reading.word.wait));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A key whose window the shared store counts: what is known of it here, and what the store says.
 
-use super::{A_SECOND, Cause, State, Word};
+use super::{A_SECOND, Cause, Slot, Word};
 use crate::policy::rate_limit::rule::{Bound, Rule};
 
 /// What the shared store says of a key.
@@ -12,7 +12,7 @@ pub(in crate::policy::rate_limit) struct Said {
     pub(in crate::policy::rate_limit) wait: u64,
 }
 
-impl State {
+impl Slot {
     /// What is known of a request that the shared store counts, without asking it: of what is in
     /// flight everything, of windows only that they have no quota.
     pub(in crate::policy::rate_limit) fn known(
@@ -24,7 +24,8 @@ impl State {
         if let Bound::InFlight(_) = rule.bound {
             return Some(self.word(rule, cost, 1, now));
         }
-        let barred = self.barred.filter(|(rejected, until)| *rejected <= cost && *until > now);
+        let barred = self.more.as_ref().and_then(|more| more.barred);
+        let barred = barred.filter(|(rejected, until)| *rejected <= cost && *until > now);
         let barred = barred.map(|(_, until)| until - now);
         match (self.banned_for(now), barred) {
             (None, None) => None,
@@ -71,6 +72,6 @@ impl State {
 
     /// The shared store rejects what costs as much or more, until then.
     pub(in crate::policy::rate_limit) fn bar(&mut self, cost: u64, until: u64) {
-        self.barred = Some((cost, until));
+        self.more.get_or_insert_default().barred = Some((cost, until));
     }
 }
