@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
+use super::Readings;
 use super::fields::{self, Fields};
 use super::key::Key;
 use super::lease::Lease;
@@ -15,7 +14,7 @@ use crate::config::Mode;
 #[derive(Debug)]
 pub struct Decision {
     /// What each rule said that counts it, in the order of the file.
-    pub(super) readings: SmallVec<[Reading; 4]>,
+    pub(super) readings: Readings,
     /// Whether an enforcing rule has no quota for it.
     pub(super) rejected: bool,
     /// What the request holds until its end.

@@ -30,9 +30,14 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(table: &Arc<Table>, rule: &Arc<Rule>, reading: &Reading) -> Self {
+    pub(super) fn new(
+        table: &Arc<Table>,
+        rule: &Arc<Rule>,
+        reading: &Reading,
+        shared: Option<Key>,
+    ) -> Self {
         let (table, rule) = (Arc::clone(table), Arc::clone(rule));
-        Self { table, rule, key: reading.key, cost: reading.cost, shared: None }
+        Self { table, rule, key: reading.key, cost: reading.cost, shared }
     }
 
     /// Gives it back; `charge` if the answer counts.
@@ -50,6 +55,18 @@ impl Lease {
     /// Whether nothing is held.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Gives back what is held of keys that have no quota for the request after all.
+    pub(super) fn give_back(&mut self, readings: &[Reading], now: u64) {
+        self.0.retain(|held| {
+            let has_quota = |reading: &Reading| reading.key == held.key && reading.word.admits();
+            let keeps = readings.iter().any(has_quota);
+            if !keeps {
+                held.leave(false, now);
+            }
+            keeps
+        });
     }
 
     /// The answer is known: rules that count answers are done with the request. `now` is that

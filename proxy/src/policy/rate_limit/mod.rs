@@ -82,6 +82,9 @@ pub struct Limiter {
 /// What a request asks of the rules that count it, in the order of the file.
 type AskedOf = SmallVec<[Asked; 4]>;
 
+/// What they say.
+type Readings = SmallVec<[Reading; 4]>;
+
 impl Limiter {
     /// A secret of this process, from the operating system's randomness.
     pub(crate) fn secret() -> [u8; 16] {
@@ -143,26 +146,39 @@ impl Limiter {
         now: u64,
     ) -> Decision {
         let mut locked = self.hold(rules, asked, now);
-        let mut readings = SmallVec::<[Reading; 4]>::new();
+        let mut readings = Readings::new();
         for asked in asked {
             let Some(rule) = rules.get(asked.rule) else { continue };
             let Some(slot) = locked.slot(asked.key) else { continue };
             let word = slot.word(rule, asked.cost, instances, now);
             readings.push(Reading { rule: asked.rule, key: asked.key, cost: asked.cost, word });
         }
+        self.carry_out(rules, locked, readings, facts, now)
+    }
+
+    /// Does what all rules together say, once every word is there.
+    fn carry_out(
+        &self,
+        rules: &Rules,
+        mut locked: Locked<'_>,
+        mut readings: Readings,
+        facts: &Facts<'_>,
+        now: u64,
+    ) -> Decision {
         let rejected = Decision::rejects(rules, readings.iter());
-        let (mut lease, mut grown) = (Lease::default(), 0);
+        let mut grown = 0;
         for reading in &mut readings {
             let Some(rule) = rules.get(reading.rule) else { continue };
             let Some(slot) = locked.slot(reading.key) else { continue };
             let before = slot.bytes();
-            if settle(rule, slot, reading, rejected, now) {
-                lease.0.push(Held::new(&self.table, rule, reading));
-            }
+            let holds = settle(rule, slot, reading, rejected, now);
             label(rules, rule, slot, reading, facts);
             grown += slot.bytes().saturating_sub(before);
+            if holds {
+                locked.lease.0.push(Held::new(&self.table, rule, reading, None));
+            }
         }
-        locked.end(grown, now);
+        let lease = locked.end(grown, now);
         Decision { readings, rejected, lease }
     }
 

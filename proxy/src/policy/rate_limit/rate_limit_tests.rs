@@ -21,7 +21,7 @@ pub(super) fn rules(limiter: &Limiter, text: &str) -> Rules {
 }
 
 /// A rule of one line.
-fn rule(name: &str, rest: &str) -> String {
+pub(super) fn rule(name: &str, rest: &str) -> String {
     format!("[[rate_limit]]\nname = \"{name}\"\n{}\n", rest.replace("; ", "\n"))
 }
 

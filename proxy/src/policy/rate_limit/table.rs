@@ -27,6 +27,7 @@ use hashbrown::raw::RawTable;
 use smallvec::SmallVec;
 
 use super::key::Key;
+use super::lease::Lease;
 use super::rule::Rule;
 use super::slot::Slot;
 
@@ -110,7 +111,7 @@ impl Table {
             let shard = map.and_then(|map| map.shards().get(place % Self::SHARDS));
             shards.extend(shard.map(|shard| (*place, shard.write())));
         }
-        Locked { table: self, shards }
+        Locked { table: self, shards, lease: Lease::default() }
     }
 
     /// Where a key's shard is: the high half of the key chooses the partition, the low half the
@@ -244,6 +245,9 @@ pub(super) struct Locked<'a> {
     table: &'a Table,
     /// By their places.
     shards: SmallVec<[(usize, RwLockWriteGuard<'a, Shard>); 4]>,
+    /// What the request holds. It stands behind the locks, so that it is dropped after them, also
+    /// by a panic: to give back what it holds it locks the same shards.
+    pub(super) lease: Lease,
 }
 
 impl Locked<'_> {
@@ -272,14 +276,16 @@ impl Locked<'_> {
         true
     }
 
-    /// Accounts for slots that have grown by so many bytes, lets go of all, and makes room for them.
-    pub(super) fn end(self, grown: usize, now: u64) {
-        let table = self.table;
+    /// Accounts for slots that have grown by so many bytes, lets go of all, and makes room for
+    /// them.
+    pub(super) fn end(self, grown: usize, now: u64) -> Lease {
+        let Self { table, shards, lease } = self;
+        drop(shards);
         if grown > 0 {
             table.bytes.fetch_add(grown, Ordering::Relaxed);
-            drop(self);
             table.make_room(0, now);
         }
+        lease
     }
 
     fn shard(&mut self, key: Key) -> Option<&mut Shard> {

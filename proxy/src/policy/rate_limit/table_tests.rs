@@ -1,6 +1,8 @@
 //! The bounds of the table, and what goes when they are reached.
 
 use super::*;
+use crate::policy::rate_limit::decision::Reading;
+use crate::policy::rate_limit::lease::Held;
 use crate::policy::rate_limit::tests::rules;
 use crate::policy::rate_limit::{Limiter, Rules};
 
@@ -150,6 +152,25 @@ fn what_is_under_way_keeps_its_key() {
     assert!(!spend(&table, 2, rule, SECOND, 1));
     table.lock([key(1)].into_iter()).slot(key(1)).unwrap().leave(1, false, 0);
     assert!(spend(&table, 2, rule, SECOND, 1), "the first has ended");
+}
+
+#[test]
+fn a_panic_lets_go_of_the_keys_before_it_gives_back_what_is_held_of_them() {
+    let rules =
+        rules(&Limiter::new(1 << 20, [7; 16]), "[[rate_limit]]\nname = \"a\"\nin_flight = 1");
+    let (table, rule) = (Arc::new(Table::new(1 << 20)), rules.get(0).unwrap());
+    let decides = std::panic::AssertUnwindSafe(|| {
+        let mut locked = table.lock([key(1)].into_iter());
+        assert!(locked.make(key(1), rule, false));
+        let slot = locked.slot(key(1)).unwrap();
+        let word = slot.word(rule, 1, 1, 0);
+        assert!(slot.enter(rule, 1, 0));
+        let reading = Reading { rule: 0, key: key(1), cost: 1, word };
+        locked.lease.0.push(Held::new(&table, rule, &reading, None));
+        panic!("in the middle of a decision");
+    });
+    assert!(std::panic::catch_unwind(decides).is_err());
+    assert_eq!(used(&table, 1, 0), 0);
 }
 
 #[test]

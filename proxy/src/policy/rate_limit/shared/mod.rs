@@ -6,6 +6,9 @@
 //! rules together, by the store's clock. The answer is carried out here ([`Limiter::conclude`]);
 //! without one, each rule does as its `on_failure` says.
 //!
+//! Until it has answered, what is in flight or waits for its answer is only set aside; nothing is
+//! tallied, and what turns out to have no quota is given back.
+//!
 //! What the store admits is counted in the local window as well. So when it fails, a client that
 //! has used up its quota here does not get it again.
 //!
@@ -31,8 +34,8 @@ use self::script::Sum;
 use super::decision::{Decision, Reading};
 use super::lease::{Held, Lease};
 use super::rule::{Asked, Bound, Facts, Rule, Rules};
-use super::slot::{Said, Slot, Word};
-use super::{AskedOf, Limiter, label, settle};
+use super::slot::{Cause, Said, Slot, Word};
+use super::{AskedOf, Limiter, Readings, label, settle};
 use crate::config::{Mode, OnFailure};
 use crate::store::{Link, Silence};
 
@@ -91,7 +94,7 @@ impl Limiter {
         }
         let mut locked = self.hold(rules, &mut asked, now);
         let mut known: SmallVec<[Option<Word>; 4]> = SmallVec::new();
-        let mut readings: SmallVec<[Reading; 4]> = SmallVec::new();
+        let mut readings = Readings::new();
         for Asked { rule, key, cost } in &asked {
             let slot = rules.get(*rule).zip(locked.slot(*key));
             let word = slot.and_then(|(rule, slot)| slot.known(rule, *cost, now));
@@ -99,34 +102,25 @@ impl Limiter {
             let word = word.unwrap_or(FREE);
             readings.push(Reading { rule: *rule, key: *key, cost: *cost, word });
         }
-        let rejected = Decision::rejects(rules, readings.iter());
-        let mut lease = Lease::default();
+        if Decision::rejects(rules, readings.iter()) || known.iter().all(Option::is_some) {
+            let decision = self.carry_out(rules, locked, readings, facts, now);
+            return Verdict::Decided(Ok(decision));
+        }
+        // Only what must not be given to another is taken before the store has answered.
         let mut sums = SmallVec::new();
-        for (reading, word) in readings.iter_mut().zip(&known) {
+        for (reading, known) in readings.iter().zip(&known) {
             let Some(rule) = rules.get(reading.rule) else { continue };
             let Some(slot) = locked.slot(reading.key) else { continue };
-            if rejected || word.is_some() {
-                if settle(rule, slot, reading, rejected, now) {
-                    lease.0.push(Held::new(&self.table, rule, reading));
-                }
-                continue;
-            }
-            let key = rules.shared_key(rule, facts, &link.secret());
+            let shared = known.is_none().then(|| rules.shared_key(rule, facts, &link.secret()));
+            let take = if rule.is_leased() { 0 } else { reading.cost };
             let need = slot.need(rule, reading.cost);
-            let is_leased = rule.is_leased();
-            if is_leased {
+            sums.extend(shared.and_then(|key| Sum::new(rule, key, need, take)));
+            if rule.is_leased() && reading.word.admits() {
                 slot.enter(rule, reading.cost, now);
-                let mut held = Held::new(&self.table, rule, reading);
-                held.shared = Some(key);
-                lease.0.push(held);
+                locked.lease.0.push(Held::new(&self.table, rule, reading, shared));
             }
-            let take = if is_leased { 0 } else { reading.cost };
-            sums.extend(Sum::new(rule, key, need, take));
         }
-        drop(locked);
-        if rejected || sums.is_empty() {
-            return Verdict::Decided(Ok(Decision { readings, rejected, lease }));
-        }
+        let lease = locked.end(0, now);
         Verdict::Ask(Box::new(Question { asked, known, sums, lease }))
     }
 
@@ -151,30 +145,30 @@ impl Limiter {
         };
         let rejected = !passes;
         let mut told = sums.iter().zip(words).peekable();
-        let (mut readings, mut grown) = (SmallVec::<[Reading; 4]>::new(), 0);
+        let (mut readings, mut grown) = (Readings::new(), 0);
         // One that has expired in the meantime begins anew.
         let mut locked = self.hold(rules, &mut asked.clone(), now);
+        locked.lease = lease;
         for (Asked { rule: index, key, cost }, known) in asked.into_iter().zip(known) {
-            let reading = |word| Reading { rule: index, key, cost, word };
             let answer = told.next_if(|_| known.is_none());
             let Some(rule) = rules.get(index) else { continue };
             let Some(slot) = locked.slot(key) else { continue };
             let before = slot.bytes();
-            let reading = match (known, answer) {
-                (None, Some((sum, (left, wait)))) => {
-                    let said = Said { left, is_enough: left >= sum.need, wait };
-                    let mut reading = reading(slot.told(rule, cost, said, now));
-                    follow(rule, slot, &mut reading, rejected, now);
-                    reading
+            let need = answer.as_ref().map_or(cost, |(sum, _)| sum.need);
+            let word = match (known, answer) {
+                (None, Some((_, (left, wait)))) => {
+                    slot.told(rule, cost, Said { left, is_enough: left >= need, wait }, now)
                 }
-                (word, _) => reading(word.unwrap_or(FREE)),
+                (word, _) => word.unwrap_or(FREE),
             };
+            let mut reading = Reading { rule: index, key, cost, word };
+            follow(rule, slot, &mut reading, rejected, need, now);
             label(rules, rule, slot, &reading, facts);
             grown += slot.bytes().saturating_sub(before);
             readings.push(reading);
         }
-        locked.end(grown, now);
-        let lease = if rejected { Lease::default() } else { lease };
+        let mut lease = locked.end(grown, now);
+        lease.give_back(if rejected { &[] } else { &readings }, now);
         Ok(Decision { readings, rejected, lease })
     }
 
@@ -213,8 +207,15 @@ fn is_shared(rules: &Rules, one: &Asked) -> bool {
     rule.is_some_and(|rule| matches!(rule.bound, Bound::Window { .. }))
 }
 
-/// Does here what the store has decided of one key.
-fn follow(rule: &Rule, slot: &mut Slot, reading: &mut Reading, rejected: bool, now: u64) {
+/// Does here what has been decided of one key, of which `need` had to be left.
+fn follow(
+    rule: &Rule,
+    slot: &mut Slot,
+    reading: &mut Reading,
+    rejected: bool,
+    need: u64,
+    now: u64,
+) {
     if rule.is_leased() && reading.word.admits() {
         // What it holds it has been given before the question.
         if !rejected {
@@ -223,10 +224,14 @@ fn follow(rule: &Rule, slot: &mut Slot, reading: &mut Reading, rejected: bool, n
         return;
     }
     settle(rule, slot, reading, rejected, now);
-    if !reading.word.admits() && rule.mode == Mode::Enforce {
+    // An answer that is waited for may let the next request pass at any time.
+    let lasts = reading.word.cause == Some(Cause::Limit) && need == reading.cost;
+    if lasts && rule.mode == Mode::Enforce {
         slot.bar(reading.cost, now.saturating_add(reading.word.wait));
     }
 }
 
 #[cfg(test)]
 mod oracle_tests;
+#[cfg(test)]
+mod question_tests;

@@ -16,24 +16,24 @@ use super::super::{Decision, Facts, Limiter, Rules};
 use super::{Answer, Verdict, script};
 use crate::config::Redis as Config;
 use crate::store::server::Redis;
-use crate::store::{Link, Standing};
+use crate::store::{Link, Silence, Standing};
 
 /// Where requests are counted.
-enum Store {
+pub(super) enum Store {
     Local,
     Shared { runtime: LocalRuntime, link: Rc<Link>, redis: Redis },
 }
 
 /// A request: whose, for which path, and when, in nanoseconds of the test's own clock.
 #[derive(Debug, Clone, Copy)]
-struct Ask {
-    client: u8,
-    path: &'static str,
-    now: u64,
+pub(super) struct Ask {
+    pub(super) client: u8,
+    pub(super) path: &'static str,
+    pub(super) now: u64,
 }
 
 impl Store {
-    fn shared() -> Self {
+    pub(super) fn shared() -> Self {
         let redis = Redis::start();
         let options = LocalOptions::default();
         let runtime = Builder::new_current_thread().enable_all().build_local(options).unwrap();
@@ -55,7 +55,18 @@ impl Store {
         }
     }
 
-    fn decide(&self, limiter: &Limiter, rules: &Rules, ask: Ask) -> Decision {
+    pub(super) fn decide(&self, limiter: &Limiter, rules: &Rules, ask: Ask) -> Decision {
+        self.decide_or(limiter, rules, ask, false)
+    }
+
+    /// The same; the answer may be `lost`.
+    pub(super) fn decide_or(
+        &self,
+        limiter: &Limiter,
+        rules: &Rules,
+        ask: Ask,
+        lost: bool,
+    ) -> Decision {
         let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, ask.client));
         let fields = HeaderMap::new();
         let facts = Facts {
@@ -77,6 +88,7 @@ impl Store {
                 let asked = script::decide_at(link, &question.sums, ask.now / 1_000);
                 let answer: Result<Answer, _> = runtime.block_on(asked);
                 assert!(answer.is_ok(), "the store does not answer");
+                let answer = if lost { Err(Silence) } else { answer };
                 limiter.conclude(rules, &facts, question, answer, link, ask.now)
             }
         };
