@@ -4,8 +4,8 @@
 //! keys that collide, and a long value takes no more memory than a short one.
 //!
 //! A request that lacks what a part asks for (the header, the cookie, a token that can be
-//! verified), or has it twice, counts by its client in that part: leaving it out is no way around
-//! the limit, and those who have none do not share one count.
+//! verified), has it empty, or has it twice, counts by its client in that part: leaving it out is
+//! no way around the limit, and those who have none do not share one count.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -65,7 +65,7 @@ pub(super) enum Value<'a> {
     Open(&'a str),
     /// It may be what somebody proves to be somebody by.
     Secret(Cow<'a, [u8]>),
-    /// What the part asks for is not there.
+    /// What the part asks for is not there, or empty.
     Missing,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn value<'a>(part: &KeyPart, facts: &Facts<'a>, tokens: &Verifier) ->
         KeyPart::Cookie(name) => cookie(facts.fields, name.as_bytes()).map(Cow::Borrowed),
         KeyPart::Jwt(claim) => bearer(facts.fields).and_then(|token| tokens.claim(token, claim)),
     };
-    found.map_or(Value::Missing, Value::Secret)
+    found.filter(|value| !value.is_empty()).map_or(Value::Missing, Value::Secret)
 }
 
 /// Begins the hash of a rule's keys: a rule whose bound is changed starts afresh.
@@ -147,10 +147,11 @@ fn bytes(hasher: &mut SipHasher13, bytes: &[u8]) {
     hasher.write(bytes);
 }
 
+/// With its length: an address and what follows it are never another, longer address.
 fn address(hasher: &mut SipHasher13, address: IpAddr) {
     match address {
-        IpAddr::V4(ip) => hasher.write(&ip.octets()),
-        IpAddr::V6(ip) => hasher.write(&ip.octets()),
+        IpAddr::V4(ip) => bytes(hasher, &ip.octets()),
+        IpAddr::V6(ip) => bytes(hasher, &ip.octets()),
     }
 }
 
@@ -182,4 +183,35 @@ fn cookie<'a>(fields: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
 fn bearer(fields: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = only(fields, &header::AUTHORIZATION)?.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    #[test]
+    fn an_address_and_what_follows_it_are_no_longer_address() {
+        let of = |client: &str, path: &str| {
+            let client = client.parse().unwrap();
+            let (fields, tokens) = (HeaderMap::new(), Verifier::new(&[]));
+            let facts = Facts {
+                ip: client,
+                client,
+                method: &Method::GET,
+                host: "localhost",
+                path,
+                fields: &fields,
+                site: 0,
+                route: None,
+            };
+            let seed = seed(&[7; 16], "a", [1, 1]);
+            key(seed, &[KeyPart::Ip, KeyPart::Path], &facts, &tokens)
+        };
+        // The octets of one address, a length and a path are those of the other, and the same.
+        let short = of("192.0.2.1", "abcd\u{2}\0\0\0\0\0\0\0xy");
+        let long = of("c000:201:e00::6162:6364", "xy");
+        assert_ne!(short, long);
+    }
 }

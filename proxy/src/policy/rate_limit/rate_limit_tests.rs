@@ -221,6 +221,27 @@ fn who_leaves_the_key_out_or_sends_it_twice_counts_by_its_address() {
 }
 
 #[test]
+fn who_sends_nothing_as_the_key_counts_by_its_address() {
+    let empty = serde_json::json!({ "sub": "" });
+    let secret = jsonwebtoken::EncodingKey::from_secret(b"a secret of enough bytes");
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &empty, &secret).unwrap();
+    let secrets = "[rate_limits]\njwt_secret = \"a secret of enough bytes\"";
+    for (key, name, value, more) in [
+        ("header:x-api-key", "x-api-key", "", ""),
+        ("cookie:id", "cookie", "a=1; id=; b=2", ""),
+        ("jwt:sub", "authorization", "Bearer ", ""),
+        ("jwt:sub", "authorization", &*format!("Bearer {token}"), secrets),
+    ] {
+        let limiter = limiter();
+        let text = rule("a", &format!("limit = 1; window = \"60s\"; key = \"{key}\""));
+        let rules = rules(&limiter, &format!("{text}{more}"));
+        let passes = |client| get(client, "/").with(name, value).passes(&limiter, &rules, 0);
+        assert!(passes(1) && passes(2) && !passes(1), "{key}");
+        assert!(!get(2, "/").passes(&limiter, &rules, 0), "{key}: as if it had left it out");
+    }
+}
+
+#[test]
 fn a_claim_is_believed_of_a_token_that_is_signed() {
     let secrets =
         "[rate_limits]\njwt_secret = [\"a secret of enough bytes\", \"another that is as long\"]";
