@@ -29,6 +29,7 @@ for i, key in ipairs(KEYS) do
       for s = 1, length - tail do stamps[s] = string.format('%.0f', stamps[s] - (last - now)) end
       redis.call('DEL', key)
       redis.call('RPUSH', key, unpack(stamps))
+      redis.call('PEXPIRE', key, math.ceil(window / 1000))
       last = now
     end
     if now - last >= window then
