@@ -125,9 +125,10 @@ impl Recent {
         })
     }
 
-    /// The ring of an id, by its last byte, which is random.
+    /// The ring of an id, by its last digit, which is random.
     fn ring(&self, id: &[u8]) -> Option<&Mutex<Ring>> {
-        self.0.get(usize::from(*id.last()?) % RINGS)
+        let digit = char::from(*id.last()?).to_digit(16)?;
+        self.0.get(usize::try_from(digit).ok()? % RINGS)
     }
 }
 
@@ -138,6 +139,15 @@ mod tests {
     use super::*;
     use crate::policy::rate_limit::slot::Cause;
     use crate::policy::rate_limit::tests::{limiter, rules};
+
+    #[test]
+    fn every_ring_has_its_digit() {
+        let recent = Recent::default();
+        let ring = |digit: u8| std::ptr::from_ref(recent.ring(&[b'-', digit]).unwrap());
+        let rings: std::collections::HashSet<_> = b"0123456789abcdef".map(ring).into();
+        assert_eq!(rings.len(), RINGS);
+        assert_eq!(ring(b'F'), ring(b'f'));
+    }
 
     #[test]
     fn the_last_rejections_are_found_by_their_ids() {
