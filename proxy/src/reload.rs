@@ -108,7 +108,7 @@ async fn swap(control: &Control) -> Result<Reloaded, Refused> {
     control.records.redirect(log)?;
     control.issuance.serve(&config, &certificates);
     telemetry::set_level(config.log.level);
-    control.shared.limiter.set_memory(config.rate_limits.memory);
+    control.shared.limiter.adopt(&config);
     let (generation, warnings) = (before.generation + 1, config.warnings.clone());
     let https_port = sockets.https_port();
     let (challenges, door) = (Arc::clone(&before.challenges), Arc::clone(&before.door));

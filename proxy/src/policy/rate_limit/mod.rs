@@ -7,7 +7,8 @@
 //! In the order in which a request meets them: [`rule`] (with [`matching`]: whether it is counted,
 //! and [`key`]: by what, with [`token`]), [`table`] (the live keys), [`slot`] (one of them, with
 //! [`window`]: the arithmetic), [`decision`] (what all say together), [`fields`] (what the client
-//! is told), [`lease`] (what it holds until its end). [`tally`] counts for the operator.
+//! is told), [`lease`] (what it holds until its end). [`tally`] counts for the operator; [`live`]
+//! says which keys a reload leaves.
 //!
 //! # Why
 //!
@@ -25,6 +26,7 @@ mod fields;
 mod footprint;
 mod key;
 mod lease;
+mod live;
 mod matching;
 mod overview;
 mod recent;
@@ -38,13 +40,14 @@ mod window;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
 use self::decision::Reading;
 use self::lease::Held;
+use self::live::Live;
 use self::rule::Asked;
 use self::slot::Slot;
 use self::table::{Locked, Table};
@@ -62,7 +65,7 @@ pub use self::rule::{Facts, Rule, Rules};
 pub use self::shared::{Answer, Denied, Question, Verdict};
 pub(crate) use self::table::KeyHasher;
 pub(crate) use self::window::nanoseconds;
-use crate::config::Mode;
+use crate::config::{Config, Mode};
 
 /// The counts of all clients.
 #[derive(Debug)]
@@ -75,6 +78,8 @@ pub struct Limiter {
     untracked: AtomicU64,
     /// Keys given up and requests uncounted when that was last told.
     told: AtomicU64,
+    /// The rules whose keys stay.
+    live: Mutex<Live>,
     /// The last rejections, for those who ask why.
     pub(crate) recent: Recent,
 }
@@ -101,12 +106,16 @@ impl Limiter {
         let table = Arc::new(Table::new(usize::try_from(memory).unwrap_or(usize::MAX)));
         let (tallies, recent) = (Tallies::default(), Recent::default());
         let (untracked, told) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { table, tallies, secret, untracked, told, recent }
+        let live = Mutex::default();
+        Self { table, tallies, secret, untracked, told, live, recent }
     }
 
-    /// Changes how much memory keys may take, in bytes.
-    pub(crate) fn set_memory(&self, memory: u64) {
-        self.table.set_budget(usize::try_from(memory).unwrap_or(usize::MAX));
+    /// Goes on by another configuration: keys may take as much memory as it says, and those of
+    /// rules that it does not have are swept away.
+    pub(crate) fn adopt(&self, config: &Config) {
+        let memory = usize::try_from(config.rate_limits.memory).unwrap_or(usize::MAX);
+        self.table.set_budget(memory);
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Live::new(config);
     }
 
     /// Decides one request at `now` (nanoseconds of a clock that never goes back) and counts it if
@@ -185,7 +194,9 @@ impl Limiter {
     /// Removes expired keys; `turn` goes 0, 1, 2, …, and [`Self::turns`] of them go once round the
     /// table.
     pub fn sweep(&self, turn: usize, now: u64) {
-        self.table.sweep(turn, now);
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        self.table.sweep(turn, now, |slot| live.outlived_by(slot));
+        live.turn_ends();
     }
 
     /// Warns of keys that were given up since it was last called.

@@ -7,17 +7,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 
 use super::{Decision, Facts, Limiter, Rules};
-use crate::config;
+use crate::config::{self, Config};
 
 const SECOND: u64 = 1_000_000_000;
 
 /// The rules of a file with one site, which `text` may go on with.
 pub(super) fn rules(limiter: &Limiter, text: &str) -> Rules {
+    Rules::new(&config(text), limiter, None)
+}
+
+fn config(text: &str) -> Config {
     let site =
         "[[site]]\nhosts = [\"localhost\", \"b.example\"]\nupstream = \"http://127.0.0.1:1\"";
     let text = format!("{site}\n{text}");
     let config = config::load_text(Path::new("test.toml"), &text, &|_| None);
-    Rules::new(&config.unwrap_or_else(|faults| panic!("{faults}")), limiter, None)
+    config.unwrap_or_else(|faults| panic!("{faults}"))
 }
 
 /// A rule of one line.
@@ -396,6 +400,30 @@ fn so_many_may_be_in_flight_and_no_more() {
     assert!(!get(1, "/").passes(&limiter, &rules, 0), "its body is still under way");
     drop(two);
     assert!(get(1, "/").passes(&limiter, &rules, 0));
+}
+
+#[test]
+fn a_reload_sweeps_away_the_keys_of_rules_that_are_no_more() {
+    let limiter = limiter();
+    let kept = rule("kept", "limit = 9; window = \"1h\"; key = \"path\"");
+    let other = |limit| rule("o", &format!("limit = {limit}; window = \"1h\"; key = \"host\""));
+    let count = rule("count", "limit = 1; window = \"1h\"; count = { status = 200 }");
+    let text = format!("{kept}{}{count}", other(5));
+    let rules = rules(&limiter, &text);
+    let left_by_a_round = || {
+        (0..Limiter::turns()).for_each(|turn| limiter.sweep(turn, 1));
+        limiter.keys()
+    };
+    let mut open = get(1, "/").of(&limiter, &rules, 0);
+    limiter.adopt(&config(&text));
+    assert_eq!(left_by_a_round(), 3, "all are as they were");
+    limiter.adopt(&config(&(kept + &other(6))));
+    assert_eq!([left_by_a_round(), left_by_a_round()], [2, 2], "one waits for its answer");
+    open.lease.answered(StatusCode::OK, None, 1);
+    assert_eq!(left_by_a_round(), 1, "else it would stay for an hour");
+    left_by_a_round();
+    drop(get(1, "/").of(&limiter, &rules, 1));
+    assert_eq!(left_by_a_round(), 2, "when all have gone, nobody is looked for any more");
 }
 
 #[test]

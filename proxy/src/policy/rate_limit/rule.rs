@@ -217,7 +217,7 @@ impl Rule {
 }
 
 impl Bound {
-    fn new(bound: &config::Bound) -> Self {
+    pub(super) fn new(bound: &config::Bound) -> Self {
         match bound {
             config::Bound::Window { limit, window, cost, count, ban } => Self::Window {
                 quota: Quota::new(*limit, *window),
@@ -234,7 +234,7 @@ impl Bound {
     }
 
     /// What tells its keys from those of another bound: limit and window, or what is in flight.
-    fn numbers(&self) -> [u64; 2] {
+    pub(super) fn numbers(&self) -> [u64; 2] {
         match self {
             Self::Window { quota, .. } => [quota.limit, quota.window],
             Self::InFlight(most) => [*most, 0],

@@ -19,17 +19,19 @@
 //! that has used the smallest share of its limit, else the oldest. One that is being limited is
 //! never given up: if the sample has no other, the new key is not counted.
 
-use std::sync::Arc;
+mod locked;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
+use dashmap::{DashMap, SharedValue};
 use hashbrown::raw::RawTable;
 use smallvec::SmallVec;
 
 use super::key::Key;
 use super::lease::Lease;
-use super::rule::Rule;
 use super::slot::Slot;
+
+pub(super) use self::locked::Locked;
 
 /// The keys are hashes already: their low half is the table's hash.
 #[derive(Debug, Clone, Copy, Default)]
@@ -129,9 +131,19 @@ impl Table {
 
     /// Gives up keys until there is room for `bytes` more. False if there is none. Call it without
     /// locks.
+    ///
+    /// After the budget has become smaller, it takes many calls to get back to it; until then it is
+    /// enough that the table does not grow.
     pub(super) fn make_room(&self, bytes: usize, now: u64) -> bool {
-        let has_room = || self.has_room(bytes);
-        (0..Self::VICTIMS).all(|_| has_room() || self.give_up_one(now)) && has_room()
+        let mut freed = 0;
+        for _ in 0..Self::VICTIMS {
+            if self.has_room(bytes) {
+                return true;
+            }
+            let Some(one) = self.give_up_one(now) else { break };
+            freed += one;
+        }
+        self.has_room(bytes) || freed >= bytes
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -139,8 +151,9 @@ impl Table {
         self.bytes.load(Ordering::Relaxed).saturating_add(bytes) <= budget
     }
 
-    /// Gives up the key of a random sample that is missed least. False if all are being limited.
-    fn give_up_one(&self, now: u64) -> bool {
+    /// Gives up the key of a random sample that is missed least, and says how many bytes that was.
+    /// `None` if all are being limited.
+    fn give_up_one(&self, now: u64) -> Option<usize> {
         let (mut seen, mut candidates) = (0, 0);
         let mut least: Option<((u64, u64), Key)> = None;
         let start = fastrand::usize(..Self::PARTITIONS);
@@ -161,11 +174,12 @@ impl Table {
                 break;
             }
         }
-        let Some((_, key)) = least else { return false };
-        if self.remove_if(key, |slot| slot.harm(now).is_some()) {
+        let (_, key) = least?;
+        let freed = self.remove_if(key, |slot| slot.harm(now).is_some());
+        if freed > 0 {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        true
+        Some(freed)
     }
 
     /// Forgets what a key of `rule` has used, whatever it is; what is under way stays. False if
@@ -184,27 +198,31 @@ impl Table {
         found
     }
 
-    fn remove_if(&self, key: Key, may_go: impl FnOnce(&mut Slot) -> bool) -> bool {
+    /// Removes a key that may go, and says how many bytes that was.
+    fn remove_if(&self, key: Key, may_go: impl FnOnce(&mut Slot) -> bool) -> usize {
         let map = self.partitions.get(Self::partition(key));
         let removed = map.and_then(|map| map.remove_if_mut(&key, |_, slot| may_go(slot)));
-        removed.inspect(|(_, slot)| self.let_go(slot)).is_some()
+        removed.map_or(0, |(_, slot)| self.let_go(&slot))
     }
 
-    /// No longer accounts for a slot that leaves its map.
-    fn let_go(&self, slot: &Slot) {
+    /// No longer accounts for a slot that leaves its map. Returns its bytes.
+    fn let_go(&self, slot: &Slot) -> usize {
+        let bytes = Self::KEY + slot.bytes();
         self.keys.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(Self::KEY + slot.bytes(), Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        bytes
     }
 
-    /// Removes the expired keys of one partition; call it with 0, 1, 2, … to go round the table.
-    pub(super) fn sweep(&self, turn: usize, now: u64) {
+    /// Removes the expired keys of one partition, and those that are `over` for another reason;
+    /// call it with 0, 1, 2, … to go round the table.
+    pub(super) fn sweep(&self, turn: usize, now: u64, mut over: impl FnMut(&Slot) -> bool) {
         let Some(map) = self.partitions.get(turn % Self::PARTITIONS) else { return };
         map.retain(|_, slot| {
-            let expired = slot.is_expired(now);
-            if expired {
+            let goes = slot.is_expired(now) || over(slot);
+            if goes {
                 self.let_go(slot);
             }
-            !expired
+            !goes
         });
     }
 
@@ -237,60 +255,6 @@ impl Table {
     /// Keys given up to make room.
     pub(super) fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
-    }
-}
-
-/// Shards of the table that are locked, and the slots in them. Dropped, it lets go of all.
-pub(super) struct Locked<'a> {
-    table: &'a Table,
-    /// By their places.
-    shards: SmallVec<[(usize, RwLockWriteGuard<'a, Shard>); 4]>,
-    /// What the request holds. It stands behind the locks, so that it is dropped after them, also
-    /// by a panic: to give back what it holds it locks the same shards.
-    pub(super) lease: Lease,
-}
-
-impl Locked<'_> {
-    /// The slot of `key`, if there is one, and its shard was asked for.
-    pub(super) fn slot(&mut self, key: Key) -> Option<&mut Slot> {
-        let slot = self.shard(key)?.get_mut(key.low, |(found, _)| *found == key);
-        slot.map(|(_, slot)| &mut **slot.get_mut())
-    }
-
-    /// Makes the slot of `key` if there is none. False if that takes more room than there is, and
-    /// none `is_made` for it.
-    pub(super) fn make(&mut self, key: Key, rule: &Arc<Rule>, is_made: bool) -> bool {
-        if self.slot(key).is_some() {
-            return true;
-        }
-        if !is_made && !self.table.has_room(Table::KEY) {
-            return false;
-        }
-        let table = self.table;
-        if let Some(shard) = self.shard(key) {
-            table.keys.fetch_add(1, Ordering::Relaxed);
-            table.bytes.fetch_add(Table::KEY, Ordering::Relaxed);
-            let slot = SharedValue::new(Box::new(Slot::new(rule)));
-            shard.insert(key.low, (key, slot), |(key, _)| key.low);
-        }
-        true
-    }
-
-    /// Accounts for slots that have grown by so many bytes, lets go of all, and makes room for
-    /// them.
-    pub(super) fn end(self, grown: usize, now: u64) -> Lease {
-        let Self { table, shards, lease } = self;
-        drop(shards);
-        if grown > 0 {
-            table.bytes.fetch_add(grown, Ordering::Relaxed);
-            table.make_room(0, now);
-        }
-        lease
-    }
-
-    fn shard(&mut self, key: Key) -> Option<&mut Shard> {
-        let place = self.table.place(key);
-        self.shards.iter_mut().find(|(held, _)| *held == place).map(|(_, shard)| &mut **shard)
     }
 }
 

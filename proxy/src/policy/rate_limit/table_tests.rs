@@ -1,8 +1,11 @@
 //! The bounds of the table, and what goes when they are reached.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::policy::rate_limit::decision::Reading;
 use crate::policy::rate_limit::lease::Held;
+use crate::policy::rate_limit::rule::Rule;
 use crate::policy::rate_limit::tests::rules;
 use crate::policy::rate_limit::{Limiter, Rules};
 
@@ -87,13 +90,28 @@ fn limited_keys_are_never_given_up() {
 }
 
 #[test]
+fn a_table_that_has_to_shrink_counts_new_keys_meanwhile() {
+    let rules = two();
+    let ten = rules.get(0).unwrap();
+    let table = Table::new(1_000 * ONE);
+    for n in 0..990 {
+        assert!(spend(&table, n, ten, 0, 1));
+    }
+    table.set_budget(100 * ONE);
+    for n in 1_000..1_050 {
+        assert!(spend(&table, n, ten, 0, 1), "key {n} is not counted");
+    }
+    assert!(table.bytes() <= 100 * ONE, "{} keys are left", table.len());
+}
+
+#[test]
 fn the_sweep_removes_what_has_expired() {
     let rules = two();
     let ten = rules.get(0).unwrap();
     let table = Table::new(1 << 20);
     spend(&table, 7, ten, 0, 1);
     spend(&table, 8, ten, SECOND / 2, 1);
-    (0..Table::turns()).for_each(|turn| table.sweep(turn, SECOND));
+    (0..Table::turns()).for_each(|turn| table.sweep(turn, SECOND, |_| false));
     assert_eq!((table.len(), table.bytes()), (1, ONE));
     assert_eq!((used(&table, 7, SECOND), used(&table, 8, SECOND)), (0, 1));
 }
@@ -147,7 +165,7 @@ fn what_is_under_way_keeps_its_key() {
     let rule = rules.get(0).unwrap();
     let table = Table::new(Table::KEY);
     assert!(spend(&table, 1, rule, 0, 1));
-    (0..Table::turns()).for_each(|turn| table.sweep(turn, SECOND));
+    (0..Table::turns()).for_each(|turn| table.sweep(turn, SECOND, |_| false));
     assert_eq!(table.len(), 1);
     assert!(!spend(&table, 2, rule, SECOND, 1));
     table.lock([key(1)].into_iter()).slot(key(1)).unwrap().leave(1, false, 0);
