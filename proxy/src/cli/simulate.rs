@@ -51,8 +51,7 @@ pub(super) fn simulate(options: Options) -> Result<ExitCode, String> {
         true => print(&serde_json::to_string_pretty(&report).unwrap_or_default()),
         false => render(&report),
     }
-    let nothing = report.lines > 0 && report.unreadable == report.lines;
-    Ok(if nothing { ExitCode::from(AT_FAULT) } else { ExitCode::SUCCESS })
+    Ok(if report.is_of_nothing() { ExitCode::from(AT_FAULT) } else { ExitCode::SUCCESS })
 }
 
 fn write(file: &Path, page: &str) -> Result<(), String> {
@@ -77,6 +76,9 @@ fn render(report: &Report) {
     }
     for example in &report.examples {
         print(&format!("    {example}"));
+    }
+    for warning in report.warnings() {
+        print(&format!("warning: {warning}"));
     }
     for rule in &report.rules {
         print(&format!("\n{}: {}, mode {}", rule.name, rule.allows(), rule.mode));

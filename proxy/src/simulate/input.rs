@@ -94,7 +94,8 @@ pub(super) fn in_order(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
         let mut input = Input::open(path, &Arc::default())?;
         let mut text = Vec::new();
         for _ in 0..PROBED {
-            if !input.next(&mut text)? {
+            // A file that is damaged is read as far as it can be.
+            if !input.next(&mut text).unwrap_or(false) {
                 break;
             }
             if let Some(entry) = line::parse(&text) {
@@ -105,13 +106,16 @@ pub(super) fn in_order(paths: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
     };
     let mut begins = Vec::new();
     for path in paths {
-        let began = begin(path).map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        })?;
+        let began = begin(path).map_err(|error| of(path, &error))?;
         begins.push((began, path.clone()));
     }
     begins.sort_by_key(|(began, _)| *began);
     Ok(begins.into_iter().map(|(_, path)| path).collect())
+}
+
+/// An error, and whose it is.
+pub(super) fn of(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The bytes of all files; `None` if that cannot be known.

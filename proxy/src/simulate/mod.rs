@@ -62,11 +62,17 @@ pub(crate) fn simulate(
     let mut simulation = Simulation::new(config);
     let mut text = Vec::new();
     for path in &paths {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let mut input = Input::open(path, &bytes).map_err(named)?;
-        while input.next(&mut text).map_err(named)? {
-            simulation.line(&text);
+        let mut input = Input::open(path, &bytes).map_err(|error| input::of(path, &error))?;
+        loop {
+            match input.next(&mut text) {
+                Ok(true) => simulation.line(&text),
+                Ok(false) => break,
+                // A packed file may be cut short: what was read of it counts.
+                Err(error) => {
+                    simulation.tables.damaged.push(input::of(path, &error).to_string());
+                    break;
+                }
+            }
             let lines = simulation.tables.lines;
             if lines.is_multiple_of(4_096) {
                 tell(Progress { lines, bytes: bytes.load(Ordering::Relaxed), total });
@@ -141,6 +147,7 @@ impl<'a> Simulation<'a> {
     fn decide(&mut self, entry: &Entry) {
         let (first, last) = self.clock.unwrap_or((entry.time, entry.time));
         let time = entry.time.max(last); // a log that jumps back does not turn the clock back
+        self.tables.out_of_order += u64::from(entry.time < time);
         self.clock = Some((first, time));
         if entry.undecided {
             self.tables.undecided += 1;

@@ -39,6 +39,9 @@ pub(crate) fn html(report: &Report) -> String {
         report.no_site,
         report.undecided
     );
+    for warning in report.warnings() {
+        _ = writeln!(page, "<p class=\"note\">{}</p>", escape(&warning));
+    }
     timeline(&mut page, &report.timeline);
     for rule in &report.rules {
         about(&mut page, rule);

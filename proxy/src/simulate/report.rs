@@ -15,6 +15,10 @@ pub(crate) struct Report {
     pub(crate) no_site: u64,
     /// Requests that Gatehouse answers before any rule is asked.
     pub(crate) undecided: u64,
+    /// Lines that came so late after younger ones that they were taken for as young.
+    pub(crate) out_of_order: u64,
+    /// Files that could not be read to their end, and why.
+    pub(crate) damaged: Vec<String>,
     /// Requests that rules decided.
     pub(crate) requests: u64,
     /// Those that an enforcing rule would have rejected.
@@ -26,6 +30,29 @@ pub(crate) struct Report {
     pub(crate) evicted: u64,
     pub(crate) timeline: Vec<Column>,
     pub(crate) rules: Vec<RuleReport>,
+}
+
+impl Report {
+    /// Why not all of it may be believed, for people.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let damaged =
+            self.damaged.iter().map(|file| format!("cannot read the rest of {file}")).collect();
+        let mut warnings: Vec<String> = damaged;
+        if self.out_of_order > 0 {
+            warnings.push(format!(
+                "{} lines are older than what was read long before them, and were decided as if \
+                 they came after it: the logs overlap in time (merge them first), or the clock was \
+                 set back",
+                self.out_of_order
+            ));
+        }
+        warnings
+    }
+
+    /// Whether there was nothing in the logs that could be read.
+    pub(crate) fn is_of_nothing(&self) -> bool {
+        self.lines == self.unreadable && (self.lines > 0 || !self.damaged.is_empty())
+    }
 }
 
 /// What came in one stretch of time.

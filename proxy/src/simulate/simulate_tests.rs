@@ -76,6 +76,20 @@ fn lines_out_of_order_are_put_in_order() {
 }
 
 #[test]
+fn lines_that_come_too_late_are_told_of() {
+    let hour = |from: u64| (from..from + 2).map(|n| line(1, n * 1_000, "/", 200));
+    let between = (0..HELD as u64).map(|n| line(2, 600_000 + n, "/", 200));
+    let lines: Vec<_> = hour(0).chain(between).chain(hour(500)).collect();
+    assert_eq!(simulated(&lines).out_of_order, 0, "they could be held for long enough");
+    let between = (0..3 * HELD as u64).map(|n| line(2, 600_000 + n, "/", 200));
+    let lines: Vec<_> = hour(0).chain(between).chain(hour(500)).collect();
+    let report = simulated(&lines);
+    assert_eq!((report.out_of_order, report.requests), (2, lines.len() as u64));
+    assert!(report.warnings()[0].starts_with("2 lines are older"), "{:?}", report.warnings());
+    assert!(html(&report).contains("<p class=\"note\">2 lines are older"));
+}
+
+#[test]
 fn only_answers_that_count_take_quota() {
     let good = (0..20).map(|n| line(1, n, "/login", 200));
     let bad = (0..10).map(|n| line(2, n, "/login", 401));

@@ -1,5 +1,6 @@
 //! `gatehouse simulate` of what a live Gatehouse has logged.
 
+use std::io::Write as _;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -61,5 +62,42 @@ async fn what_cannot_be_read_is_said() {
     assert!(message.starts_with("error: cannot read /no/such/log: "), "{message}");
     let output = simulate(&["--config", &config]).await;
     assert_eq!(output.status.code(), Some(2), "no log was named");
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn of_a_packed_log_that_is_cut_short_what_there_is_counts() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, RULES);
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = (0..10_000)
+        .map(|n| {
+            format!(
+                "192.0.2.{} - - [24/Nov/2026:12:00:00 +0000] \"GET /{n} HTTP/1.1\" 200 1\n",
+                n % 250
+            )
+        })
+        .collect();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let packed = [
+        ("log.gz", gzip.finish().unwrap()),
+        ("log.zst", zstd::encode_all(text.as_bytes(), 1).unwrap()),
+    ];
+    let config = proxy.file().display().to_string();
+    for (name, bytes) in packed {
+        let log = folder.path().join(name).display().to_string();
+        std::fs::write(&log, &bytes[..bytes.len() / 2]).unwrap();
+        let output = simulate(&["--config", &config, "--json", &log]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let requests = report["requests"].as_u64().unwrap();
+        assert!((1_000..9_000).contains(&requests) && report["unreadable"] == 0, "{requests}");
+        let output = simulate(&["--config", &config, &log]).await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(&format!("warning: cannot read the rest of {log}: ")), "{said}");
+        std::fs::write(&log, &bytes[..8]).unwrap();
+        assert_eq!(simulate(&["--config", &config, &log]).await.status.code(), Some(1));
+    }
     proxy.finish().await;
 }
