@@ -68,7 +68,10 @@ pub(super) async fn reset(control: &Control, query: Option<&str>) -> Answer {
             0 => (StatusCode::NOT_FOUND, refusal("the rule has no such live key")),
             removed => {
                 tracing::info!(rule, removed, "rate-limit keys reset");
-                (StatusCode::OK, json!({ "ok": true, "reset": removed }))
+                // By what keys the store has them, only a request can tell.
+                let note = "counts in the shared store stay until their window has passed";
+                let note = control.plan().config.store.redis.is_some().then_some(note);
+                (StatusCode::OK, json!({ "ok": true, "reset": removed, "note": note }))
             }
         },
     };
@@ -77,7 +80,7 @@ pub(super) async fn reset(control: &Control, query: Option<&str>) -> Answer {
 
 /// Why the request with `?id=` was rejected.
 pub(super) fn rejection(control: &Control, query: Option<&str>) -> Answer {
-    let id = value(query, "id").unwrap_or_default();
+    let id = value(query, "id").unwrap_or_default().to_ascii_lowercase();
     let id = id.trim_start_matches("urn:uuid:");
     let (status, outcome) = match control.shared.limiter.recent.find(id) {
         Some(story) => (StatusCode::OK, json!(story)),

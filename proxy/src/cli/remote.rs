@@ -200,7 +200,10 @@ fn say(request: &Request, document: &Value, body: &str) {
         Request::Limits if ok => limits(document),
         Request::Reset(..) if ok => {
             let count = document.get("reset").and_then(Value::as_u64).unwrap_or_default();
-            print(&format!("forgot {count} keys"));
+            print(&format!("forgot {count} key{}", if count == 1 { "" } else { "s" }));
+            if let Some(note) = document.get("note").and_then(Value::as_str) {
+                print(note);
+            }
         }
         Request::Rejection(_) if ok => lines("", document),
         Request::Renew(_)

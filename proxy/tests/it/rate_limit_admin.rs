@@ -7,7 +7,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{TestProxy, TestUpstream};
+use crate::harness::{Redis, TestProxy, TestUpstream};
+use crate::shared_limits::{store, until};
 
 const RULES: &str = "\
 [[rate_limit]]
@@ -89,6 +90,25 @@ async fn what_was_counted_can_be_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_shared_store_has_counted_is_not_taken_back() {
+    let (redis, upstream) = (Redis::start(), TestUpstream::start().await);
+    let proxy = TestProxy::start_with(&upstream, &store(&redis.url(), "timeout = \"1s\""), RULES);
+    until(&proxy, "store_up", 1).await;
+    let mut client = proxy.client().await;
+    for path in ["/a", "/b"] {
+        assert_eq!(client.get(path).await.status, 200);
+    }
+    let admin = proxy.admin().to_string();
+    let arguments = ["limits", "reset", "shadow", "--admin", &admin];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+    let output = command.args(arguments).env_clear().output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let note = "counts in the shared store stay until their window has passed";
+    assert_eq!(text, format!("forgot 2 keys\n{note}\n"));
+    proxy.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_lists_and_resets() {
     let upstream = TestUpstream::start().await;
     let proxy = TestProxy::start(&upstream, RULES);
@@ -105,7 +125,7 @@ async fn the_command_line_lists_and_resets() {
     assert_eq!(code, Some(0));
     assert!(list.contains("a/b") && list.contains("127.0.0.1"), "{list}");
     let (code, text) = gatehouse(&["limits", "reset", "a/b", "127.0.0.1"]);
-    assert_eq!((code, &*text), (Some(0), "forgot 1 keys\n"));
+    assert_eq!((code, &*text), (Some(0), "forgot 1 key\n"));
     assert_eq!(gatehouse(&["limits", "reset", "c"]).0, Some(1));
     assert_eq!(client.get("/").await.status, 200);
     proxy.finish().await;
