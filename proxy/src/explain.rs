@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, Method, Request, uri::Scheme};
 use serde::Serialize;
 
-use crate::client::{Client, PeerAddr, Sender};
+use crate::client::{self, Client, PeerAddr, Sender};
 use crate::config::{Bound, Config, KeyPart, Mode, Rule};
 use crate::policy::Found;
 use crate::policy::rate_limit::{Limiter, Rules};
@@ -53,7 +53,7 @@ pub struct Who {
     /// The client's address.
     pub address: IpAddr,
     /// What it is counted by: the address, or the network it lies in.
-    pub counted_as: IpAddr,
+    pub counted_as: String,
 }
 
 /// What becomes of a request.
@@ -120,7 +120,7 @@ pub fn explain(config: &Config, request: Request<()>, peer: IpAddr) -> Explanati
             peer: sender.peer.ip,
             peer_is_trusted: sender.is_trusted(),
             address: client.ip,
-            counted_as: client.bucket,
+            counted_as: client::shown(client.bucket, config.clients.ipv6_prefix),
         },
         host: None,
         site: None,

@@ -70,7 +70,7 @@ fn render(explanation: &Explanation) {
     };
     line("request", &format!("{} {}", explanation.method, explanation.url));
     line("client", &format!("{}: {known_by}", client.address));
-    if client.counted_as != client.address {
+    if client.counted_as != client.address.to_string() {
         line("", &format!("counted as {}", client.counted_as));
     }
     line("site", &unknown(&explanation.site));

@@ -104,6 +104,14 @@ pub(crate) fn identity(ip: IpAddr, ipv6_prefix: u8) -> (IpAddr, IpAddr) {
     (ip, bucket)
 }
 
+/// What limits are counted by, for people: `192.0.2.1` or `2001:db8::/64`.
+pub(crate) fn shown(bucket: IpAddr, ipv6_prefix: u8) -> String {
+    match bucket.is_ipv6() && ipv6_prefix < 128 {
+        true => format!("{bucket}/{ipv6_prefix}"),
+        false => bucket.to_string(),
+    }
+}
+
 /// Addresses and checked hosts are always valid field values.
 fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))

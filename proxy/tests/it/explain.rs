@@ -169,11 +169,11 @@ fn a_request_is_explained_to_people_and_machines() {
     assert_eq!(code, Some(0));
     for line in [
         "client     2001:db8::7: the peer; not a trusted proxy, so nothing else is believed",
-        "           counted as 2001:db8::",
+        "           counted as 2001:db8::/64",
         "path       /api/auth/login",
         "upstream   http://127.0.0.1:3002",
         "outcome    forwarded, unless a limit is used up",
-        "  login                5 per 1m         matches; counted by ip: 2001:db8::",
+        "  login                5 per 1m         matches; counted by ip: 2001:db8::/64",
         "  register             3 per 1h         does not match by `path` or `not_path`",
         "  x-frame-options: DENY",
     ] {
@@ -185,6 +185,22 @@ fn a_request_is_explained_to_people_and_machines() {
     for wrong in [&["explain"][..], &["explain", "GET"], &["explain", "GET", "/login"]] {
         assert_eq!(gatehouse(wrong).0, Some(2), "{wrong:?}");
     }
+}
+
+#[test]
+fn a_rule_of_another_site_is_said_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = |host: &str| {
+        let more = "issuer = \"internal\"\nupstream = \"http://127.0.0.1:1\"\n";
+        format!("[[site]]\nhosts = [\"{host}\"]\n{more}")
+    };
+    let rule = "[[site.rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"1h\"\n";
+    let config = folder.path().join("gatehouse.toml");
+    std::fs::write(&config, site("a.example") + rule + &site("b.example")).unwrap();
+    let config = config.to_str().unwrap();
+    let (code, text, _) = gatehouse(&["explain", "--config", config, "GET", "https://b.example/"]);
+    let sentence = "does not match because it stands in another site or route\n";
+    assert!(code == Some(0) && text.contains(sentence), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,7 +228,7 @@ async fn a_rejection_is_explained_by_its_id() {
         {
             assert!(lines.iter().any(|found| *found == line), "{line:?} in\n{text}");
         }
-        let (_, json, _) = explain(id, &["--json"]);
+        let (_, json, _) = explain(&id.to_uppercase(), &["--json"]);
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["method"], "GET");
     }
     let (code, _, error) = explain("urn:uuid:nothing", &[]);

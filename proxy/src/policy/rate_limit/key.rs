@@ -17,6 +17,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::Facts;
 use super::token::Verifier;
+use crate::client;
 use crate::config::KeyPart;
 
 /// A keyed 128-bit hash of a rule and of what a request is counted by.
@@ -122,9 +123,11 @@ pub(super) fn label(
     parts: &[KeyPart],
     facts: &Facts<'_>,
     tokens: &Verifier,
+    ipv6_prefix: u8,
 ) -> String {
+    let client = || client::shown(facts.client, ipv6_prefix);
     let part = |part| match value(part, facts, tokens) {
-        Value::Client(client) => client.to_string(),
+        Value::Client(_) => client(),
         Value::Everybody => "everybody".to_owned(),
         Value::Open(text) => text.to_owned(),
         Value::Secret(value) => {
@@ -132,7 +135,7 @@ pub(super) fn label(
             hasher.write(&value);
             format!("#{:08x}", hasher.finish() >> 32)
         }
-        Value::Missing => format!("{} (without)", facts.client),
+        Value::Missing => format!("{} (without)", client()),
     };
     let mut label = parts.iter().map(part).collect::<Vec<_>>().join(" ");
     label.truncate(label.floor_char_boundary(LONGEST_LABEL));

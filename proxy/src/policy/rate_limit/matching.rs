@@ -23,10 +23,10 @@ pub enum Mismatch {
 }
 
 impl Mismatch {
-    /// The reason, for people.
+    /// The reason, for people: it goes on from "does not match".
     pub(crate) fn text(self) -> &'static str {
         match self {
-            Self::Scope => "it stands in another site or route",
+            Self::Scope => "because it stands in another site or route",
             Self::Method => "by `methods` or `not_methods`",
             Self::Path => "by `path` or `not_path`",
             Self::Host => "by `hosts` or `not_hosts`",

@@ -82,6 +82,8 @@ pub struct Rules {
     tokens: Verifier,
     pub(super) syntax: FieldSyntax,
     secret: [u8; 16],
+    /// The length of the networks that clients are counted by.
+    ipv6_prefix: u8,
 }
 
 /// What a request asks of one rule.
@@ -118,6 +120,7 @@ impl Rules {
             tokens: Verifier::new(&config.rate_limits.jwt_secrets),
             syntax: config.rate_limits.fields,
             secret: limiter.secret,
+            ipv6_prefix: config.clients.ipv6_prefix,
         }
     }
 
@@ -163,7 +166,7 @@ impl Rules {
 
     /// What a request is counted by, for people.
     pub(crate) fn label(&self, rule: &Rule, facts: &Facts<'_>) -> String {
-        key::label(&self.secret, &rule.key, facts, &self.tokens)
+        key::label(&self.secret, &rule.key, facts, &self.tokens, self.ipv6_prefix)
     }
 }
 
