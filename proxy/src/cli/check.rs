@@ -108,7 +108,11 @@ impl Memory<'_> {
             return String::new();
         }
         let mut text = format!("\nrate limits take up to {} of memory:", format_size(self.bytes));
-        for (name, Footprint { least, most }) in &self.keys {
+        for (name, Footprint { least, most, keys }) in &self.keys {
+            if *keys == Some(1) {
+                _ = write!(text, "\n  {name}: {least} to {most} bytes for its one key");
+                continue;
+            }
             let [fewest, most_keys] = [most, least].map(|bytes| self.bytes / *bytes as u64);
             _ = write!(
                 text,

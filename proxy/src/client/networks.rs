@@ -72,6 +72,12 @@ impl Networks {
         Self(joined)
     }
 
+    /// Whether every address lies in some of these sets.
+    pub(crate) fn hold_all<'a>(sets: impl IntoIterator<Item = &'a Self>) -> bool {
+        let union = Self::new(sets.into_iter().flat_map(|set| set.0.iter().copied()).collect());
+        union.0 == [Network { first: 0, last: u128::MAX }]
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -86,9 +86,14 @@ impl<'t> Section<'t> {
 
     /// A table below this one; an absent one is empty.
     pub(super) fn section(&mut self, key: &'static str, title: &str) -> Self {
+        self.section_or(key, title, "a table")
+    }
+
+    /// The same; `wanted` is what to write if it is no table.
+    pub(super) fn section_or(&mut self, key: &'static str, title: &str, wanted: &str) -> Self {
         let node = self.node(key);
         let place = node.map_or(&self.place, |node| &node.place).clone();
-        let entries = node.and_then(|node| self.table_at(key, node, "a table"));
+        let entries = node.and_then(|node| self.table_at(key, node, wanted));
         Self::new(title.to_owned(), place, entries.unwrap_or_default(), self.findings)
     }
 

@@ -36,6 +36,20 @@ fn a_usable_configuration_is_summed_up_and_0() {
 }
 
 #[test]
+fn a_rule_that_counts_everybody_together_has_one_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gatehouse.toml");
+    let text = std::fs::read_to_string(format!("{FOLDER}/valid/hardened.toml")).unwrap();
+    let rule = "[[rate_limit]]\nname = \"all\"\nlimit = 9\nwindow = \"1s\"\nkey = \"global\"\n";
+    std::fs::write(&config, text + rule).unwrap();
+    let output = gatehouse(&["check", "--config", config.to_str().unwrap()]);
+    let (code, text, _) = outcome(&output);
+    assert_eq!(code, Some(0), "{output:?}");
+    let line = text.lines().find(|line| line.starts_with("  all: ")).unwrap();
+    assert!(line.ends_with(" bytes for its one key"), "{line}");
+}
+
+#[test]
 fn a_faulty_configuration_is_every_fault_and_1() {
     let output = gatehouse(&["check", "--config", "invalid/rules.toml"]);
     let (code, stdout, stderr) = outcome(&output);

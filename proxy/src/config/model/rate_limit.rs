@@ -172,6 +172,13 @@ pub struct Match {
     pub not_clients: Networks,
 }
 
+impl Match {
+    /// Whether it asks for nothing but who the client is.
+    pub(crate) fn is_by_client_alone(&self) -> bool {
+        *self == Self { clients: self.clients.clone(), ..Self::default() }
+    }
+}
+
 /// A header field that a request has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldMatch {

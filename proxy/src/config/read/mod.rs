@@ -62,7 +62,8 @@ pub(super) fn configuration(
         &site::Defaults { limits: limits.route, access: Arc::new(clients.access.clone()) },
     );
     files.append(&mut sites.files);
-    let table = root.section("rate_limits", "[rate_limits]");
+    let wanted = "[[rate_limit]] for a rule, and [rate_limits] for what all have in common";
+    let table = root.section_or("rate_limits", "[rate_limits]", wanted);
     let rate_limits = rate_limit::defaults(table, &sites.hosts);
     let verifies_tokens = !rate_limits.jwt_secrets.is_empty();
     let known =

@@ -4,7 +4,7 @@ use super::key::LONGEST_LABEL;
 use super::slot;
 use super::table::Table;
 use super::window::Quota;
-use crate::config::{Bound, Rule};
+use crate::config::{Bound, KeyPart, Rule};
 
 /// Bytes of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -13,6 +13,9 @@ pub struct Footprint {
     pub least: usize,
     /// Of one that has used all of its limit.
     pub most: usize,
+    /// How many keys the rule has, if that is known: one if it counts everybody together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<u64>,
 }
 
 impl Footprint {
@@ -20,9 +23,11 @@ impl Footprint {
     #[must_use]
     pub fn of(rule: &Rule) -> Self {
         let stamp = size_of::<u64>();
+        let keys = rule.key.iter().all(|part| *part == KeyPart::Global).then_some(1);
         match &rule.bound {
             Bound::InFlight(_) => {
-                Self { least: Table::KEY, most: Table::KEY + slot::MORE + LONGEST_LABEL }
+                let least = Table::KEY;
+                Self { least, most: least + slot::MORE + LONGEST_LABEL, keys }
             }
             Bound::Window { limit, window, cost, count, .. } => {
                 let quota = Quota::new(*limit, *window);
@@ -32,6 +37,7 @@ impl Footprint {
                 Self {
                     least: Table::KEY + stamps.min(2) * stamp,
                     most: Table::KEY + stamps * stamp + slot::MORE + LONGEST_LABEL,
+                    keys,
                 }
             }
         }

@@ -8,7 +8,10 @@ use std::ops::RangeInclusive;
 
 use http::HeaderName;
 
-use crate::config::model::{FieldSyntax, KeyPart, Limits, Mode, RateLimits, Rule, Scope, Store};
+use crate::client::networks::Networks;
+use crate::config::model::{
+    FieldSyntax, KeyPart, Limits, Match, Mode, RateLimits, Rule, Scope, Store,
+};
 use crate::config::nearest::suggestion;
 use crate::config::read::store;
 use crate::config::section::{Section, quoted};
@@ -44,18 +47,31 @@ pub(super) fn defaults(mut section: Section<'_>, hosts: &[At<String>]) -> RateLi
         other => Err(suggestion(other, ["draft-11", "next", "legacy", "off"])),
     });
     let jwt_secrets = secrets(&mut section);
-    let exempt = section.sections("exempt", "`exempt` of [rate_limits]").into_iter();
-    let exempt = exempt.map(|section| {
-        if section.is_empty() {
-            let remedy = "name the requests that no rule counts";
-            section.error(&section.place, "this exempts every request", remedy);
-        }
-        matches::read(section, hosts)
-    });
-    let exempt = exempt.collect();
+    let exempt = exempt(&mut section, hosts);
     section.finish();
     let fields = fields.map_or(FieldSyntax::Draft11, |at| at.value);
     RateLimits { memory, fields, exempt, jwt_secrets }
+}
+
+/// The requests that no rule counts, which may not be all.
+fn exempt(section: &mut Section<'_>, hosts: &[At<String>]) -> Vec<Match> {
+    let remedy = "name the requests that no rule counts";
+    let tables = section.sections("exempt", "`exempt` of [rate_limits]").into_iter();
+    let exempt = tables.map(|table| {
+        if table.is_empty() {
+            table.error(&table.place, "this exempts every request", remedy);
+        }
+        matches::read(table, hosts)
+    });
+    let exempt: Vec<_> = exempt.collect();
+    let by_client = exempt.iter().filter(|matches| matches.is_by_client_alone());
+    if Networks::hold_all(by_client.map(|matches| &matches.clients))
+        && let Some(node) = section.node("exempt")
+    {
+        let message = "this exempts every client: no rule can ever reject";
+        section.error(&node.place, message, remedy);
+    }
+    exempt
 }
 
 /// One secret or a list of them, never quoted.
