@@ -1,4 +1,7 @@
 //! Whether a rule counts a request.
+//!
+//! Nothing is guessed of what an application treats alike: a path is matched with its case and its
+//! last slash, and `GET` does not hold `HEAD`.
 
 use http::HeaderValue;
 

@@ -17,7 +17,9 @@
 //! Every byte that a key takes is counted, and there is a budget. When it is reached, keys are
 //! given up in the order of least harm: of a random sample the one that has expired, else the one
 //! that has used the smallest share of its limit, else the oldest. One that is being limited is
-//! never given up: if the sample has no other, the new key is not counted.
+//! never given up: if the sample has no other, the new key is not counted, whichever rule it is of.
+//! The metric `rate_limit_untracked_total` counts such requests, and the alert
+//! `RateLimitsUncounted` tells of them.
 
 mod locked;
 

@@ -17,7 +17,9 @@
 //! While the store answers, all instances together hold a rule as one would. While it does not, an
 //! instance admits what this one had admitted, or the limit divided by the instances that were
 //! last known alive (at least 1), whichever is more; so in the windows in which the store goes and
-//! comes back, up to twice the limit may pass. Bans and requests in flight are per instance.
+//! comes back, up to twice the limit may pass. Bans and requests in flight are per instance, and so
+//! is what waits for its answer (`count`): a limit on answers may be exceeded by as many as wait on
+//! other instances.
 //!
 //! # Why
 //!
