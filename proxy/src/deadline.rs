@@ -85,11 +85,11 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Fires `after` from now.
+    /// Fires `after` from now; at once if that is no time at all.
     #[expect(clippy::cast_possible_truncation, reason = "timeouts are far below 584 million years")]
     pub(crate) fn arm(&self, after: Duration) {
         let at = self.owner.now.get().saturating_add((after + TICK).as_millis() as u64);
-        self.entry(|entry| (entry.at, entry.fired) = (Some(at), false));
+        self.entry(|entry| (entry.at, entry.fired) = (Some(at), after.is_zero()));
         self.armed.set(true);
     }
 
@@ -168,6 +168,8 @@ mod tests {
         assert!(!fired(&a));
         deadlines.tick(start + TICK + second + second + TICK);
         assert!(fired(&a));
+        b.arm(Duration::ZERO);
+        assert!(fired(&b), "it need not last until the next look");
     }
 
     #[test]
