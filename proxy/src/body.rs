@@ -100,7 +100,9 @@ pub(crate) struct Progress {
 }
 
 /// The body of a request that is being forwarded.
+#[derive(Default)]
 pub(crate) enum RequestBody {
+    #[default]
     Empty,
     Streaming(Box<Streaming>),
     /// One that may have to be sent again.

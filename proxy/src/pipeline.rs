@@ -113,7 +113,6 @@ pub(crate) fn handle(
 }
 
 /// How far a request is when it begins to wait.
-#[expect(clippy::large_enum_variant, reason = "nearly all are the other large variant")]
 enum UnderWay<F> {
     Upstream(F),
     Switch(Box<Switch>),

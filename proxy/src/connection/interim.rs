@@ -9,22 +9,20 @@
 //! when nothing of its own is half written: when it flushes. One that the final response overtakes
 //! is dropped.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::{Cell, RefCell};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use crate::upstream::forward;
 
 /// What the upstream has said ahead of its response to the request that is being polled: over
-/// HTTP/1.1 a connection's only one. hyper wants to be able to send it between threads, which it
-/// never is.
+/// HTTP/1.1 a connection's only one.
 #[derive(Debug, Default)]
 pub(crate) struct Interim {
     /// Looked at whenever something is flushed.
-    pending: AtomicBool,
-    heads: Mutex<Heads>,
+    pending: Cell<bool>,
+    heads: RefCell<Heads>,
 }
 
 #[derive(Debug, Default)]
@@ -37,13 +35,6 @@ impl Interim {
     /// Bytes that are kept for a client that does not read.
     pub(super) const MOST: usize = 32 << 10;
 
-    /// Asks for the interim responses to a request that goes upstream.
-    pub(crate) fn of<B>(self: Arc<Self>, request: &mut Request<B>) {
-        hyper::ext::on_informational(request, move |response| {
-            self.add(response.status(), response.headers());
-        });
-    }
-
     /// Takes one that has come.
     pub(crate) fn add(&self, status: StatusCode, fields: &HeaderMap) {
         if matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
@@ -52,21 +43,20 @@ impl Interim {
         let mut head = Response::new(());
         (*head.status_mut(), *head.headers_mut()) = (status, forward::interim(fields));
         let length = length(&head);
-        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heads = self.heads.borrow_mut();
         if heads.bytes + length <= Self::MOST {
             heads.bytes += length;
             heads.list.push(head);
-            self.pending.store(true, Ordering::Relaxed);
+            self.pending.set(true);
         }
     }
 
     /// What is to be sent now.
     pub(super) fn take(&self) -> Vec<Response<()>> {
-        if !self.pending.swap(false, Ordering::Relaxed) {
+        if !self.pending.take() {
             return Vec::new();
         }
-        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *heads).list
+        self.heads.take().list
     }
 }
 

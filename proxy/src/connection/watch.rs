@@ -4,7 +4,6 @@ use std::cell::{Cell, OnceCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -39,7 +38,7 @@ pub(crate) struct Watch {
     pace: Cell<Pace>,
     /// HTTP/1.1 only.
     pub(crate) head: RawHead,
-    interim: OnceCell<Arc<Interim>>,
+    interim: OnceCell<Rc<Interim>>,
     /// What an HTTP/1.1 connection becomes when its response has been sent.
     pub(super) tunnel: Cell<Option<Box<Tunnel>>>,
 }
@@ -87,8 +86,8 @@ impl Watch {
     }
 
     /// Where the interim responses to the next request go.
-    pub(crate) fn interim(&self) -> Arc<Interim> {
-        Arc::clone(self.interim.get_or_init(Arc::default))
+    pub(crate) fn interim(&self) -> Rc<Interim> {
+        Rc::clone(self.interim.get_or_init(Rc::default))
     }
 
     /// There is a final response: over HTTP/1.1 it comes next.

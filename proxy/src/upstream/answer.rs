@@ -35,27 +35,10 @@ pub(crate) enum Cut {
 impl UpstreamBody {
     pub(super) fn new(incoming: ServerBody, lease: Lease, exchange: Exchange) -> Self {
         let mut body = Self { incoming, lease, exchange, waiting: false };
-        if body.incoming.is_end_stream() {
+        if body.is_end_stream() {
             body.finish();
         }
         body
-    }
-
-    /// Reads what is there, then lets the link bring more, then reads that.
-    fn poll_incoming(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        for turn in 0..2 {
-            let frame = Pin::new(&mut self.incoming).poll_frame(cx);
-            if frame.is_ready() || turn == 1 {
-                return frame;
-            }
-            if let Some(link) = &mut self.lease.link {
-                _ = link.poll_connection(cx);
-            }
-        }
-        Poll::Pending
     }
 
     /// Gives the link back once nothing is left on it, in either direction.
@@ -75,7 +58,11 @@ impl Body for UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
-        match this.poll_incoming(cx) {
+        let frame = match &mut this.lease.link {
+            Some(link) => link.poll_body(&mut this.incoming, cx),
+            None => return Poll::Ready(None),
+        };
+        match frame {
             Poll::Pending => {
                 if !std::mem::replace(&mut this.waiting, true) {
                     this.exchange.deadline.arm(this.exchange.answer_timeout);
@@ -91,7 +78,7 @@ impl Body for UpstreamBody {
                 if std::mem::take(&mut this.waiting) {
                     this.exchange.deadline.disarm();
                 }
-                if frame.is_trailers() || this.incoming.is_end_stream() {
+                if frame.is_trailers() || this.is_end_stream() {
                     this.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -100,10 +87,11 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.lease.link.as_ref().is_none_or(|link| link.is_end_stream(&self.incoming))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let nothing = SizeHint::with_exact(0);
+        self.lease.link.as_ref().map_or(nothing, |link| link.size_hint(&self.incoming))
     }
 }

@@ -23,8 +23,7 @@ impl Upstream {
 
     async fn open(&self, server: &Server) -> Result<Link, Rejection> {
         let stream = Stream::connect(&server.configured, self.standing.tls.as_ref());
-        let stream = stream.await.map_err(Rejection::UpstreamUnreachable)?;
-        Link::open(stream).await.map_err(Rejection::UpstreamInvalid)
+        stream.await.map(Link::new).map_err(Rejection::UpstreamUnreachable)
     }
 
     /// A place on a connection that somebody else has made meanwhile, or on a new one.

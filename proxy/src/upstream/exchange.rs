@@ -1,14 +1,13 @@
 //! A request and its response at an upstream, from the slot to the link that is given back.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
 
 use super::attempt::Attempt;
-use super::link::{Link, Sent, ServerBody, Unanswered};
+use super::link::{Link, Sending, Sent, ServerBody, Unanswered};
 use super::queue::Slot;
 use super::{Lease, Outgoing, Upstream, UpstreamBody, forward};
 use crate::body::{Progress, RequestBody};
@@ -22,7 +21,7 @@ pub(super) struct Exchange {
     pub(super) answer_timeout: Duration,
     pub(super) upload: Option<Rc<Progress>>,
     /// Where interim responses go.
-    pub(super) interim: Option<Arc<Interim>>,
+    pub(super) interim: Option<Rc<Interim>>,
     /// `None` until there is room for it.
     pub(super) slot: Option<Slot>,
 }
@@ -131,14 +130,12 @@ impl Upstream {
         &self,
         exchange: &Exchange,
         link: &mut Link,
-        sent: impl Future<Output = Sent>,
+        mut sent: Sending<impl Future<Output = Sent>>,
     ) -> Result<Response<ServerBody>, Failure> {
         let Exchange { deadline, upload, .. } = exchange;
-        let mut sent = std::pin::pin!(sent);
         let mut taken = None;
         let answer = std::future::poll_fn(|cx| {
-            _ = link.poll_connection(cx);
-            if let Poll::Ready(output) = sent.as_mut().poll(cx) {
+            if let Poll::Ready(output) = link.poll_answer(&mut sent, cx) {
                 return Poll::Ready(Some(output));
             }
             let now = upload.as_ref().map_or((0, true), |up| (up.bytes.get(), up.complete.get()));
@@ -185,7 +182,7 @@ impl Upstream {
 /// A request before the wait for its response.
 enum Begun<F> {
     /// Handed over to an idle link; with what would be sent again.
-    Sent(Lease, Box<Link>, F, Option<Box<Request<RequestBody>>>),
+    Sent(Lease, Box<Link>, Sending<F>, Option<Box<Request<RequestBody>>>),
     /// There was no idle link.
     Unsent(Box<Request<RequestBody>>),
     Refused(Rejection),

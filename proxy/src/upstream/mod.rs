@@ -95,7 +95,7 @@ impl Drop for Server {
 pub(crate) struct Outgoing {
     request: Request<RequestBody>,
     upload: Option<Rc<Progress>>,
-    interim: Option<Arc<Interim>>,
+    interim: Option<Rc<Interim>>,
     /// In the place of the upstream's own.
     answer_timeout: Option<Duration>,
 }
@@ -106,7 +106,7 @@ impl Outgoing {
         told: &Told<'_>,
         body: RequestBody,
         answer_timeout: Option<Duration>,
-        interim: Option<Arc<Interim>>,
+        interim: Option<Rc<Interim>>,
     ) -> Self {
         let mut head = admitted.into_head();
         forward::request(&mut head, told);

@@ -34,8 +34,7 @@ impl Upstream {
             return Err(Rejection::UpstreamRefused);
         }
         forward::switched(&mut head);
-        let stream = link.into_stream().await;
-        let (stream, unread) = stream.ok_or(Rejection::UpstreamRefused)?;
+        let (stream, unread) = link.into_stream().ok_or(Rejection::UpstreamRefused)?;
         self.stick(&mut head.headers, &attempt, &lease.server);
         Ok(Switched::Tunnel(head, Far { stream, unread, lease, slot: exchange.slot }))
     }

@@ -1,17 +1,15 @@
 //! The body of a response as its server's connection brings it, and how such a connection fails.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::io;
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-
+use crate::body::Fault;
 use crate::http2::Receiving;
 
-/// The body of a response, still at its server.
+/// Where the body of a response comes from.
 pub(crate) enum ServerBody {
-    Http1(Incoming),
+    /// The link itself.
+    Http1,
+    /// A stream of the link's connection.
     Http2(Box<Receiving>),
 }
 
@@ -19,41 +17,23 @@ pub(crate) enum ServerBody {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     #[error(transparent)]
-    Http1(#[from] hyper::Error),
+    Stream(#[from] io::Error),
+    #[error("the connection was closed before the response was complete")]
+    Early,
+    #[error("this is no HTTP/1.1: {0}")]
+    Syntax(#[from] httparse::Error),
+    #[error("the head is invalid")]
+    Head,
+    #[error("the head is too large")]
+    TooLarge,
+    #[error("one interim response follows another")]
+    Interim,
+    #[error("it is not clear where the response's body ends")]
+    Framing,
+    #[error("the request's body is not as long as its head says")]
+    Length,
+    #[error("the request's body was {0}")]
+    Body(#[from] Fault),
     #[error(transparent)]
     Http2(#[from] h2::Error),
-}
-
-impl Body for ServerBody {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        Poll::Ready(match self.get_mut() {
-            Self::Http1(body) => {
-                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Broken::Http1))
-            }
-            Self::Http2(body) => {
-                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
-                frame.map(|frame| frame.map_err(Broken::Http2))
-            }
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
-        }
-    }
 }

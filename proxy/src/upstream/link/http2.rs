@@ -8,7 +8,6 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -168,7 +167,7 @@ impl Http2 {
     pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
-        interim: Option<&Arc<Interim>>,
+        interim: Option<&Rc<Interim>>,
     ) -> impl Future<Output = Sent> + use<> {
         let (mut head, body) = request.into_parts();
         let again = head.clone(); // which the library does not give back

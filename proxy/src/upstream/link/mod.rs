@@ -7,11 +7,12 @@ mod replay;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
 
 pub(crate) use self::body::{Broken, ServerBody};
 use self::http1::Http1;
@@ -46,9 +47,9 @@ enum Kind {
 }
 
 impl Link {
-    /// Starts HTTP/1.1 on a connection; nothing is sent yet.
-    pub(super) async fn open(stream: Stream) -> Result<Self, Broken> {
-        Http1::open(stream).await.map(|link| Self { kind: Kind::Http1(link), idle_ticks: 0 })
+    /// HTTP/1.1 on a connection on which nothing has been sent.
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { kind: Kind::Http1(Http1::new(stream)), idle_ticks: 0 }
     }
 
     /// Whether the server would still take a request.
@@ -67,27 +68,70 @@ impl Link {
         }
     }
 
-    /// Hands a request over. The future is the head of the response; whoever waits for it has to
-    /// poll the connection, too. An error gives the request back if it may be sent again. What the
-    /// server says ahead of its response goes to `interim`.
+    /// Takes a request, whose answer [`Self::poll_answer`] waits for. What the server says ahead of
+    /// its response goes to `interim`.
     pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
-        interim: Option<&Arc<Interim>>,
-    ) -> impl Future<Output = Sent> + use<> {
+        interim: Option<&Rc<Interim>>,
+    ) -> Sending<impl Future<Output = Sent> + use<>> {
         match &mut self.kind {
-            Kind::Http1(link) => Sending::Http1 { sent: link.send(request, interim) },
-            // Boxed: it carries what would be sent again, and most futures are of the other kind.
-            Kind::Http2(link) => Sending::Http2 { sent: Box::pin(link.send(request, interim)) },
+            Kind::Http1(link) => {
+                link.send(request, interim);
+                Sending::Http1
+            }
+            // Boxed: it carries what would be sent again, and most requests are of the other kind.
+            Kind::Http2(link) => Sending::Http2(Box::pin(link.send(request, interim))),
         }
     }
 
-    /// Moves bytes in both directions, where nobody else does it. Ready when the connection has
-    /// ended; how it ended, those learn that wait for an answer on it.
-    pub(super) fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.kind {
-            Kind::Http1(link) => link.poll_connection(cx),
-            Kind::Http2(_) => Poll::Pending,
+    /// Waits for the head of the response. An error gives the request back if it may be sent again.
+    pub(super) fn poll_answer<F: Future<Output = Sent>>(
+        &mut self,
+        sending: &mut Sending<F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Sent> {
+        match (sending, &mut self.kind) {
+            (Sending::Http2(answer), _) => answer.as_mut().poll(cx),
+            (Sending::Http1, Kind::Http1(link)) => {
+                let answer = ready!(link.poll_answer(cx));
+                Poll::Ready(answer.map(|response| response.map(|()| ServerBody::Http1)))
+            }
+            (Sending::Http1, Kind::Http2(_)) => Poll::Pending, // it was sent on another link
+        }
+    }
+
+    /// The next piece of a response's body.
+    pub(super) fn poll_body(
+        &mut self,
+        body: &mut ServerBody,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match (body, &mut self.kind) {
+            (ServerBody::Http1, Kind::Http1(link)) => link.poll_body(cx),
+            (ServerBody::Http1, Kind::Http2(_)) => Poll::Ready(None),
+            (ServerBody::Http2(body), _) => {
+                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(Broken::Http2)))
+            }
+        }
+    }
+
+    /// What is left of a response's body; exactly nothing if it has been read to its end.
+    pub(super) fn size_hint(&self, body: &ServerBody) -> SizeHint {
+        match (body, &self.kind) {
+            (ServerBody::Http1, Kind::Http1(link)) => link.size_hint(),
+            (ServerBody::Http1, Kind::Http2(_)) => SizeHint::with_exact(0),
+            (ServerBody::Http2(body), _) => body.size_hint(),
+        }
+    }
+
+    /// Whether a response's body has been read to its end.
+    pub(super) fn is_end_stream(&self, body: &ServerBody) -> bool {
+        match (body, &self.kind) {
+            (ServerBody::Http1, Kind::Http1(link)) => link.is_end_stream(),
+            (ServerBody::Http1, Kind::Http2(_)) => true,
+            (ServerBody::Http2(body), _) => body.is_end_stream(),
         }
     }
 
@@ -100,29 +144,17 @@ impl Link {
 
     /// The stream of a connection that has switched protocols, and what was read beyond the switch;
     /// `None` for HTTP/2, which does not switch.
-    pub(super) async fn into_stream(self) -> Option<(Stream, Bytes)> {
+    pub(super) fn into_stream(self) -> Option<(Stream, Bytes)> {
         match self.kind {
-            Kind::Http1(link) => Some(link.into_stream().await),
+            Kind::Http1(link) => Some(link.into_stream()),
             Kind::Http2(_) => None,
         }
     }
 }
 
-pin_project_lite::pin_project! {
-    #[project = Projected]
-    enum Sending<A, B> {
-        Http1 { #[pin] sent: A },
-        Http2 { #[pin] sent: B },
-    }
-}
-
-impl<A: Future<Output = Sent>, B: Future<Output = Sent>> Future for Sending<A, B> {
-    type Output = Sent;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent> {
-        match self.project() {
-            Projected::Http1 { sent } => sent.poll(cx),
-            Projected::Http2 { sent } => sent.poll(cx),
-        }
-    }
+/// A request that was handed over.
+pub(super) enum Sending<F> {
+    /// The link itself knows of it.
+    Http1,
+    Http2(Pin<Box<F>>),
 }
