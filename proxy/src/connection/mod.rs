@@ -30,7 +30,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Write;
 use hyper::server::conn::http1;
@@ -178,13 +179,12 @@ async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> boo
         watch.head.rest();
     }
     let awake = poll_fn(|cx| {
-        if worker.draining.get() || watch.deadline.poll(cx).is_ready() {
-            return Poll::Ready(false);
-        }
         if !stream.unread.is_empty() {
             return Poll::Ready(true);
         }
-        stream.stream.inner().socket().poll_read_ready(cx).map(|_| true)
+        let came = stream.stream.inner().socket().poll_read_ready(cx);
+        let over = worker.draining.get() || watch.deadline.poll(cx).is_ready();
+        if came.is_pending() && over { Poll::Ready(false) } else { came.map(|_| true) }
     })
     .await;
     // The first byte on the wire begins a head, even if it is only a part of a TLS record.
@@ -221,6 +221,8 @@ fn answer(
         };
         if let Some(tunnel) = response.body_mut().take_tunnel() {
             origin.watch.tunnel.set(Some(tunnel));
+        } else if origin.worker.draining.get() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
     }
@@ -233,15 +235,22 @@ async fn drive<C: Future<Output = Result<(), E>> + Unpin, E: Display>(
     shut_down: impl Fn(Pin<&mut C>),
 ) -> bool {
     let (worker, watch) = (&origin.worker, &origin.watch);
-    let mut shutting_down = false;
+    let (mut shutting_down, mut patient) = (false, false);
     let ended = poll_fn(|cx| {
         loop {
-            if worker.draining.get() && !shutting_down {
-                shutting_down = true;
-                shut_down(Pin::new(connection));
-            }
             if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(End::Closed(result));
+            }
+            if worker.draining.get() && !shutting_down {
+                if !watch.awaits_head() {
+                    shutting_down = true;
+                    shut_down(Pin::new(connection));
+                    continue;
+                }
+                // A request may be on its way that nobody would send again.
+                if !std::mem::replace(&mut patient, true) {
+                    watch.deadline.arm(TICK * 4);
+                }
             }
             let expired = watch.deadline.poll(cx).is_ready();
             if watch.stalled.poll(cx).is_ready() {
@@ -250,10 +259,10 @@ async fn drive<C: Future<Output = Result<(), E>> + Unpin, E: Display>(
             if !expired {
                 return Poll::Pending;
             }
-            if shutting_down || !watch.resting.get() {
+            if shutting_down || !(watch.resting.get() || patient) {
                 return Poll::Ready(End::TimedOut);
             }
-            if !watch.multiplexed.get() && !watch.stalled.is_armed() {
+            if !watch.multiplexed.get() && !watch.stalled.is_armed() && !patient {
                 return Poll::Ready(End::Resting);
             }
             // It rested for too long: close it in the protocol's own way, and give that a moment.

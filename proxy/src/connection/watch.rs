@@ -74,6 +74,11 @@ impl Watch {
         self.deadline.disarm();
     }
 
+    /// Whether it is HTTP/1.1 and waits for the head of a request, if only for the rest of it.
+    pub(super) fn awaits_head(&self) -> bool {
+        !self.multiplexed.get() && !self.resting.get() && self.in_flight.get() == 0
+    }
+
     /// Whether there are more requests in flight than streams may be open, and as many again that
     /// the client has reset and that have not been given up yet.
     pub(crate) fn is_crowded(&self, limits: &Limits) -> bool {

@@ -154,6 +154,28 @@ fn a_restart_on_a_socket_of_the_supervisors_loses_no_request() {
 }
 
 #[test]
+fn what_has_connected_before_the_end_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (directory, _notify) = prepare(address);
+    let mut gatehouse = Supervised::start(&directory, &listener);
+    gatehouse.says("serving");
+    // Each worker accepts in the order of arrival: when the last ones are served, all have been.
+    let early: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
+    (0..32).for_each(|_| assert!(request(address).unwrap().starts_with("HTTP/1.1 308")));
+    gatehouse.signal("TERM");
+    gatehouse.says("draining");
+    for mut stream in early {
+        write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 308"), "{answer:?}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer:?}");
+    }
+    assert!(gatehouse.child.wait().unwrap().success());
+}
+
+#[test]
 fn a_socket_that_no_listener_names_is_pointed_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
