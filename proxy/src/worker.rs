@@ -77,8 +77,8 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Bytes that a connection buffers in each place: what is read from the upstream, what is to be
-    /// encrypted, and what is. A client that takes nothing costs some 300 KiB. With four times as
-    /// much it would be twice that, and a large response 4 % cheaper.
+    /// encrypted, and what is. A client that takes nothing costs some 160 KiB. Twice as much makes
+    /// a large response no cheaper.
     pub(crate) const BUFFER: usize = 64 << 10;
 
     fn new(

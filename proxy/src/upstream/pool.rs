@@ -40,6 +40,8 @@ impl Pool {
     /// How long a link may rest, in ticks: 60 s. Servers commonly close theirs after 5 to 75 s; a
     /// closed one is noticed before use.
     const REST_TICKS: u64 = 60_000 / TICK.as_millis() as u64;
+    /// After how many ticks a link gives its buffers back: 1 s.
+    const IDLE_TICKS: u64 = 1_000 / TICK.as_millis() as u64;
 
     /// The youngest link that the server has not closed; and whether it has rested for so long that
     /// the server may be closing it now.
@@ -94,6 +96,8 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let stale = idle.partition_point(|link| now - link.idle_ticks > Self::REST_TICKS);
         idle.drain(..stale);
+        let resting = idle.iter_mut().filter(|link| now - link.idle_ticks == Self::IDLE_TICKS);
+        resting.for_each(|link| link.rest());
         self.shared.borrow_mut().retain(|connection| {
             connection.is_open()
                 && connection.idle_ticks().is_none_or(|idle| now - idle <= Self::REST_TICKS)

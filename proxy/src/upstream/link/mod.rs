@@ -60,6 +60,14 @@ impl Link {
         }
     }
 
+    /// Gives back what it need not hold while nobody uses it.
+    pub(super) fn rest(&mut self) {
+        match &mut self.kind {
+            Kind::Http1(link) => link.rest(),
+            Kind::Http2(_) => {}
+        }
+    }
+
     /// The connection that the link is one stream of.
     pub(super) fn multiplexed(&self) -> Option<&Multiplexed> {
         match &self.kind {

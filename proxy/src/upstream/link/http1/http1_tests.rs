@@ -70,6 +70,19 @@ async fn one_request_follows_another() {
 }
 
 #[tokio::test]
+async fn a_link_that_rests_holds_nothing() {
+    let (mut link, mut server) = pair();
+    let large = format!("HTTP/1.1 200 OK\r\ncontent-length: 30000\r\n\r\n{:30000}", "");
+    for _ in 0..2 {
+        assert_eq!(ask(&mut link, &mut server, &large).await.unwrap().1.len(), 30_000);
+        assert!(link.unread.capacity() > 0 && link.outbound.holds() > 0);
+        link.rest();
+        assert_eq!((link.unread.capacity(), link.outbound.holds()), (0, 0));
+        assert!(is_usable(&mut link).await);
+    }
+}
+
+#[tokio::test]
 async fn a_link_is_used_no_more_after_what_casts_doubt_on_it() {
     for text in [
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
@@ -80,6 +93,8 @@ async fn a_link_is_used_no_more_after_what_casts_doubt_on_it() {
         let (mut link, mut server) = pair();
         ask(&mut link, &mut server, text).await.unwrap();
         assert!(!is_usable(&mut link).await, "{text:?}");
+        link.rest();
+        assert!(!is_usable(&mut link).await, "{text:?} after a rest");
     }
     let (mut link, mut server) = pair();
     ask(&mut link, &mut server, "HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();

@@ -104,6 +104,14 @@ impl Http1 {
             && self.poll_read(cx).is_pending()
     }
 
+    /// Gives its buffers back, until it is used again. What is left in them keeps it from being
+    /// used, and stays.
+    pub(super) fn rest(&mut self) {
+        if self.unread.is_empty() && self.outbound.rest() {
+            (self.unread, self.read) = (BytesMut::new(), READ);
+        }
+    }
+
     /// Takes a request; [`Self::poll_answer`] sends it.
     pub(super) fn send(&mut self, request: Request<RequestBody>, interim: Option<&Rc<Interim>>) {
         (self.request, self.interim) = (Some(request), interim.cloned());

@@ -104,6 +104,21 @@ impl Outbound {
         self.sent = 0;
     }
 
+    /// Gives its buffers back. False if there is something in them.
+    pub(super) fn rest(&mut self) -> bool {
+        let is_empty = self.sent == self.head.len() && self.pieces.is_empty();
+        if is_empty {
+            (self.head, self.sent, self.pieces) = (Vec::new(), 0, VecDeque::new());
+        }
+        is_empty
+    }
+
+    /// Bytes of its buffers.
+    #[cfg(test)]
+    pub(super) fn holds(&self) -> usize {
+        self.head.capacity() + self.pieces.capacity()
+    }
+
     /// Why the server took no more, if it did not.
     pub(super) fn failure(&mut self) -> Option<Broken> {
         self.failure.take().map(Broken::from)
