@@ -38,7 +38,7 @@ use crate::worker::Worker;
 const READ: usize = 8 << 10;
 
 /// Interim responses ahead of a response.
-const INTERIM: u32 = 100;
+const INTERIM: u32 = 10_000;
 
 /// An HTTP/1.1 connection.
 pub(super) struct Http1 {
