@@ -43,11 +43,8 @@ impl Held {
     /// Gives it back; `charge` if the answer counts.
     fn leave(&self, charge: bool, now: u64) {
         let mut locked = self.table.lock([self.key].into_iter());
-        let Some(slot) = locked.slot(self.key) else { return };
-        let before = slot.bytes();
-        slot.leave(self.cost, charge, now);
-        let grown = slot.bytes().saturating_sub(before);
-        locked.end(grown, now);
+        locked.change(self.key, |slot| slot.leave(self.cost, charge, now));
+        locked.end(now);
     }
 }
 

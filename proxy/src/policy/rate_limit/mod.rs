@@ -175,19 +175,18 @@ impl Limiter {
         now: u64,
     ) -> Decision {
         let rejected = Decision::rejects(rules, readings.iter());
-        let mut grown = 0;
         for reading in &mut readings {
             let Some(rule) = rules.get(reading.rule) else { continue };
-            let Some(slot) = locked.slot(reading.key) else { continue };
-            let before = slot.bytes();
-            let holds = settle(rule, slot, reading, rejected, now);
-            label(rules, rule, slot, reading, facts);
-            grown += slot.bytes().saturating_sub(before);
-            if holds {
+            let holds = locked.change(reading.key, |slot| {
+                let holds = settle(rule, slot, reading, rejected, now);
+                label(rules, rule, slot, reading, facts);
+                holds
+            });
+            if holds == Some(true) {
                 locked.lease.0.push(Held::new(&self.table, rule, reading, None));
             }
         }
-        let lease = locked.end(grown, now);
+        let lease = locked.end(now);
         Decision { readings, rejected, lease }
     }
 

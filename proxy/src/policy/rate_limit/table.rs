@@ -115,7 +115,7 @@ impl Table {
             let shard = map.and_then(|map| map.shards().get(place % Self::SHARDS));
             shards.extend(shard.map(|shard| (*place, shard.write())));
         }
-        Locked { table: self, shards, lease: Lease::default() }
+        Locked { table: self, shards, grown: 0, lease: Lease::default() }
     }
 
     /// Where a key's shard is: the high half of the key chooses the partition, the low half the

@@ -31,14 +31,14 @@ fn spend(table: &Table, n: u64, rule: &Arc<Rule>, now: u64, times: u64) -> bool 
         return false;
     }
     let mut locked = lock();
-    let slot = locked.slot(key(n)).unwrap();
-    let before = slot.bytes();
-    for _ in 0..times {
-        assert!(slot.word(rule, 1, 1, now).admits());
-        slot.enter(rule, 1, now);
-    }
-    let grown = slot.bytes() - before;
-    locked.end(grown, now);
+    let counted = locked.change(key(n), |slot| {
+        for _ in 0..times {
+            assert!(slot.word(rule, 1, 1, now).admits());
+            slot.enter(rule, 1, now);
+        }
+    });
+    assert!(counted.is_some());
+    locked.end(now);
     true
 }
 
@@ -144,10 +144,8 @@ fn forgetting_a_key_leaves_what_is_under_way() {
     assert!(spend(&table, 1, rule, 0, 2));
     let leave = |charge| {
         let mut locked = table.lock([key(1)].into_iter());
-        let slot = locked.slot(key(1)).unwrap();
-        slot.leave(1, charge, 0);
-        let grown = slot.bytes();
-        locked.end(grown, 0);
+        assert!(locked.change(key(1), |slot| slot.leave(1, charge, 0)).is_some());
+        locked.end(0);
     };
     leave(true);
     assert!(!table.forget(key(1), "b") && !table.forget(key(2), "a"));

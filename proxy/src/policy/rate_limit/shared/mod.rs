@@ -122,7 +122,7 @@ impl Limiter {
                 locked.lease.0.push(Held::new(&self.table, rule, reading, shared));
             }
         }
-        let lease = locked.end(0, now);
+        let lease = locked.end(now);
         Verdict::Ask(Box::new(Question { asked, known, sums, lease }))
     }
 
@@ -147,29 +147,28 @@ impl Limiter {
         };
         let rejected = !passes;
         let mut told = sums.iter().zip(words).peekable();
-        let (mut readings, mut grown) = (Readings::new(), 0);
+        let mut readings = Readings::new();
         // One that has expired in the meantime begins anew.
         let mut locked = self.hold(rules, &mut asked.clone(), now);
         locked.lease = lease;
         for (Asked { rule: index, key, cost }, known) in asked.into_iter().zip(known) {
             let answer = told.next_if(|_| known.is_none());
             let Some(rule) = rules.get(index) else { continue };
-            let Some(slot) = locked.slot(key) else { continue };
-            let before = slot.bytes();
             let need = answer.as_ref().map_or(cost, |(sum, _)| sum.need);
-            let word = match (known, answer) {
-                (None, Some((_, (left, wait)))) => {
-                    slot.told(rule, cost, Said { left, is_enough: left >= need, wait }, now)
-                }
-                (word, _) => word.unwrap_or(FREE),
-            };
-            let mut reading = Reading { rule: index, key, cost, word };
-            follow(rule, slot, &mut reading, rejected, need, now);
-            label(rules, rule, slot, &reading, facts);
-            grown += slot.bytes().saturating_sub(before);
-            readings.push(reading);
+            readings.extend(locked.change(key, |slot| {
+                let word = match (known, answer) {
+                    (None, Some((_, (left, wait)))) => {
+                        slot.told(rule, cost, Said { left, is_enough: left >= need, wait }, now)
+                    }
+                    (word, _) => word.unwrap_or(FREE),
+                };
+                let mut reading = Reading { rule: index, key, cost, word };
+                follow(rule, slot, &mut reading, rejected, need, now);
+                label(rules, rule, slot, &reading, facts);
+                reading
+            }));
         }
-        let mut lease = locked.end(grown, now);
+        let mut lease = locked.end(now);
         lease.give_back(if rejected { &[] } else { &readings }, now);
         Ok(Decision { readings, rejected, lease })
     }

@@ -17,6 +17,8 @@ pub(in crate::policy::rate_limit) struct Locked<'a> {
     pub(super) table: &'a Table,
     /// By their places.
     pub(super) shards: SmallVec<[(usize, RwLockWriteGuard<'a, Shard>); 4]>,
+    /// Bytes by which slots have grown.
+    pub(super) grown: usize,
     /// What the request holds. It stands behind the locks, so that it is dropped after them, also
     /// by a panic: to give back what it holds it locks the same shards.
     pub(in crate::policy::rate_limit) lease: Lease,
@@ -53,13 +55,29 @@ impl Locked<'_> {
         true
     }
 
-    /// Accounts for slots that have grown by so many bytes, lets go of all, and makes room for
-    /// them.
-    pub(in crate::policy::rate_limit) fn end(self, grown: usize, now: u64) -> Lease {
-        let Self { table, shards, lease } = self;
+    /// Does something with the slot of `key` by which it may grow.
+    pub(in crate::policy::rate_limit) fn change<T>(
+        &mut self,
+        key: Key,
+        with: impl FnOnce(&mut Slot) -> T,
+    ) -> Option<T> {
+        let slot = self.slot(key)?;
+        let before = slot.bytes();
+        let outcome = with(slot);
+        let grown = slot.bytes().saturating_sub(before);
+        self.grown += grown;
+        Some(outcome)
+    }
+
+    /// Accounts for slots that have grown, lets go of all, and makes room for them.
+    pub(in crate::policy::rate_limit) fn end(self, now: u64) -> Lease {
+        let Self { table, shards, grown, lease } = self;
+        if grown > 0 {
+            // Before anybody else can remove a slot, and its bytes from the account.
+            table.bytes.fetch_add(grown, Ordering::Relaxed);
+        }
         drop(shards);
         if grown > 0 {
-            table.bytes.fetch_add(grown, Ordering::Relaxed);
             table.make_room(0, now);
         }
         lease
