@@ -18,17 +18,12 @@ fn get(method: Method) -> Request<RequestBody> {
     request.body(RequestBody::Empty).unwrap()
 }
 
-async fn answer(link: &mut Http1) -> Response<()> {
-    let answer = poll_fn(|cx| link.poll_answer(cx)).await;
-    answer.unwrap_or_else(|unanswered| panic!("{}", unanswered.error))
-}
-
-/// Sends a request, has the server answer with `text`, and reads that to its end.
-async fn ask(
+/// Sends a request, and has the server answer with `text` once it has read it whole.
+async fn exchange(
     link: &mut Http1,
     server: &mut UnixStream,
     text: &str,
-) -> Result<(StatusCode, Vec<u8>), Broken> {
+) -> Result<Response<()>, Broken> {
     link.send(get(Method::GET), None);
     let answered = async {
         let mut head = [0; 64];
@@ -36,13 +31,23 @@ async fn ask(
         assert_eq!(&head[..length], b"GET /a?b HTTP/1.1\r\nhost: localhost\r\n\r\n");
         server.write_all(text.as_bytes()).await.unwrap();
     };
-    let (response, ()) = tokio::join!(poll_fn(|cx| link.poll_answer(cx)), answered);
+    let (answer, ()) = tokio::join!(poll_fn(|cx| link.poll_answer(cx)), answered);
+    answer.map_err(|unanswered| unanswered.error)
+}
+
+/// The same, and reads the response to its end.
+async fn ask(
+    link: &mut Http1,
+    server: &mut UnixStream,
+    text: &str,
+) -> Result<(StatusCode, Vec<u8>), Broken> {
+    let response = exchange(link, server, text).await?;
     let mut body = Vec::new();
     while let Some(frame) = poll_fn(|cx| link.poll_body(cx)).await {
         body.extend_from_slice(&frame?.into_data().unwrap());
     }
     assert!(link.is_end_stream());
-    Ok((response.map_err(|unanswered| unanswered.error)?.status(), body))
+    Ok((response.status(), body))
 }
 
 /// Looks whether the kernel has something to tell, as a worker does between two requests.
@@ -131,12 +136,7 @@ async fn a_response_that_breaks_off_does_not_look_complete() {
         assert!(matches!(read, Err(Broken::Early)), "{text:?}: {read:?}");
     }
     let (mut link, mut server) = pair();
-    link.send(get(Method::GET), None);
-    let answered = async {
-        server.read_exact(&mut [0; 38]).await.unwrap(); // or its end would be a reset
-        server.write_all(b"HTTP/1.1 200 OK\r\n\r\nall of it").await.unwrap();
-    };
-    tokio::join!(answer(&mut link), answered);
+    exchange(&mut link, &mut server, "HTTP/1.1 200 OK\r\n\r\nall of it").await.unwrap();
     let frame = poll_fn(|cx| link.poll_body(cx)).await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "all of it");
     drop(server);
@@ -170,8 +170,9 @@ async fn a_server_that_no_longer_reads_may_still_answer() {
         server.write_all(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         drop(server);
     };
-    let (response, ()) = tokio::join!(answer(&mut link), answered);
-    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let (answer, ()) = tokio::join!(poll_fn(|cx| link.poll_answer(cx)), answered);
+    let status = answer.map(|response| response.status()).map_err(|unanswered| unanswered.error);
+    assert_eq!(status.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(link.is_end_stream() && !is_usable(&mut link).await);
 }
 
@@ -181,13 +182,8 @@ async fn there_is_an_end_to_interim_responses() {
     let most = usize::try_from(INTERIM).unwrap();
     for (heads, passes) in [(most, true), (most + 1, false)] {
         let (mut link, mut server) = pair();
-        link.send(get(Method::GET), None);
-        let answered = async {
-            _ = server.read(&mut [0; 64]).await.unwrap();
-            let text = head.repeat(heads) + "HTTP/1.1 204 No Content\r\n\r\n";
-            server.write_all(text.as_bytes()).await.unwrap();
-        };
-        let (answer, ()) = tokio::join!(poll_fn(|cx| link.poll_answer(cx)), answered);
+        let text = head.repeat(heads) + "HTTP/1.1 204 No Content\r\n\r\n";
+        let answer = exchange(&mut link, &mut server, &text).await;
         assert_eq!(answer.is_ok(), passes, "{heads}");
     }
 }
@@ -195,13 +191,8 @@ async fn there_is_an_end_to_interim_responses() {
 #[tokio::test]
 async fn a_switch_of_protocols_hands_over_what_came_behind_it() {
     let (mut link, mut server) = pair();
-    link.send(get(Method::GET), None);
-    let answered = async {
-        server.read_exact(&mut [0; 38]).await.unwrap();
-        let switch = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\nhello";
-        server.write_all(switch).await.unwrap();
-    };
-    let (response, ()) = tokio::join!(answer(&mut link), answered);
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\nhello";
+    let response = exchange(&mut link, &mut server, switch).await.unwrap();
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     let (mut stream, unread) = link.into_stream();
     assert_eq!(unread, "hello");

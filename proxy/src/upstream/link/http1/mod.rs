@@ -129,9 +129,7 @@ impl Http1 {
                 let (error, unsent) = (Broken::Early, Some(Box::new(request)));
                 return Poll::Ready(Err(Unanswered { error, unsent }));
             }
-            self.outbound.begin(&request);
-            let (head, body) = request.into_parts();
-            (self.outbound.body, self.method) = (body, head.method);
+            self.method = self.outbound.begin(request);
             (self.reading, self.interim_heads) = (Reading::Head { looked_at: 0 }, 0);
         }
         let answer = ready!(self.poll_head(cx));

@@ -33,7 +33,7 @@ pub(super) struct Outbound {
     pieces: VecDeque<Bytes>,
     waiting: usize,
     /// What is still at the client.
-    pub(super) body: RequestBody,
+    body: RequestBody,
     framing: Framing,
     /// Names of fields that may follow the body.
     trailers: Option<String>,
@@ -62,19 +62,18 @@ pub(super) enum Stopped {
 }
 
 impl Outbound {
-    /// Writes the head of a request, whose body is then to be handed over.
-    pub(super) fn begin(&mut self, request: &Request<RequestBody>) {
-        let body = request.body();
+    /// Takes a request, and writes its head. Returns its method.
+    pub(super) fn begin(&mut self, request: Request<RequestBody>) -> Method {
+        let (parts, body) = request.into_parts();
         let hint = body.size_hint().exact();
         self.framing = match hint {
             _ if body.is_end_stream() => Framing::Nothing,
             Some(length) => Framing::Length(length),
             None => Framing::Chunked,
         };
-        let fields = request.headers();
-        let declares_nothing =
-            matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH)
-                || fields.contains_key(CONTENT_LENGTH);
+        let fields = &parts.headers;
+        let declares_nothing = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH)
+            || fields.contains_key(CONTENT_LENGTH);
         let length = match self.framing {
             Framing::Nothing => declares_nothing.then_some(0),
             Framing::Length(length) => Some(length),
@@ -82,8 +81,8 @@ impl Outbound {
         };
         let head = &mut self.head;
         head.clear();
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        for part in [parts.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
             head.extend_from_slice(part.as_bytes());
         }
         for (name, value) in fields {
@@ -101,7 +100,8 @@ impl Outbound {
             self.trailers = names.map(str::to_ascii_lowercase);
         }
         head.extend_from_slice(b"\r\n");
-        self.sent = 0;
+        (self.sent, self.body) = (0, body);
+        parts.method
     }
 
     /// Gives its buffers back. False if there is something in them.
