@@ -82,14 +82,14 @@ async fn a_certificate_is_renewed_under_load_and_nothing_is_dropped() {
     let proxy = TestProxy::start_text(&text(&pebble, &upstream, ""));
     let first = until(&proxy, |certificate| certificate["issued"] == true).await;
     let root = pebble.root().await;
-    let (mut handshakes, mut renewals, mut last) = (0, 0, first["not_after"].clone());
+    let (mut handshakes, mut renewals, mut last) = (0, 0, first["obtained_at"].clone());
     while renewals < 2 {
         let (verified, said) = openssl(proxy.https(), &root, "app.example.com", &[]);
         assert!(verified, "after {handshakes} handshakes: {said}");
         handshakes += 1;
         let state = certificate::get(&proxy).await;
         assert_eq!(state["failures"], 0, "{state:#}");
-        renewals += u32::from(std::mem::replace(&mut last, state["not_after"].clone()) != last);
+        renewals += u32::from(std::mem::replace(&mut last, state["obtained_at"].clone()) != last);
     }
     assert!(handshakes > 5);
     proxy.finish().await;

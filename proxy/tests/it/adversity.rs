@@ -277,14 +277,14 @@ async fn a_renewal_drops_no_handshake_and_no_request_of_many_at_once() {
             })
         })
         .collect();
-    let mut not_after = first["not_after"].clone();
+    let mut obtained_at = first["obtained_at"].clone();
     for _ in 0..3 {
         let before = served.load(Ordering::Relaxed);
         let asking = Arc::clone(&proxy);
         let asked = tokio::task::spawn_blocking(move || certs(&asking, &["renew"])).await;
         assert!(asked.unwrap().0);
-        let state = until(&proxy, |of| of["not_after"] != not_after).await;
-        not_after = state["not_after"].clone();
+        let state = until(&proxy, |of| of["obtained_at"] != obtained_at).await;
+        obtained_at = state["obtained_at"].clone();
         let more = async {
             while served.load(Ordering::Relaxed) < before + 100 {
                 tokio::time::sleep(Duration::from_millis(10)).await;

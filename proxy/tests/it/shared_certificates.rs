@@ -39,14 +39,14 @@ async fn any_instance_answers_any_challenge() {
         balancers[1].set(&[leader.https()]);
         let first = until(&leader, |of| of["issued"] == true).await;
         let other = TestProxy::start_text(&text);
-        until(&other, |of| of["not_after"] == first["not_after"]).await;
+        until(&other, |of| of["obtained_at"] == first["obtained_at"]).await;
         // The CA meets nobody but the other.
         balancers[0].set(&[other.http()]);
         balancers[1].set(&[other.https()]);
         assert!(certs(&leader, &["renew"]).0);
-        let second = until(&leader, |of| of["not_after"] != first["not_after"]).await;
+        let second = until(&leader, |of| of["obtained_at"] != first["obtained_at"]).await;
         assert_eq!(second["failures"], 0, "{kind}: {second:#}");
-        until(&other, |of| of["not_after"] == second["not_after"]).await;
+        until(&other, |of| of["obtained_at"] == second["obtained_at"]).await;
         assert_eq!(front.done("/sign-me-up"), 1, "one account");
         let root = pebble.root().await;
         assert!(openssl(other.https(), &root, "app.example.com", &[]).0);
@@ -225,7 +225,7 @@ async fn while_the_store_is_away_certificates_are_served_and_none_is_renewed() {
     assert!(openssl(proxy.https(), &root, "app.example.com", &[]).0);
     assert_eq!(front.done("/order-plz"), 1, "none is ordered");
     redis.restart(); // empty
-    let second = until(&proxy, |of| of["not_after"] != first["not_after"]).await;
+    let second = until(&proxy, |of| of["obtained_at"] != first["obtained_at"]).await;
     assert_eq!(second["failures"], 0, "{second:#}");
     assert_eq!(proxy.metric("certificate_store_up").await, 1);
     assert_eq!(front.done("/sign-me-up"), 1, "the account was given back");
@@ -259,7 +259,7 @@ async fn a_store_that_hangs_in_the_middle_of_an_order_costs_no_certificate() {
     front.decide(|_| Fate::Pass);
     redis.signal("CONT");
     assert!(certs(&proxy, &["renew"]).0);
-    until(&proxy, |of| of["not_after"] != first["not_after"] && of["failures"] == 0).await;
+    until(&proxy, |of| of["obtained_at"] != first["obtained_at"] && of["failures"] == 0).await;
     assert!(openssl(proxy.https(), &pebble.root().await, "app.example.com", &[]).0);
     proxy.finish().await;
 }
