@@ -6,13 +6,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::link::{Broken, ServerBody};
+use super::link::Broken;
 use super::{Exchange, Lease};
 use crate::nonce;
 
 /// The body of an upstream's response; reading it drives the link that it comes from.
 pub(crate) struct UpstreamBody {
-    incoming: ServerBody,
     lease: Lease,
     exchange: Exchange,
     /// Whether the deadline runs.
@@ -33,8 +32,8 @@ pub(crate) enum Cut {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(incoming: ServerBody, lease: Lease, exchange: Exchange) -> Self {
-        let mut body = Self { incoming, lease, exchange, waiting: false };
+    pub(super) fn new(lease: Lease, exchange: Exchange) -> Self {
+        let mut body = Self { lease, exchange, waiting: false };
         if body.is_end_stream() {
             body.finish();
         }
@@ -59,7 +58,7 @@ impl Body for UpstreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
         let frame = match &mut this.lease.link {
-            Some(link) => link.poll_body(&mut this.incoming, cx),
+            Some(link) => link.poll_body(cx),
             None => return Poll::Ready(None),
         };
         match frame {
@@ -87,11 +86,11 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lease.link.as_ref().is_none_or(|link| link.is_end_stream(&self.incoming))
+        self.lease.link.as_ref().is_none_or(|link| link.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         let nothing = SizeHint::with_exact(0);
-        self.lease.link.as_ref().map_or(nothing, |link| link.size_hint(&self.incoming))
+        self.lease.link.as_ref().map_or(nothing, |link| link.size_hint())
     }
 }

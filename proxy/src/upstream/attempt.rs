@@ -2,7 +2,8 @@
 //!
 //! A request goes to another server for free as long as nothing of it was sent. One that was sent
 //! goes again only if doing it twice is doing it once (an idempotent method, RFC 9110, 9.2.2), if
-//! it has no body, and if the budget allows; an upstream that is merely slow is not asked twice.
+//! it has no body, and if the budget allows; one that crossed with the closing of an idle link does
+//! not count against that. An upstream that is merely slow is not asked twice.
 
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use smallvec::SmallVec;
 
 use super::balance::{self, Candidate};
 use super::health::Failure;
-use super::link::Link;
+use super::link::{Link, Returned};
 use super::{Lease, Server, Upstream};
 use crate::body::RequestBody;
 use crate::deadline::Deadline;
@@ -116,51 +117,49 @@ impl Upstream {
         }
     }
 
-    /// What would have to be sent again if the server breaks off; `None` if that may not be, or
-    /// need not: the only server's link that was used a moment ago will not have been closed.
-    pub(super) fn copy(
-        &self,
-        request: &Request<RequestBody>,
-        rested: bool,
-    ) -> Option<Box<Request<RequestBody>>> {
-        let idempotent = matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-        );
-        let bare = matches!(request.body(), RequestBody::Empty);
-        let worth_it = rested || self.active().len() > 1;
-        if !(idempotent && bare && worth_it && self.configured.retries > 0) {
-            return None;
-        }
-        let mut copy = Request::new(RequestBody::Empty);
-        *copy.method_mut() = request.method().clone();
-        *copy.uri_mut() = request.uri().clone();
-        *copy.headers_mut() = request.headers().clone();
-        Some(Box::new(copy))
-    }
-
-    /// The request to send next, after `server` gave no answer to the last; `None` if it is over.
+    /// The request to send next, after `server` gave no answer to the last.
     pub(super) fn again(
         &self,
         attempt: &mut Attempt,
         server: &Server,
-        rejection: &Rejection,
-        unsent: Option<Box<Request<RequestBody>>>,
-        copy: Option<Box<Request<RequestBody>>>,
-    ) -> Option<Request<RequestBody>> {
+        was_idle: bool,
+        (rejection, returned): (Rejection, Returned),
+    ) -> Result<Request<RequestBody>, Rejection> {
+        // The server closed the idle link as we took it, which is no failure.
+        match returned {
+            Returned::Unsent(request) if was_idle => return Ok(*request),
+            Returned::Crossed(request) if attempt.retries > 0 && is_repeatable(&request) => {
+                return Ok(*request);
+            }
+            Returned::Unsent(_) | Returned::Crossed(_) | Returned::Sent(_) | Returned::Nothing => {}
+        }
         let broken = matches!(rejection, Rejection::UpstreamInvalid(_));
         if !broken && !matches!(rejection, Rejection::UpstreamTimeout) {
-            return None; // the client's doing
+            return Err(rejection); // the client's doing
         }
         server.health.failed(Failure::Broken, self.deadlines.now_ms());
         if self.active().len() > 1 {
             attempt.mark(server);
         }
-        if !broken {
-            return None;
+        let Some(retries) = attempt.retries.checked_sub(1).filter(|_| broken) else {
+            return Err(rejection);
+        };
+        attempt.retries = retries;
+        match returned {
+            Returned::Unsent(request) => Ok(*request),
+            Returned::Sent(request) if is_repeatable(&request) && self.budget.spend() => {
+                Ok(*request)
+            }
+            Returned::Crossed(_) | Returned::Sent(_) | Returned::Nothing => Err(rejection),
         }
-        attempt.retries = attempt.retries.checked_sub(1)?;
-        let request = unsent.or_else(|| copy.filter(|_| self.budget.spend()))?;
-        Some(*request)
     }
+}
+
+/// Whether to do it twice is to do it once.
+fn is_repeatable(request: &Request<RequestBody>) -> bool {
+    let is_idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    );
+    is_idempotent && matches!(request.body(), RequestBody::Empty)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Request, Response};
 
 use super::attempt::Attempt;
-use super::link::{Link, Sending, Sent, ServerBody, Unanswered};
+use super::link::{Link, Returned, Unanswered};
 use super::queue::Slot;
 use super::{Lease, Outgoing, Upstream, UpstreamBody, forward};
 use crate::body::{Progress, RequestBody};
@@ -42,10 +42,9 @@ impl Upstream {
             Some(Err(rejection)) => Begun::Refused(rejection),
             Some(Ok(server)) => match server.pool.take() {
                 None => Begun::Unsent(Box::new(request)),
-                Some((mut link, rested)) => {
-                    let copy = self.copy(&request, rested);
-                    let sent = link.send(request, exchange.interim.as_ref());
-                    Begun::Sent(Lease::new(server), link, sent, copy)
+                Some(mut link) => {
+                    link.send(request, exchange.interim.as_ref());
+                    Begun::Sent(Lease::new(server), link)
                 }
             },
         };
@@ -53,20 +52,12 @@ impl Upstream {
             let request = match begun {
                 Begun::Refused(rejection) => return Err(rejection),
                 Begun::Unsent(request) => *request,
-                Begun::Sent(lease, mut link, sent, copy) => {
-                    match self.answer(&exchange, &mut link, sent).await {
-                        Ok(response) => {
-                            return self.respond(response, &attempt, lease, link, exchange);
-                        }
-                        // The server closed the idle link as we took it: that is no failure.
-                        Err((_, Some(unsent))) => *unsent,
-                        Err((rejection, None)) => {
-                            let server = &lease.server;
-                            let again = self.again(&mut attempt, server, &rejection, None, copy);
-                            again.ok_or(rejection)?
-                        }
+                Begun::Sent(lease, mut link) => match self.answer(&exchange, &mut link).await {
+                    Ok(response) => {
+                        return self.respond(response, &attempt, lease, link, exchange);
                     }
-                }
+                    Err(failure) => self.again(&mut attempt, &lease.server, true, failure)?,
+                },
             };
             Box::pin(self.send_later(attempt, request, exchange)).await
         }
@@ -103,7 +94,7 @@ impl Upstream {
         if self.enter(&mut exchange).await? {
             // Who made room left a link.
             let server = self.choose(&attempt)?;
-            idle = server.pool.take().map(|(link, _)| (Lease::new(server), link));
+            idle = server.pool.take().map(|link| (Lease::new(server), link));
         }
         loop {
             let is_idle = idle.is_some();
@@ -111,15 +102,10 @@ impl Upstream {
                 Some(idle) => idle,
                 None => self.connect_any(&mut attempt, &exchange.deadline).await?,
             };
-            let copy = self.copy(&request, true);
-            let sent = link.send(request, exchange.interim.as_ref());
-            request = match self.answer(&exchange, &mut link, sent).await {
+            link.send(request, exchange.interim.as_ref());
+            request = match self.answer(&exchange, &mut link).await {
                 Ok(response) => return self.respond(response, &attempt, lease, link, exchange),
-                Err((_, Some(unsent))) if is_idle => *unsent,
-                Err((rejection, unsent)) => {
-                    let again = self.again(&mut attempt, &lease.server, &rejection, unsent, copy);
-                    again.ok_or(rejection)?
-                }
+                Err(failure) => self.again(&mut attempt, &lease.server, is_idle, failure)?,
             };
         }
     }
@@ -130,12 +116,11 @@ impl Upstream {
         &self,
         exchange: &Exchange,
         link: &mut Link,
-        mut sent: Sending<impl Future<Output = Sent>>,
-    ) -> Result<Response<ServerBody>, Failure> {
+    ) -> Result<Response<()>, (Rejection, Returned)> {
         let Exchange { deadline, upload, .. } = exchange;
         let mut taken = None;
         let answer = std::future::poll_fn(|cx| {
-            if let Poll::Ready(output) = link.poll_answer(&mut sent, cx) {
+            if let Poll::Ready(output) = link.poll_answer(cx) {
                 return Poll::Ready(Some(output));
             }
             let now = upload.as_ref().map_or((0, true), |up| (up.bytes.get(), up.complete.get()));
@@ -149,25 +134,25 @@ impl Upstream {
         match (answer, upload.as_ref().and_then(|upload| upload.fault.get())) {
             (None, _) => {
                 link.distrust();
-                Err((Rejection::UpstreamTimeout, None))
+                Err((Rejection::UpstreamTimeout, Returned::Nothing))
             }
             (Some(Ok(response)), _) => Ok(response),
-            (Some(Err(_)), Some(fault)) => Err((fault.into(), None)),
-            (Some(Err(Unanswered { error, unsent })), None) => {
-                Err((Rejection::UpstreamInvalid(error), unsent))
+            (Some(Err(_)), Some(fault)) => Err((fault.into(), Returned::Nothing)),
+            (Some(Err(Unanswered { error, returned })), None) => {
+                Err((Rejection::UpstreamInvalid(error), returned))
             }
         }
     }
 
     pub(super) fn respond(
         &self,
-        response: Response<ServerBody>,
+        response: Response<()>,
         attempt: &Attempt,
         mut lease: Lease,
         link: Box<Link>,
         exchange: Exchange,
     ) -> Result<Response<UpstreamBody>, Rejection> {
-        let (mut head, incoming) = response.into_parts();
+        let (mut head, ()) = response.into_parts();
         if !forward::response(&mut head) {
             return Err(Rejection::UpstreamRefused);
         }
@@ -175,18 +160,15 @@ impl Upstream {
         exchange.deadline.disarm();
         lease.server.health.answered();
         lease.link = Some(link);
-        Ok(Response::from_parts(head, UpstreamBody::new(incoming, lease, exchange)))
+        Ok(Response::from_parts(head, UpstreamBody::new(lease, exchange)))
     }
 }
 
 /// A request before the wait for its response.
-enum Begun<F> {
-    /// Handed over to an idle link; with what would be sent again.
-    Sent(Lease, Box<Link>, Sending<F>, Option<Box<Request<RequestBody>>>),
+enum Begun {
+    /// Handed over to an idle link.
+    Sent(Lease, Box<Link>),
     /// There was no idle link.
     Unsent(Box<Request<RequestBody>>),
     Refused(Rejection),
 }
-
-/// Why there is no response; and the request, if none of it was sent.
-type Failure = (Rejection, Option<Box<Request<RequestBody>>>);

@@ -43,17 +43,15 @@ impl Pool {
     /// After how many ticks a link gives its buffers back: 1 s.
     const IDLE_TICKS: u64 = 1_000 / TICK.as_millis() as u64;
 
-    /// The youngest link that the server has not closed; and whether it has rested for so long that
-    /// the server may be closing it now.
-    pub(crate) fn take(&self) -> Option<(Box<Link>, bool)> {
+    /// The youngest link that the server has not closed.
+    pub(crate) fn take(&self) -> Option<Box<Link>> {
         let mut idle = self.idle.borrow_mut();
         while let Some(mut link) = idle.pop() {
             if link.is_usable() {
-                let rested = self.ticks.get() > link.idle_ticks + 1;
-                return Some((link, rested));
+                return Some(link);
             }
         }
-        self.room().map(|link| (Box::new(link), true))
+        self.room().map(Box::new)
     }
 
     /// A place on a connection that is shared.

@@ -23,8 +23,8 @@ impl Upstream {
         let mut attempt = self.attempt(request.headers());
         self.enter(&mut exchange).await?;
         let (lease, mut link) = self.connect_any(&mut attempt, &exchange.deadline).await?;
-        let sent = link.send(request, None);
-        let answer = self.answer(&exchange, &mut link, sent).await;
+        link.send(request, None);
+        let answer = self.answer(&exchange, &mut link).await;
         let response = answer.map_err(|(rejection, _)| rejection)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return self.respond(response, &attempt, lease, link, exchange).map(Switched::Response);

@@ -5,7 +5,7 @@
 //! stream lies behind the last one that a GOAWAY names (RFC 9113, 8.7).
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -16,11 +16,11 @@ use h2::{Reason, RecvStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, Uri, Version};
-use http_body::Body as _;
+use http_body::{Body as _, Frame, SizeHint};
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::replay::Replay;
-use super::{Kind, Link, Sent, ServerBody, Stream, Unanswered};
+use super::{Broken, Kind, Link, Returned, Stream, Unanswered};
 use crate::body::RequestBody;
 use crate::connection::Interim;
 use crate::http2::{Receiving, Sending};
@@ -97,7 +97,7 @@ impl Multiplexed {
         }
         self.used(now_ticks);
         self.0.streams.set(self.0.streams.get() + 1);
-        let link = Http2 { connection: self.clone(), upload: None };
+        let link = Http2 { connection: self.clone(), upload: None, stage: Stage::Unused };
         Some(Link { kind: Kind::Http2(link), idle_ticks: now_ticks })
     }
 
@@ -126,6 +126,23 @@ pub(super) struct Http2 {
     connection: Multiplexed,
     /// The task that sends the request's body.
     upload: Option<AbortHandle>,
+    stage: Stage,
+}
+
+/// How far its request has come.
+enum Stage {
+    Unused,
+    Asked(Box<Asked>),
+    Answered(Box<Receiving>),
+}
+
+/// A request that waits for its response.
+struct Asked {
+    response: Result<ResponseFuture, h2::Error>,
+    /// The head, which the library does not give back, and as much of the body.
+    head: Parts,
+    replay: Replay,
+    interim: Option<Rc<Interim>>,
 }
 
 impl Drop for Http2 {
@@ -163,47 +180,87 @@ impl Http2 {
         Ok(response)
     }
 
-    /// Hands a request over. What may be needed to send it again is kept until there is an answer.
-    pub(super) fn send(
+    /// Hands a request over. What is needed to send it again is kept until there is an answer.
+    pub(super) fn send(&mut self, request: Request<RequestBody>, interim: Option<&Rc<Interim>>) {
+        let (head, body) = request.into_parts();
+        let (mut sent, (replay, body)) = (head.clone(), Replay::of(body));
+        absolute(&mut sent);
+        let response = self.begin(sent, body);
+        let interim = interim.cloned();
+        self.stage = Stage::Asked(Box::new(Asked { response, head, replay, interim }));
+    }
+
+    /// Waits for the head of the response.
+    pub(super) fn poll_answer(
         &mut self,
-        request: Request<RequestBody>,
-        interim: Option<&Rc<Interim>>,
-    ) -> impl Future<Output = Sent> + use<> {
-        let (mut head, body) = request.into_parts();
-        let again = head.clone(); // which the library does not give back
-        let (replay, body) = Replay::of(body);
-        absolute(&mut head);
-        let sent = self.begin(head, body);
-        let (connection, interim) = (self.connection.clone(), interim.cloned());
-        async move {
-            let answer = match sent {
-                Ok(mut response) => {
-                    let answer = poll_fn(|cx| poll_answer(&mut response, interim.as_deref(), cx));
-                    answer.await.map_err(|error| (is_unprocessed(&error), error))
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<()>, Unanswered>> {
+        let Stage::Asked(mut asked) = std::mem::replace(&mut self.stage, Stage::Unused) else {
+            return Poll::Pending; // nothing was asked
+        };
+        let answer = match asked.response {
+            Ok(ref mut response) => match poll_head(response, asked.interim.as_deref(), cx) {
+                Poll::Ready(answer) => answer.map_err(|error| (is_unprocessed(&error), error)),
+                Poll::Pending => {
+                    self.stage = Stage::Asked(asked);
+                    return Poll::Pending;
                 }
-                Err(error) => Err((true, error)),
-            };
-            match answer {
-                Ok(response) => {
-                    replay.forget();
-                    let (head, body) = response.into_parts();
-                    let body = Box::new(Receiving::new(body, &head.headers));
-                    Ok(Response::from_parts(head, ServerBody::Http2(body)))
-                }
-                Err((untouched, error)) => {
-                    if untouched {
-                        connection.close(); // it would refuse the next one, too
-                    }
-                    let body = replay.again().filter(|_| untouched);
-                    let unsent = body.map(|body| Box::new(Request::from_parts(again, body)));
-                    Err(Unanswered { error: error.into(), unsent })
-                }
+            },
+            Err(error) => Err((true, error)),
+        };
+        let (head, replay) = (asked.head, asked.replay);
+        Poll::Ready(match answer {
+            Ok(response) => {
+                replay.forget();
+                let (head, body) = response.into_parts();
+                self.stage = Stage::Answered(Box::new(Receiving::new(body, &head.headers)));
+                Ok(Response::from_parts(head, ()))
             }
+            Err((is_unsent, error)) => {
+                if is_unsent {
+                    self.connection.close(); // it would refuse the next one, too
+                }
+                let request = replay.again().map(|body| Request::from_parts(head, body));
+                let returned = match request.map(Box::new) {
+                    Some(request) if is_unsent => Returned::Unsent(request),
+                    Some(request) => Returned::Sent(request),
+                    None => Returned::Nothing,
+                };
+                Err(Unanswered { error: error.into(), returned })
+            }
+        })
+    }
+
+    /// The next piece of the response's body.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut self.stage {
+            Stage::Answered(body) => Pin::new(&mut **body).poll_frame(cx).map_err(Broken::Http2),
+            Stage::Unused | Stage::Asked(_) => Poll::Ready(None),
+        }
+    }
+
+    /// What is left of the response's body.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match &self.stage {
+            Stage::Answered(body) => body.size_hint(),
+            Stage::Unused | Stage::Asked(_) => SizeHint::with_exact(0),
+        }
+    }
+
+    /// Whether the response's body has been read to its end.
+    pub(super) fn is_end_stream(&self) -> bool {
+        match &self.stage {
+            Stage::Answered(body) => body.is_end_stream(),
+            Stage::Unused | Stage::Asked(_) => true,
         }
     }
 }
+
 /// Waits for the head of the response; those of interim ones before it are handed on.
-fn poll_answer(
+fn poll_head(
     response: &mut ResponseFuture,
     interim: Option<&Interim>,
     cx: &mut Context<'_>,

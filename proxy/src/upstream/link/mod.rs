@@ -1,20 +1,18 @@
 //! A way to one server, for one request: an HTTP/1.1 connection, or a stream of an HTTP/2 one.
 
-mod body;
+mod broken;
 mod http1;
 mod http2;
 mod replay;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
-pub(crate) use self::body::{Broken, ServerBody};
+pub(crate) use self::broken::Broken;
 use self::http1::Http1;
 use self::http2::Http2;
 pub(super) use self::http2::Multiplexed;
@@ -23,14 +21,23 @@ use super::Stream;
 use crate::body::RequestBody;
 use crate::connection::Interim;
 
-/// What became of a request that was handed over.
-pub(super) type Sent = Result<Response<ServerBody>, Unanswered>;
-
 /// A request without an answer.
 pub(super) struct Unanswered {
     pub(super) error: Broken,
-    /// The request, if the server certainly did nothing about it.
-    pub(super) unsent: Option<Box<Request<RequestBody>>>,
+    pub(super) returned: Returned,
+}
+
+/// What comes back of a request without an answer.
+pub(super) enum Returned {
+    /// Some of its body is gone.
+    Nothing,
+    /// All of it; the server certainly did nothing about it.
+    Unsent(Box<Request<RequestBody>>),
+    /// All of it, which is a head alone. The server, which had answered on the connection before,
+    /// closed it without a word: most likely as it rested (RFC 9112, 9.5).
+    Crossed(Box<Request<RequestBody>>),
+    /// All of it, which the server may have acted upon.
+    Sent(Box<Request<RequestBody>>),
 }
 
 /// A way to one server.
@@ -78,68 +85,48 @@ impl Link {
 
     /// Takes a request, whose answer [`Self::poll_answer`] waits for. What the server says ahead of
     /// its response goes to `interim`.
-    pub(super) fn send(
-        &mut self,
-        request: Request<RequestBody>,
-        interim: Option<&Rc<Interim>>,
-    ) -> Sending<impl Future<Output = Sent> + use<>> {
+    pub(super) fn send(&mut self, request: Request<RequestBody>, interim: Option<&Rc<Interim>>) {
         match &mut self.kind {
-            Kind::Http1(link) => {
-                link.send(request, interim);
-                Sending::Http1
-            }
-            // Boxed: it carries what would be sent again, and most requests are of the other kind.
-            Kind::Http2(link) => Sending::Http2(Box::pin(link.send(request, interim))),
+            Kind::Http1(link) => link.send(request, interim),
+            Kind::Http2(link) => link.send(request, interim),
         }
     }
 
-    /// Waits for the head of the response. An error gives the request back if it may be sent again.
-    pub(super) fn poll_answer<F: Future<Output = Sent>>(
+    /// Waits for the head of the response.
+    pub(super) fn poll_answer(
         &mut self,
-        sending: &mut Sending<F>,
         cx: &mut Context<'_>,
-    ) -> Poll<Sent> {
-        match (sending, &mut self.kind) {
-            (Sending::Http2(answer), _) => answer.as_mut().poll(cx),
-            (Sending::Http1, Kind::Http1(link)) => {
-                let answer = ready!(link.poll_answer(cx));
-                Poll::Ready(answer.map(|response| response.map(|()| ServerBody::Http1)))
-            }
-            (Sending::Http1, Kind::Http2(_)) => Poll::Pending, // it was sent on another link
+    ) -> Poll<Result<Response<()>, Unanswered>> {
+        match &mut self.kind {
+            Kind::Http1(link) => link.poll_answer(cx),
+            Kind::Http2(link) => link.poll_answer(cx),
         }
     }
 
-    /// The next piece of a response's body.
+    /// The next piece of the response's body.
     pub(super) fn poll_body(
         &mut self,
-        body: &mut ServerBody,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match (body, &mut self.kind) {
-            (ServerBody::Http1, Kind::Http1(link)) => link.poll_body(cx),
-            (ServerBody::Http1, Kind::Http2(_)) => Poll::Ready(None),
-            (ServerBody::Http2(body), _) => {
-                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(Broken::Http2)))
-            }
+        match &mut self.kind {
+            Kind::Http1(link) => link.poll_body(cx),
+            Kind::Http2(link) => link.poll_body(cx),
         }
     }
 
-    /// What is left of a response's body; exactly nothing if it has been read to its end.
-    pub(super) fn size_hint(&self, body: &ServerBody) -> SizeHint {
-        match (body, &self.kind) {
-            (ServerBody::Http1, Kind::Http1(link)) => link.size_hint(),
-            (ServerBody::Http1, Kind::Http2(_)) => SizeHint::with_exact(0),
-            (ServerBody::Http2(body), _) => body.size_hint(),
+    /// What is left of the response's body; exactly nothing if it has been read to its end.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Http1(link) => link.size_hint(),
+            Kind::Http2(link) => link.size_hint(),
         }
     }
 
-    /// Whether a response's body has been read to its end.
-    pub(super) fn is_end_stream(&self, body: &ServerBody) -> bool {
-        match (body, &self.kind) {
-            (ServerBody::Http1, Kind::Http1(link)) => link.is_end_stream(),
-            (ServerBody::Http1, Kind::Http2(_)) => true,
-            (ServerBody::Http2(body), _) => body.is_end_stream(),
+    /// Whether the response's body has been read to its end.
+    pub(super) fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Http1(link) => link.is_end_stream(),
+            Kind::Http2(link) => link.is_end_stream(),
         }
     }
 
@@ -158,11 +145,4 @@ impl Link {
             Kind::Http2(_) => None,
         }
     }
-}
-
-/// A request that was handed over.
-pub(super) enum Sending<F> {
-    /// The link itself knows of it.
-    Http1,
-    Http2(Pin<Box<F>>),
 }

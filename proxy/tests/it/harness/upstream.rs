@@ -74,6 +74,17 @@ impl TestUpstream {
         .await
     }
 
+    /// Answers the first head on each connection with `answer`, and closes at the next without a
+    /// word, as a server whose idle connections end at the moment they are used.
+    pub(crate) async fn closing(answer: &'static [u8]) -> Self {
+        Self::serve(move |_, mut stream| async move {
+            read_head(&mut stream).await;
+            _ = stream.write_all(answer).await;
+            read_head(&mut stream).await;
+        })
+        .await
+    }
+
     /// Reads one head, writes what the test sends it, and closes when nothing more can come.
     pub(crate) async fn told() -> (Self, UnboundedSender<Vec<u8>>) {
         let (told, pieces) = unbounded_channel::<Vec<u8>>();

@@ -6,6 +6,7 @@ use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use super::asked::INTERIM;
 use super::*;
 
 fn pair() -> (Http1, UnixStream) {
@@ -156,8 +157,41 @@ async fn what_was_not_sent_comes_back() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await; // the kernel tells of it
         let unanswered = poll_fn(|cx| link.poll_answer(cx)).await.unwrap_err();
-        assert_eq!(unanswered.unsent.unwrap().method(), Method::POST);
+        let Returned::Unsent(request) = unanswered.returned else { panic!("{speaks}") };
+        assert_eq!(request.method(), Method::POST);
         assert!(!is_usable(&mut link).await);
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_closed_upon_without_a_word_crossed_if_it_had_answered_before() {
+    for (answers, said, crosses) in [
+        (0, "", false),
+        (1, "", true),
+        (2, "", true),
+        (1, "H", false),
+        (1, "HTTP/1.1 103 Early Hints\r\n\r\n", false),
+        (1, "garbage\r\n\r\n", false),
+    ] {
+        let (mut link, mut server) = pair();
+        for _ in 0..answers {
+            ask(&mut link, &mut server, "HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        }
+        link.send(get(Method::GET), None);
+        let closes = async {
+            _ = server.read(&mut [0; 64]).await.unwrap();
+            server.write_all(said.as_bytes()).await.unwrap();
+            drop(server);
+        };
+        let (answer, ()) = tokio::join!(poll_fn(|cx| link.poll_answer(cx)), closes);
+        let (is_crossed, request) = match answer.unwrap_err().returned {
+            Returned::Crossed(request) => (true, request),
+            Returned::Sent(request) => (false, request),
+            Returned::Unsent(_) | Returned::Nothing => panic!("{said:?} after {answers}"),
+        };
+        assert_eq!(is_crossed, crosses, "{said:?} after {answers}");
+        assert_eq!((request.method(), request.uri().path()), (&Method::GET, "/a"));
+        assert_eq!(request.headers()["host"], "localhost");
     }
 }
 

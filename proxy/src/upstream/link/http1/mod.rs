@@ -12,6 +12,7 @@
 //! A link in the pool is polled by nobody; [`Http1::is_usable`] asks it, without a system call
 //! unless the kernel has something to tell, whether the server has closed it.
 
+mod asked;
 mod chunked;
 mod head;
 mod outbound;
@@ -26,10 +27,11 @@ use http::{Method, Request, Response};
 use http_body::{Frame, SizeHint};
 use tokio_util::io::poll_read_buf;
 
+use self::asked::Asked;
 use self::chunked::{Chunked, Step};
 use self::head::Head;
 use self::outbound::{Outbound, Stopped};
-use super::{Broken, Stream, Unanswered};
+use super::{Broken, Returned, Stream, Unanswered};
 use crate::body::RequestBody;
 use crate::connection::Interim;
 use crate::worker::Worker;
@@ -37,24 +39,17 @@ use crate::worker::Worker;
 /// Bytes that are read at a time, before a server has shown that it sends more.
 const READ: usize = 8 << 10;
 
-/// Interim responses ahead of a response.
-const INTERIM: u32 = 10_000;
-
 /// An HTTP/1.1 connection.
 pub(super) struct Http1 {
     stream: Stream,
-    /// What is to be sent, before anything of it has been.
-    request: Option<Request<RequestBody>>,
+    asked: Option<Asked>,
     outbound: Outbound,
-    /// Of the request under way.
-    method: Method,
-    /// Where what comes ahead of its response goes.
-    interim: Option<Rc<Interim>>,
-    interim_heads: u32,
     reading: Reading,
     unread: BytesMut,
     /// Bytes that are read next.
     read: usize,
+    /// A response has come on the connection.
+    has_answered: bool,
     /// The connection may carry another request after this one.
     keeps_alive: bool,
 }
@@ -82,14 +77,12 @@ impl Http1 {
     pub(super) fn new(stream: Stream) -> Self {
         Self {
             stream,
-            request: None,
+            asked: None,
             outbound: Outbound::default(),
-            method: Method::GET,
-            interim: None,
-            interim_heads: 0,
             reading: Reading::Done,
             unread: BytesMut::new(),
             read: READ,
+            has_answered: false,
             keeps_alive: true,
         }
     }
@@ -114,7 +107,7 @@ impl Http1 {
 
     /// Takes a request; [`Self::poll_answer`] sends it.
     pub(super) fn send(&mut self, request: Request<RequestBody>, interim: Option<&Rc<Interim>>) {
-        (self.request, self.interim) = (Some(request), interim.cloned());
+        self.asked = Some(Asked::new(request, interim.cloned()));
     }
 
     /// Sends what there is to send, and waits for the head of the response. A server that has
@@ -123,17 +116,26 @@ impl Http1 {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<()>, Unanswered>> {
-        if let Some(request) = self.request.take() {
+        if self.asked.as_ref().is_some_and(Asked::is_unsent) {
             if self.poll_read(cx).is_ready() {
-                self.keeps_alive = false;
-                let (error, unsent) = (Broken::Early, Some(Box::new(request)));
-                return Poll::Ready(Err(Unanswered { error, unsent }));
+                return Poll::Ready(Err(self.unanswered(Broken::Early)));
             }
-            self.method = self.outbound.begin(request);
-            (self.reading, self.interim_heads) = (Reading::Head { looked_at: 0 }, 0);
+            if let Some(asked) = &mut self.asked {
+                asked.begin(&mut self.outbound);
+            }
+            self.reading = Reading::Head { looked_at: 0 };
         }
         let answer = ready!(self.poll_head(cx));
-        Poll::Ready(answer.map_err(|error| Unanswered { error, unsent: None }))
+        Poll::Ready(answer.map_err(|error| self.unanswered(error)))
+    }
+
+    fn unanswered(&mut self, error: Broken) -> Unanswered {
+        self.keeps_alive = false;
+        let is_closed = matches!(error, Broken::Early | Broken::Stream(_));
+        let was_rested = self.has_answered && is_closed && self.unread.is_empty();
+        let asked = self.asked.take();
+        let returned = asked.map_or(Returned::Nothing, |asked| asked.returned(was_rested));
+        Unanswered { error, returned }
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Broken>> {
@@ -221,20 +223,15 @@ impl Http1 {
         self.reading = Reading::Head { looked_at: 0 };
         let Head { response, keeps_alive } = head;
         if head::is_interim(response.status()) {
-            self.interim_heads += 1;
-            if self.interim_heads > INTERIM {
-                return Err(Broken::Interim);
-            }
-            if let Some(interim) = &self.interim {
-                interim.add(response.status(), response.headers());
-            }
+            self.asked.as_mut().map_or(Ok(()), |asked| asked.hinted(&response))?;
             return Ok(None);
         }
-        let framing = head::framing(&self.method, &response)?;
+        let method = self.asked.as_ref().map_or(&Method::GET, Asked::method);
+        let framing = head::framing(method, &response)?;
         self.keeps_alive &= keeps_alive && !matches!(framing, Framing::Close);
         let is_empty = matches!(framing, Framing::Length(0));
         self.reading = if is_empty { Reading::Done } else { Reading::Body(framing) };
-        self.interim = None;
+        (self.asked, self.has_answered) = (None, true);
         Ok(Some(response))
     }
 

@@ -62,18 +62,18 @@ pub(super) enum Stopped {
 }
 
 impl Outbound {
-    /// Takes a request, and writes its head. Returns its method.
-    pub(super) fn begin(&mut self, request: Request<RequestBody>) -> Method {
-        let (parts, body) = request.into_parts();
+    /// Writes the head of a request, and takes its body. False if there is none.
+    pub(super) fn begin(&mut self, request: &mut Request<RequestBody>) -> bool {
+        let body = std::mem::take(request.body_mut());
         let hint = body.size_hint().exact();
         self.framing = match hint {
             _ if body.is_end_stream() => Framing::Nothing,
             Some(length) => Framing::Length(length),
             None => Framing::Chunked,
         };
-        let fields = &parts.headers;
-        let declares_nothing = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH)
-            || fields.contains_key(CONTENT_LENGTH);
+        let fields = request.headers();
+        let declares_nothing = fields.contains_key(CONTENT_LENGTH)
+            || matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
         let length = match self.framing {
             Framing::Nothing => declares_nothing.then_some(0),
             Framing::Length(length) => Some(length),
@@ -81,8 +81,8 @@ impl Outbound {
         };
         let head = &mut self.head;
         head.clear();
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        for part in [parts.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
             head.extend_from_slice(part.as_bytes());
         }
         for (name, value) in fields {
@@ -101,7 +101,7 @@ impl Outbound {
         }
         head.extend_from_slice(b"\r\n");
         (self.sent, self.body) = (0, body);
-        parts.method
+        self.framing != Framing::Nothing
     }
 
     /// Gives its buffers back. False if there is something in them.

@@ -1,17 +1,8 @@
-//! The body of a response as its server's connection brings it, and how such a connection fails.
+//! How a connection to a server fails.
 
 use std::io;
 
 use crate::body::Fault;
-use crate::http2::Receiving;
-
-/// Where the body of a response comes from.
-pub(crate) enum ServerBody {
-    /// The link itself.
-    Http1,
-    /// A stream of the link's connection.
-    Http2(Box<Receiving>),
-}
 
 /// Why a server's connection, or a stream of it, ended too early.
 #[derive(Debug, thiserror::Error)]
