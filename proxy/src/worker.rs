@@ -77,12 +77,14 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Bytes that a connection buffers in each place: what is read from the upstream, what is to be
-    /// encrypted, and what is. A client that takes nothing costs some 160 KiB.
-    ///
-    /// Encrypted it fits into the 64 KiB that the kernel sends as one packet (GSO), which 64 KiB do
-    /// not: what is left over becomes a packet of its own, and a large response costs a quarter
-    /// more. Twice as much makes it no cheaper.
-    pub(crate) const BUFFER: usize = 63 << 10;
+    /// encrypted. A client that takes nothing costs some 160 KiB.
+    pub(crate) const BUFFER: usize = 62 << 10;
+
+    /// Bytes that a connection buffers encrypted: what is read from the upstream at once, in frames
+    /// and TLS records. They fit into the 64 KiB that the kernel sends as one packet (GSO); what is
+    /// left over would become a packet of its own, and a large response cost a quarter more. Twice
+    /// as much makes it no cheaper.
+    pub(crate) const ENCRYPTED: usize = 63 << 10;
 
     fn new(
         shared: Arc<Shared>,

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
 
 use super::contained::Contained;
+use super::gather::Flush;
 use super::stream::{self, Responding};
 use crate::body::ClientBody;
 use crate::pipeline::{self, Handled, Origin};
@@ -99,13 +100,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Http2<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        this.origin.watch.flush.set(Flush::Later);
         loop {
             match this.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, reply)))) => this.begin(request, reply),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending if this.answered.is_empty() => return Poll::Pending,
-                Poll::Pending => this.send(cx),
+                Poll::Pending if !this.answered.is_empty() => this.send(cx),
+                // Nothing is left to be written; asked once more, the library flushes.
+                Poll::Pending if this.origin.watch.flush.replace(Flush::AtOnce) == Flush::Due => {}
+                Poll::Pending => return Poll::Pending,
             }
         }
     }

@@ -12,6 +12,7 @@
 mod contained;
 mod duplex;
 mod frames;
+mod gather;
 mod head;
 mod http2;
 mod interim;
@@ -49,6 +50,7 @@ use crate::tls::{self, Secured};
 use crate::worker::Worker;
 
 pub(crate) use self::contained::Contained;
+use self::gather::Gathered;
 pub(crate) use self::head::Hidden;
 use self::http2::Http2;
 pub(crate) use self::interim::Interim;
@@ -93,6 +95,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
             Box::pin(http1(stream, Origin::new(worker, peer, Some(session)))).await;
         }
         Some(Ok(Some(Secured { stream, http2: true, session }))) => {
+            let stream = Gathered::new(stream);
             Box::pin(http2(stream, Origin::new(worker, peer, Some(session)))).await;
         }
         Some(Err(error)) => {
@@ -192,7 +195,7 @@ async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> boo
     awake
 }
 
-async fn http2<T: Transport>(stream: T, origin: Rc<Origin>) {
+async fn http2(stream: Gathered, origin: Rc<Origin>) {
     let watch = &origin.watch;
     watch.multiplexed.set(true);
     watch.deadline.arm(origin.worker.limits().header_timeout);

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::frames::Frames;
+use super::gather::Flush;
 use super::head::RawHead;
 use super::interim::{self, Interim};
 use super::pace::Pace;
@@ -34,6 +35,8 @@ pub(crate) struct Watch {
     /// No request is in flight, and not a byte of the next has come.
     pub(super) resting: Cell<bool>,
     pub(super) multiplexed: Cell<bool>,
+    /// When what has been written leaves.
+    pub(super) flush: Cell<Flush>,
     /// Of the requests since the connection last rested.
     pace: Cell<Pace>,
     /// HTTP/1.1 only.
@@ -51,6 +54,7 @@ impl Watch {
             in_flight: Cell::new(0),
             resting: Cell::new(false),
             multiplexed: Cell::new(false),
+            flush: Cell::default(),
             pace: Cell::default(),
             head: RawHead::new(),
             interim: OnceCell::new(),
@@ -276,8 +280,13 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let watch = &self.origin.watch;
+        if watch.flush.get() != Flush::AtOnce {
+            watch.flush.set(Flush::Due);
+            return Poll::Ready(Ok(()));
+        }
         if self.interim.is_empty() {
-            self.interim = interim::write(&self.origin.watch.take_interim());
+            self.interim = interim::write(&watch.take_interim());
         }
         ready!(self.poll_interim(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);

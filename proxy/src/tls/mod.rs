@@ -224,7 +224,7 @@ pub(crate) async fn accept(
     let order = ordered(policy, hello.client_hello().cipher_suites());
     let mut stream = hello.into_stream(order).await?;
     // A large response then takes a few large writes.
-    stream.get_mut().1.set_buffer_limit(Some(Worker::BUFFER));
+    stream.get_mut().1.set_buffer_limit(Some(Worker::ENCRYPTED));
     let connection = stream.get_ref().1;
     let http2 = connection.alpn_protocol() == Some(b"h2");
     let version = match connection.protocol_version() {

@@ -124,6 +124,30 @@ async fn answers_that_wait_for_nothing_wait_for_the_window() {
 }
 
 #[tokio::test]
+async fn answers_that_are_ready_together_leave_together() {
+    let upstream = TestUpstream::start().await;
+    let rule = "[[rate_limit]]\nname = \"one\"\nlimit = 1\nwindow = \"60s\"";
+    let proxy = TestProxy::start(&upstream, rule);
+    assert_eq!(proxy.client().await.get("/").await.status, 200);
+    let mut frames = Frames::connect(&proxy, b"").await;
+    let get = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &section("GET", "/"));
+    let requests: Vec<u8> = (0..40).flat_map(|number| get(2 * number + 1)).collect();
+    assert!(frames.write(&requests).await);
+    // So large that the library would flush after each.
+    let body = 256;
+    let records = frames.records(40 * body).await;
+    assert!(records < 10, "{records} records");
+    let mut answered = 0;
+    while answered < 40 {
+        let (kind, _, payload) = frames.next().await.unwrap();
+        assert!(kind != DATA || payload.len() > body, "{} bytes", payload.len());
+        answered += u32::from(kind == DATA);
+    }
+    drop(frames);
+    proxy.finish().await;
+}
+
+#[tokio::test]
 async fn requests_that_come_together_are_all_answered() {
     let upstream = TestUpstream::start().await;
     let proxy = TestProxy::start(&upstream, "[limits]\nhttp2_streams = 100");

@@ -90,6 +90,23 @@ impl Frames {
         tokio::time::timeout(Duration::from_secs(20), read).await.unwrap()
     }
 
+    /// How many TLS records hold the next so many bytes on the wire.
+    pub(crate) async fn records(&self, bytes: usize) -> usize {
+        let mut wire = vec![0; 64 << 10];
+        let enough = async {
+            while self.0.get_ref().0.peek(&mut wire).await.unwrap() < bytes {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), enough).await.unwrap();
+        let (mut at, mut records) = (0, 0);
+        while at < bytes {
+            let length = u16::from_be_bytes([wire[at + 3], wire[at + 4]]);
+            (at, records) = (at + 5 + usize::from(length), records + 1);
+        }
+        records
+    }
+
     /// The error code of the GOAWAY before the end of the connection, if there is one.
     pub(crate) async fn ends(&mut self) -> Option<u32> {
         let mut code = None;
