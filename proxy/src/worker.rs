@@ -32,7 +32,7 @@ use crate::connection;
 use crate::deadline::{Deadlines, TICK};
 use crate::listener::{self, Key, Opened};
 use crate::nonce;
-use crate::policy::rate_limit::Limiter;
+use crate::policy::rate_limit::{Limiter, Ring};
 use crate::record::{RecordBuffer, RecordSink};
 use crate::reload::Change;
 use crate::reports::{Intake, Reports};
@@ -61,6 +61,7 @@ pub(crate) struct Worker {
     limits: Cell<Limits>,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) records: RecordBuffer,
+    pub(crate) rejections: Arc<Ring>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) draining: Cell<bool>,
     pub(crate) link: Option<Rc<Link>>, // to the shared store
@@ -102,6 +103,7 @@ impl Worker {
             limits,
             link,
             records,
+            rejections: shared.limiter.recent.ring(),
             draining: Cell::new(false),
             encoders: compression::Room::new(&counters),
             pages: nonce::Room::new(&counters),

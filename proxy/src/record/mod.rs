@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Version};
@@ -124,14 +125,14 @@ impl Record {
     pub(crate) fn rejected_by(&mut self, refusal: &Refusal) {
         self.rule = Some(Arc::clone(&refusal.rule.name));
         let rejected = Rejected {
-            id: &self.id,
+            id: self.id.to_str().unwrap_or_default(),
             time: self.wall,
             client: self.client.ip,
-            method: &self.method,
+            method: self.method.as_str(),
             host: self.host.as_ref().map_or("", |host| &host.name),
             path: self.path.as_ref().map_or("", PathAndQuery::path),
         };
-        self.origin.worker.shared.limiter.recent.keep(rejected, refusal.clone());
+        self.origin.worker.rejections.keep(rejected, refusal);
     }
 
     /// There is an answer, with this status.
@@ -168,7 +169,9 @@ fn request_id(wall: SystemTime) -> HeaderValue {
         .into_uuid()
         .hyphenated()
         .encode_lower(&mut text);
-    let mut id = HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    // Shared from the beginning: each request clones it.
+    let mut id = HeaderValue::from_maybe_shared(Bytes::from_owner(text))
+        .unwrap_or_else(|_| HeaderValue::from_static(""));
     id.set_sensitive(true); // never the same twice: it must not push others out of HPACK's table
     id
 }

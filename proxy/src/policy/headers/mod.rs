@@ -143,7 +143,8 @@ impl HeaderPolicy {
         let names = self.set.iter().map(|setting| &setting.name);
         if !self.has_ramp() && !names.chain(&self.remove).any(is_own) {
             let fields = |secure| {
-                let mut fields = HeaderMap::new();
+                // With room for what an answer adds, so that no copy has to grow.
+                let mut fields = HeaderMap::with_capacity(self.set.len() + 12);
                 self.apply(&mut fields, secure);
                 fields
             };

@@ -21,7 +21,7 @@ use crate::client;
 use crate::config::KeyPart;
 
 /// A keyed 128-bit hash of a rule and of what a request is counted by.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     /// The half that chooses the partition of the table.
     pub(super) high: u64,

@@ -60,7 +60,7 @@ pub use self::footprint::Footprint;
 pub(crate) use self::key::Key;
 pub(crate) use self::lease::Lease;
 pub use self::matching::Mismatch;
-pub(crate) use self::recent::{Recent, Rejected};
+pub(crate) use self::recent::{Recent, Rejected, Ring};
 pub use self::rule::{Facts, Rule, Rules};
 pub use self::shared::{Answer, Denied, Question, Verdict};
 pub(crate) use self::table::KeyHasher;

@@ -1,53 +1,58 @@
 //! The last rejections, for whoever asks with the id that a 429 carries.
 //!
-//! A flood of rejections must cost next to nothing: each is written over the oldest, in its place,
-//! without an allocation, and the ids say which of several rings it is in.
+//! A flood of rejections must cost next to nothing, and what it costs is the memory that it passes
+//! through: so each is one piece, written over the oldest of its worker, of which there are not so
+//! many that they would drive everything else out of the processor's caches.
 
-use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::{HeaderValue, Method};
 use serde::Serialize;
 
-use super::Refusal;
+use super::slot::Cause;
+use super::{Key, Refusal};
 
-/// Rejections by their ids.
-#[derive(Debug)]
-pub(crate) struct Recent([Mutex<Ring>; RINGS]);
+/// The rejections of all workers.
+#[derive(Debug, Default)]
+pub(crate) struct Recent(Mutex<Vec<Arc<Ring>>>);
 
-const RINGS: usize = 16;
-
-/// Rejections that a ring holds.
-const PLACES: usize = 128;
-
-/// Bytes of a host or a path that are kept.
-const LONGEST: usize = 256;
+/// The last rejections of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Ring(Mutex<Places>);
 
 #[derive(Debug, Default)]
-struct Ring {
+struct Places {
     places: Vec<Place>,
     next: usize,
 }
 
+/// Rejections of a worker that are kept.
+const PLACES: usize = 256;
+
+/// Bytes of the texts of a rejection. A path that is longer is cut.
+const TEXT: usize = 320;
+
+/// A rejection.
 #[derive(Debug)]
 struct Place {
-    id: HeaderValue,
     time: SystemTime,
     client: IpAddr,
-    method: Method,
-    host: String,
-    path: String,
-    refusal: Refusal,
+    key: Key,
+    cause: Cause,
+    retry_after: u64,
+    /// Id, method, rule, host and path, and where each ends.
+    text: [u8; TEXT],
+    ends: [u16; 5],
 }
 
 /// A request that was rejected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rejected<'a> {
-    pub(crate) id: &'a HeaderValue,
+    pub(crate) id: &'a str,
     pub(crate) time: SystemTime,
     pub(crate) client: IpAddr,
-    pub(crate) method: &'a Method,
+    pub(crate) method: &'a str,
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
 }
@@ -69,66 +74,90 @@ pub(crate) struct Story {
     retry_after_seconds: u64,
 }
 
-impl Default for Recent {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Mutex::default()))
-    }
-}
-
 impl Recent {
-    /// Keeps a rejection, in the place of the oldest.
-    pub(crate) fn keep(&self, rejected: Rejected<'_>, refusal: Refusal) {
-        let Some(ring) = self.ring(rejected.id.as_bytes()) else { return };
-        let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = ring.next;
-        ring.next = (next + 1) % PLACES;
-        let cut = |text: &'_ str| text.floor_char_boundary(LONGEST);
-        let host = rejected.host.get(..cut(rejected.host)).unwrap_or_default();
-        let path = rejected.path.get(..cut(rejected.path)).unwrap_or_default();
-        let Some(place) = ring.places.get_mut(next) else {
-            ring.places.push(Place {
-                id: rejected.id.clone(),
-                time: rejected.time,
-                client: rejected.client,
-                method: rejected.method.clone(),
-                host: host.to_owned(),
-                path: path.to_owned(),
-                refusal,
-            });
-            return;
-        };
-        place.id.clone_from(rejected.id);
-        (place.time, place.client, place.refusal) = (rejected.time, rejected.client, refusal);
-        place.method.clone_from(rejected.method);
-        place.host.clear();
-        place.host.push_str(host);
-        place.path.clear();
-        place.path.push_str(path);
+    /// A ring for one more worker.
+    pub(crate) fn ring(&self) -> Arc<Ring> {
+        let ring = Arc::<Ring>::default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&ring));
+        ring
     }
 
     /// What happened to the request with this id, if it was rejected not long ago.
     pub(crate) fn find(&self, id: &str) -> Option<Story> {
-        let ring = self.ring(id.as_bytes())?.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = ring.places.iter().find(|place| place.id.as_bytes() == id.as_bytes())?;
-        let time = jiff::Timestamp::try_from(place.time).unwrap_or_default();
-        Some(Story {
-            request_id: id.to_owned(),
-            time: time.to_string(),
-            client: place.client,
-            method: place.method.to_string(),
-            host: place.host.clone(),
-            path: place.path.clone(),
-            rule: place.refusal.rule.name.to_string(),
-            cause: place.refusal.cause.name(),
-            key: place.refusal.key.to_string(),
-            retry_after_seconds: place.refusal.retry_after,
-        })
+        let rings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rings.iter().find_map(|ring| ring.find(id))
+    }
+}
+
+impl Ring {
+    /// Keeps a rejection, in the place of the oldest.
+    pub(crate) fn keep(&self, rejected: Rejected<'_>, refusal: &Refusal) {
+        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Places { places, next } = &mut *ring;
+        if places.len() < PLACES {
+            places.reserve_exact(PLACES - places.len());
+            places.push(Place::empty());
+        }
+        let Some(place) = places.get_mut(*next) else { return };
+        *next = (*next + 1) % PLACES;
+        (place.time, place.client) = (rejected.time, rejected.client);
+        (place.key, place.cause) = (refusal.key, refusal.cause);
+        place.retry_after = refusal.retry_after;
+        let Rejected { id, method, host, path, .. } = rejected;
+        place.write([id, method, &refusal.rule.name, host, path]);
     }
 
-    /// The ring of an id, by its last digit, which is random.
-    fn ring(&self, id: &[u8]) -> Option<&Mutex<Ring>> {
-        let digit = char::from(*id.last()?).to_digit(16)?;
-        self.0.get(usize::try_from(digit).ok()? % RINGS)
+    fn find(&self, id: &str) -> Option<Story> {
+        let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.places.iter().find_map(|place| {
+            let [its, method, rule, host, path] = place.texts();
+            (its == id && !id.is_empty()).then(|| Story {
+                request_id: id.to_owned(),
+                time: jiff::Timestamp::try_from(place.time).unwrap_or_default().to_string(),
+                client: place.client,
+                method: method.to_owned(),
+                host: host.to_owned(),
+                path: path.to_owned(),
+                rule: rule.to_owned(),
+                cause: place.cause.name(),
+                key: place.key.to_string(),
+                retry_after_seconds: place.retry_after,
+            })
+        })
+    }
+}
+
+impl Place {
+    fn empty() -> Self {
+        Self {
+            time: UNIX_EPOCH,
+            client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            key: Key::default(),
+            cause: Cause::Limit,
+            retry_after: 0,
+            text: [0; TEXT],
+            ends: [0; 5],
+        }
+    }
+
+    fn write(&mut self, texts: [&str; 5]) {
+        let (mut room, mut end) = (&mut self.text[..], 0);
+        for (text, its_end) in texts.into_iter().zip(&mut self.ends) {
+            let cut = text.floor_char_boundary(room.len());
+            let (part, rest) = room.split_at_mut(cut);
+            part.copy_from_slice(text.as_bytes().split_at(cut).0);
+            (room, end) = (rest, end + cut);
+            *its_end = u16::try_from(end).unwrap_or(u16::MAX);
+        }
+    }
+
+    fn texts(&self) -> [&str; 5] {
+        let mut start = 0;
+        self.ends.map(|end| {
+            let text = self.text.get(usize::from(start)..usize::from(end)).unwrap_or_default();
+            start = end;
+            std::str::from_utf8(text).unwrap_or_default()
+        })
     }
 }
 
@@ -141,38 +170,39 @@ mod tests {
     use crate::policy::rate_limit::tests::{limiter, rules};
 
     #[test]
-    fn every_ring_has_its_digit() {
-        let recent = Recent::default();
-        let ring = |digit: u8| std::ptr::from_ref(recent.ring(&[b'-', digit]).unwrap());
-        let rings: std::collections::HashSet<_> = b"0123456789abcdef".map(ring).into();
-        assert_eq!(rings.len(), RINGS);
-        assert_eq!(ring(b'F'), ring(b'f'));
-    }
-
-    #[test]
     fn the_last_rejections_are_found_by_their_ids() {
         let limiter = limiter();
         let rules = rules(&limiter, "[[rate_limit]]\nname = \"a\"\nlimit = 1\nwindow = \"1s\"");
         let rule = rules.get(0).unwrap();
         let key = "00000000000000010000000000000002".parse().unwrap();
-        let id = |n: usize| HeaderValue::from_str(&format!("{n:08}")).unwrap();
+        let (ring, other) = (limiter.recent.ring(), limiter.recent.ring());
         let long = format!("/{}", "é".repeat(200));
-        for n in 0..PLACES * 10 + 1 {
+        let keep = |ring: &Ring, id: usize, path: &str| {
             let rejected = Rejected {
-                id: &id(n),
+                id: &format!("{id:08}"),
                 time: SystemTime::UNIX_EPOCH,
                 client: IpAddr::from([192, 0, 2, 1]),
-                method: &Method::GET,
+                method: "GET",
                 host: "localhost",
-                path: &long,
+                path,
             };
             let (rule, cause) = (Arc::clone(rule), Cause::Limit);
-            limiter.recent.keep(rejected, Refusal { rule, key, cause, retry_after: 7 });
+            ring.keep(rejected, &Refusal { rule, key, cause, retry_after: 7 });
+        };
+        keep(&other, 0, "/of-the-other");
+        assert_eq!(limiter.recent.find("00000000").unwrap().path, "/of-the-other");
+        for id in 1..PLACES + 2 {
+            keep(&ring, id, if id % 2 == 0 { "/" } else { &long });
         }
-        assert!(limiter.recent.find("00000000").is_none(), "it is long ago");
-        let story = limiter.recent.find(&format!("{:08}", PLACES * 10)).unwrap();
+        let find = |id: usize| limiter.recent.find(&format!("{id:08}"));
+        assert!(find(0).is_some() && find(1).is_none(), "that is long ago, of its worker");
+        let story = find(PLACES + 1).unwrap();
         assert_eq!((&*story.rule, story.cause, story.retry_after_seconds), ("a", "limit", 7));
-        assert_eq!((&*story.key, story.path.len()), ("00000000000000010000000000000002", 255));
+        assert_eq!(&*story.key, "00000000000000010000000000000002");
+        assert_eq!((&*story.method, &*story.host), ("GET", "localhost"));
+        assert!(long.starts_with(&story.path) && (200..TEXT).contains(&story.path.len()));
+        assert_eq!(find(2).unwrap().path, "/", "nothing is left of what was there before");
+        assert_eq!(find(PLACES).unwrap().path, "/");
         assert!(limiter.recent.find("").is_none() && limiter.recent.find("x").is_none());
     }
 }
