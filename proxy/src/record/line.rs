@@ -18,9 +18,11 @@ impl Record {
         line.extend_from_slice(self.id.as_bytes());
         line.extend_from_slice(b"\",\"client\":\"");
         line.extend_from_slice(self.client.forwarded_for.as_bytes());
-        text(line, "method", self.method.as_str(), 32);
+        line.extend_from_slice(b"\",\"method\":\"");
+        escape(line, self.method.as_str(), 32);
         if let Some(host) = &self.host {
-            text(line, "host", &host.name, 255);
+            line.extend_from_slice(b"\",\"host\":\"");
+            escape(line, &host.name, 255);
         }
         line.extend_from_slice(b"\",\"path\":\"");
         if let Some(path) = &self.path {
@@ -30,33 +32,32 @@ impl Record {
         line.extend_from_slice(b"\",\"protocol\":\"");
         line.extend_from_slice(protocol(self.version).as_bytes());
         if let Some(tls) = &self.origin.tls {
-            text(line, "tls", tls.version, 8);
+            line.extend_from_slice(b"\",\"tls\":\"");
+            line.extend_from_slice(tls.version.as_bytes());
         }
         line.extend_from_slice(b"\",\"status\":");
         line.extend_from_slice(self.status.as_ref().map_or("null", |s| s.as_str()).as_bytes());
-        number(line, "bytes_in", self.bytes_in());
-        number(line, "bytes_out", self.bytes_out);
-        millis(line, "duration_ms", now.saturating_duration_since(self.started));
+        number(line, ",\"bytes_in\":", self.bytes_in());
+        number(line, ",\"bytes_out\":", self.bytes_out);
+        millis(line, ",\"duration_ms\":", now.saturating_duration_since(self.started));
         if let Some(time) = self.upstream_time {
-            millis(line, "upstream_ms", time);
+            millis(line, ",\"upstream_ms\":", time);
         }
-        line.push(b',');
         if let Some(route) = &self.route {
-            field(line, "route", &route.label);
+            text(line, ",\"route\":\"", &route.label);
         }
         if let Some(rule) = &self.rule {
-            field(line, "rule", rule);
+            text(line, ",\"rule\":\"", rule);
         }
         if !self.shadowed.is_empty() {
-            names(line, "shadowed", &self.shadowed);
+            names(line, ",\"shadowed\":[", &self.shadowed);
         }
         if let Some(reason) = self.reason {
-            field(line, "reason", reason);
+            text(line, ",\"reason\":\"", reason);
         }
         if self.aborted {
-            line.extend_from_slice(b"\"aborted\":true,");
+            line.extend_from_slice(b",\"aborted\":true");
         }
-        line.pop();
         line.extend_from_slice(b"}\n");
     }
 }
@@ -69,47 +70,32 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// Ends the string before it and begins the next.
-fn text(line: &mut Vec<u8>, name: &str, value: &str, most: usize) {
-    line.extend_from_slice(b"\",\"");
-    line.extend_from_slice(name.as_bytes());
-    line.extend_from_slice(b"\":\"");
-    escape(line, value, most);
-}
-
-fn field(line: &mut Vec<u8>, name: &str, value: &str) {
-    line.push(b'"');
-    line.extend_from_slice(name.as_bytes());
-    line.extend_from_slice(b"\":\"");
+/// A string, and what comes before it.
+fn text(line: &mut Vec<u8>, before: &str, value: &str) {
+    line.extend_from_slice(before.as_bytes());
     escape(line, value, 256);
-    line.extend_from_slice(b"\",");
-}
-
-/// A list of names.
-fn names(line: &mut Vec<u8>, name: &str, values: &[Arc<str>]) {
     line.push(b'"');
-    line.extend_from_slice(name.as_bytes());
-    line.extend_from_slice(b"\":[");
-    for (index, value) in values.iter().enumerate() {
-        line.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
-        escape(line, value, 256);
-        line.push(b'"');
-    }
-    line.extend_from_slice(b"],");
 }
 
-fn number(line: &mut Vec<u8>, name: &str, value: u64) {
-    line.extend_from_slice(b",\"");
-    line.extend_from_slice(name.as_bytes());
-    line.extend_from_slice(b"\":");
+/// A list of names, and what comes before it.
+fn names(line: &mut Vec<u8>, before: &str, values: &[Arc<str>]) {
+    line.extend_from_slice(before.as_bytes());
+    for (index, value) in values.iter().enumerate() {
+        text(line, if index == 0 { "\"" } else { ",\"" }, value);
+    }
+    line.push(b']');
+}
+
+fn number(line: &mut Vec<u8>, before: &str, value: u64) {
+    line.extend_from_slice(before.as_bytes());
     line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Milliseconds with microseconds behind the point.
 #[expect(clippy::cast_possible_truncation, reason = "584,000 years of microseconds")]
-fn millis(line: &mut Vec<u8>, name: &str, value: Duration) {
+fn millis(line: &mut Vec<u8>, before: &str, value: Duration) {
     let micros = value.as_micros() as u64;
-    number(line, name, micros / 1_000);
+    number(line, before, micros / 1_000);
     let fraction = micros % 1_000 + 1_000;
     line.push(b'.');
     line.extend_from_slice(
@@ -133,8 +119,10 @@ fn escape(line: &mut Vec<u8>, value: &str, most: usize) {
     let cut = value.floor_char_boundary(most);
     let kept = value.get(..cut).unwrap_or_default();
     let mut rest = kept.as_bytes();
-    // Nearly always there is nothing to escape.
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20 | 0x7f)) {
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20 | 0x7f);
+    // Nearly always there is nothing to escape, which looking at all of it together tells sooner.
+    let any = rest.iter().fold(false, |any, byte| any | is_special(byte));
+    while any && let Some(at) = rest.iter().position(is_special) {
         let (plain, special) = rest.split_at(at);
         line.extend_from_slice(plain);
         let Some((&byte, behind)) = special.split_first() else { break };
@@ -213,7 +201,7 @@ mod tests {
         clock.write(&mut line, UNIX_EPOCH + Duration::from_millis(1_795_000_000_007));
         assert_eq!(line, b"2026-11-18T11:06:40.007Z");
         line.clear();
-        millis(&mut line, "d", Duration::from_micros(12_034));
+        millis(&mut line, ",\"d\":", Duration::from_micros(12_034));
         assert_eq!(line, b",\"d\":12.034");
     }
 }
