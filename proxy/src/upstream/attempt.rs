@@ -2,8 +2,8 @@
 //!
 //! A request goes to another server for free as long as nothing of it was sent. One that was sent
 //! goes again only if doing it twice is doing it once (an idempotent method, RFC 9110, 9.2.2), if
-//! it has no body, and if the budget allows; one that crossed with the closing of an idle link does
-//! not count against that. An upstream that is merely slow is not asked twice.
+//! it has no body, and if the budget allows, which does not count what crossed with the closing of
+//! a link that had rested. An upstream that is merely slow is not asked twice.
 
 use std::rc::Rc;
 
@@ -13,10 +13,13 @@ use smallvec::SmallVec;
 use super::balance::{self, Candidate};
 use super::health::Failure;
 use super::link::{Link, Returned};
-use super::{Lease, Server, Upstream};
+use super::{Lease, Server, Upstream, exchange};
 use crate::body::RequestBody;
 use crate::deadline::Deadline;
 use crate::rejection::Rejection;
+
+/// Links that have rested and are closed as a request takes them: it may meet so many.
+const CROSSINGS: u32 = 2;
 
 /// Where a request has been.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub(super) struct Attempt {
     /// A bit for each of the first 64 servers.
     tried: u64,
     retries: u32,
+    /// How often it may yet meet a link that is being closed.
+    crossings: u32,
 }
 
 impl Attempt {
@@ -50,7 +55,7 @@ impl Upstream {
         self.next.set(turn.wrapping_add(1));
         self.budget.earn();
         let kept = self.standing.cookies.as_ref().and_then(|cookies| cookies.server(fields));
-        Attempt { turn, kept, tried: 0, retries: self.configured.retries }
+        Attempt { turn, kept, tried: 0, retries: self.configured.retries, crossings: CROSSINGS }
     }
 
     /// Makes the client keep the server that has answered, if it did not before.
@@ -122,35 +127,41 @@ impl Upstream {
         &self,
         attempt: &mut Attempt,
         server: &Server,
-        was_idle: bool,
-        (rejection, returned): (Rejection, Returned),
+        failure: exchange::Failure,
     ) -> Result<Request<RequestBody>, Rejection> {
-        // The server closed the idle link as we took it, which is no failure.
-        match returned {
-            Returned::Unsent(request) if was_idle => return Ok(*request),
-            Returned::Crossed(request) if attempt.retries > 0 && is_repeatable(&request) => {
-                return Ok(*request);
-            }
-            Returned::Unsent(_) | Returned::Crossed(_) | Returned::Sent(_) | Returned::Nothing => {}
-        }
+        let exchange::Failure { rejection, returned, rested } = failure;
         let broken = matches!(rejection, Rejection::UpstreamInvalid(_));
         if !broken && !matches!(rejection, Rejection::UpstreamTimeout) {
             return Err(rejection); // the client's doing
+        }
+        let left = attempt.retries.checked_sub(1);
+        let (request, was_sent) = match returned {
+            Returned::Unsent(request) => (Some(request), false),
+            Returned::Sent(request) => (Some(request).filter(|of| is_repeatable(of)), true),
+            Returned::Nothing => (None, true),
+        };
+        // To close a link that has rested is no failure, and to send again what met that is free.
+        if rested && let Some(crossings) = attempt.crossings.checked_sub(1) {
+            attempt.crossings = crossings;
+            match (request, left) {
+                (Some(request), _) if !was_sent => return Ok(*request),
+                (Some(request), Some(left)) => {
+                    attempt.retries = left;
+                    return Ok(*request);
+                }
+                (Some(_), None) | (None, _) => return Err(rejection),
+            }
         }
         server.health.failed(Failure::Broken, self.deadlines.now_ms());
         if self.active().len() > 1 {
             attempt.mark(server);
         }
-        let Some(retries) = attempt.retries.checked_sub(1).filter(|_| broken) else {
-            return Err(rejection);
-        };
-        attempt.retries = retries;
-        match returned {
-            Returned::Unsent(request) => Ok(*request),
-            Returned::Sent(request) if is_repeatable(&request) && self.budget.spend() => {
+        match (request, left) {
+            (Some(request), Some(left)) if broken && (!was_sent || self.budget.spend()) => {
+                attempt.retries = left;
                 Ok(*request)
             }
-            Returned::Crossed(_) | Returned::Sent(_) | Returned::Nothing => Err(rejection),
+            _ => Err(rejection),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::queue::Slot;
 use super::{Lease, Outgoing, Upstream, UpstreamBody, forward};
 use crate::body::{Progress, RequestBody};
 use crate::connection::Interim;
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, TICK};
 use crate::rejection::Rejection;
 
 /// What goes with a request from the moment it is sent to the end of its response.
@@ -56,7 +56,7 @@ impl Upstream {
                     Ok(response) => {
                         return self.respond(response, &attempt, lease, link, exchange);
                     }
-                    Err(failure) => self.again(&mut attempt, &lease.server, true, failure)?,
+                    Err(failure) => self.again(&mut attempt, &lease.server, failure)?,
                 },
             };
             Box::pin(self.send_later(attempt, request, exchange)).await
@@ -97,7 +97,6 @@ impl Upstream {
             idle = server.pool.take().map(|link| (Lease::new(server), link));
         }
         loop {
-            let is_idle = idle.is_some();
             let (lease, mut link) = match idle.take() {
                 Some(idle) => idle,
                 None => self.connect_any(&mut attempt, &exchange.deadline).await?,
@@ -105,7 +104,7 @@ impl Upstream {
             link.send(request, exchange.interim.as_ref());
             request = match self.answer(&exchange, &mut link).await {
                 Ok(response) => return self.respond(response, &attempt, lease, link, exchange),
-                Err(failure) => self.again(&mut attempt, &lease.server, is_idle, failure)?,
+                Err(failure) => self.again(&mut attempt, &lease.server, failure)?,
             };
         }
     }
@@ -116,9 +115,9 @@ impl Upstream {
         &self,
         exchange: &Exchange,
         link: &mut Link,
-    ) -> Result<Response<()>, (Rejection, Returned)> {
+    ) -> Result<Response<()>, Failure> {
         let Exchange { deadline, upload, .. } = exchange;
-        let mut taken = None;
+        let (mut taken, begun) = (None, self.deadlines.now_ms());
         let answer = std::future::poll_fn(|cx| {
             if let Poll::Ready(output) = link.poll_answer(cx) {
                 return Poll::Ready(Some(output));
@@ -134,12 +133,14 @@ impl Upstream {
         match (answer, upload.as_ref().and_then(|upload| upload.fault.get())) {
             (None, _) => {
                 link.distrust();
-                Err((Rejection::UpstreamTimeout, Returned::Nothing))
+                Err(Rejection::UpstreamTimeout.into())
             }
             (Some(Ok(response)), _) => Ok(response),
-            (Some(Err(_)), Some(fault)) => Err((fault.into(), Returned::Nothing)),
-            (Some(Err(Unanswered { error, returned })), None) => {
-                Err((Rejection::UpstreamInvalid(error), returned))
+            (Some(Err(_)), Some(fault)) => Err(Rejection::from(fault).into()),
+            (Some(Err(Unanswered { error, returned, rested })), None) => {
+                let soon = self.deadlines.now_ms() - begun <= CROSSING;
+                let rejection = Rejection::UpstreamInvalid(error);
+                Err(Failure { rejection, returned, rested: rested && soon })
             }
         }
     }
@@ -161,6 +162,25 @@ impl Upstream {
         lease.server.health.answered();
         lease.link = Some(link);
         Ok(Response::from_parts(head, UpstreamBody::new(lease, exchange)))
+    }
+}
+
+/// Milliseconds in which a request and the news that its connection is closed can cross on the
+/// way. A server that takes longer was at work on it.
+const CROSSING: u64 = 2 * TICK.as_millis() as u64;
+
+/// Why there is no response.
+pub(super) struct Failure {
+    pub(super) rejection: Rejection,
+    pub(super) returned: Returned,
+    /// The server closed a connection that had rested, as it was used.
+    pub(super) rested: bool,
+}
+
+impl From<Rejection> for Failure {
+    /// Nothing goes again.
+    fn from(rejection: Rejection) -> Self {
+        Self { rejection, returned: Returned::Nothing, rested: false }
     }
 }
 

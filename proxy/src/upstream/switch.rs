@@ -25,7 +25,7 @@ impl Upstream {
         let (lease, mut link) = self.connect_any(&mut attempt, &exchange.deadline).await?;
         link.send(request, None);
         let answer = self.answer(&exchange, &mut link).await;
-        let response = answer.map_err(|(rejection, _)| rejection)?;
+        let response = answer.map_err(|failure| failure.rejection)?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return self.respond(response, &attempt, lease, link, exchange).map(Switched::Response);
         }

@@ -1,5 +1,7 @@
 //! Upstreams that are down, that close, that lie.
 
+use std::time::Duration;
+
 use http::Method;
 use http_body_util::{BodyExt as _, Full};
 
@@ -154,14 +156,15 @@ async fn an_idle_link_that_the_upstream_closed_costs_no_error() {
     let mut client = proxy.client().await;
     for _ in 0..5 {
         assert_eq!(client.get("/").await.body, "ok");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     proxy.finish().await;
 }
 
 #[tokio::test]
 async fn a_request_that_crosses_with_the_closing_of_an_idle_link_goes_again_if_it_may() {
-    let upstream = TestUpstream::closing(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let upstream = TestUpstream::closing(ok, Duration::ZERO).await;
     for (retries, crossed) in [(1, 200), (0, 502)] {
         let target = format!("[upstream.it]\nservers = [\"http://{}\"]\n", upstream.address);
         let target = format!("{target}retries = {retries}");
@@ -186,6 +189,29 @@ async fn a_request_that_crosses_with_the_closing_of_an_idle_link_goes_again_if_i
 }
 
 #[tokio::test]
+async fn what_a_server_died_over_is_not_what_crossed_with_the_closing_of_a_link() {
+    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let upstream = TestUpstream::closing(ok, Duration::from_secs(2)).await;
+    let proxy = TestProxy::start(&upstream, "");
+    let mut asking = Vec::new();
+    for _ in 0..100 {
+        let mut client = proxy.client().await;
+        asking.push(tokio::spawn(async move {
+            [client.get("/").await.status, client.get("/").await.status]
+        }));
+    }
+    let mut statuses = Vec::new();
+    for asking in asking {
+        statuses.extend(asking.await.unwrap());
+    }
+    let died = statuses.iter().filter(|status| status.as_u16() == 502).count();
+    let again = upstream.died().checked_sub(died).unwrap();
+    // Ten go again on each worker, and a tenth of all requests.
+    assert!(died > 30 && again <= 40, "{died} died, {again} went again");
+    proxy.finish().await;
+}
+
+#[tokio::test]
 async fn an_answer_before_the_end_of_the_request_is_passed_on() {
     let upstream = TestUpstream::early(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let proxy = TestProxy::start(&upstream, "");
@@ -206,7 +232,7 @@ async fn a_client_that_vanishes_harms_nobody() {
     ] {
         let mut raw = proxy.raw().await;
         raw.write(bytes).await;
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         drop(raw);
         assert_eq!(other.get("/").await.status, 200);
     }

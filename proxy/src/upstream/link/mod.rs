@@ -25,6 +25,9 @@ use crate::connection::Interim;
 pub(super) struct Unanswered {
     pub(super) error: Broken,
     pub(super) returned: Returned,
+    /// The server had answered on the connection before, and closed it without a word on this
+    /// request: most likely as it rested (RFC 9112, 9.5), or to leave.
+    pub(super) rested: bool,
 }
 
 /// What comes back of a request without an answer.
@@ -33,9 +36,6 @@ pub(super) enum Returned {
     Nothing,
     /// All of it; the server certainly did nothing about it.
     Unsent(Box<Request<RequestBody>>),
-    /// All of it, which is a head alone. The server, which had answered on the connection before,
-    /// closed it without a word: most likely as it rested (RFC 9112, 9.5).
-    Crossed(Box<Request<RequestBody>>),
     /// All of it, which the server may have acted upon.
     Sent(Box<Request<RequestBody>>),
 }

@@ -36,6 +36,7 @@ pub(crate) struct TestUpstream {
     bytes: Arc<Mutex<Vec<u8>>>,
     connections: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
+    died: Arc<AtomicUsize>,
     unhealthy: Arc<AtomicBool>,
 }
 
@@ -75,12 +76,16 @@ impl TestUpstream {
     }
 
     /// Answers the first head on each connection with `answer`, and closes at the next without a
-    /// word, as a server whose idle connections end at the moment they are used.
-    pub(crate) async fn closing(answer: &'static [u8]) -> Self {
-        Self::serve(move |_, mut stream| async move {
+    /// word: at once, as a server whose idle connections end at the moment they are used, or after
+    /// having been at work on it.
+    pub(crate) async fn closing(answer: &'static [u8], work: Duration) -> Self {
+        Self::serve(move |upstream, mut stream| async move {
             read_head(&mut stream).await;
             _ = stream.write_all(answer).await;
-            read_head(&mut stream).await;
+            if !read_head(&mut stream).await.is_empty() {
+                upstream.died.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(work).await;
+            }
         })
         .await
     }
@@ -182,6 +187,7 @@ impl TestUpstream {
             bytes: Arc::default(),
             connections: Arc::default(),
             ended: Arc::default(),
+            died: Arc::default(),
             unhealthy: Arc::default(),
         };
         let this = upstream.clone();
@@ -234,6 +240,11 @@ impl TestUpstream {
     /// Connections that are over.
     pub(crate) fn ended(&self) -> usize {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Requests over which a closing upstream has closed a connection.
+    pub(crate) fn died(&self) -> usize {
+        self.died.load(Ordering::Relaxed)
     }
 
     /// Connections so far.

@@ -64,13 +64,16 @@ impl Asked {
         Ok(())
     }
 
-    /// What comes back of it. `was_rested` says whether the server closed, without having begun to
-    /// say anything, a connection on which it had answered before.
-    pub(super) fn returned(self, was_rested: bool) -> Returned {
-        let (was_hinted, request) = (self.interim_heads > 0, Box::new(self.request));
+    /// Whether there was a head ahead of its response.
+    pub(super) fn is_hinted(&self) -> bool {
+        self.interim_heads > 0
+    }
+
+    /// What comes back of it.
+    pub(super) fn returned(self) -> Returned {
+        let request = Box::new(self.request);
         match self.sent {
             Sent::Nothing => Returned::Unsent(request),
-            Sent::Whole if was_rested && !was_hinted => Returned::Crossed(request),
             Sent::Whole => Returned::Sent(request),
             Sent::Partial => Returned::Nothing,
         }

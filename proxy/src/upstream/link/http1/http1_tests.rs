@@ -164,8 +164,8 @@ async fn what_was_not_sent_comes_back() {
 }
 
 #[tokio::test]
-async fn what_a_server_closed_upon_without_a_word_crossed_if_it_had_answered_before() {
-    for (answers, said, crosses) in [
+async fn a_connection_that_is_closed_without_a_word_had_rested_if_it_had_answered_before() {
+    for (answers, said, rested) in [
         (0, "", false),
         (1, "", true),
         (2, "", true),
@@ -184,12 +184,9 @@ async fn what_a_server_closed_upon_without_a_word_crossed_if_it_had_answered_bef
             drop(server);
         };
         let (answer, ()) = tokio::join!(poll_fn(|cx| link.poll_answer(cx)), closes);
-        let (is_crossed, request) = match answer.unwrap_err().returned {
-            Returned::Crossed(request) => (true, request),
-            Returned::Sent(request) => (false, request),
-            Returned::Unsent(_) | Returned::Nothing => panic!("{said:?} after {answers}"),
-        };
-        assert_eq!(is_crossed, crosses, "{said:?} after {answers}");
+        let unanswered = answer.unwrap_err();
+        assert_eq!(unanswered.rested, rested, "{said:?} after {answers}");
+        let Returned::Sent(request) = unanswered.returned else { panic!("{said:?}") };
         assert_eq!((request.method(), request.uri().path()), (&Method::GET, "/a"));
         assert_eq!(request.headers()["host"], "localhost");
     }

@@ -132,10 +132,10 @@ impl Http1 {
     fn unanswered(&mut self, error: Broken) -> Unanswered {
         self.keeps_alive = false;
         let is_closed = matches!(error, Broken::Early | Broken::Stream(_));
-        let was_rested = self.has_answered && is_closed && self.unread.is_empty();
         let asked = self.asked.take();
-        let returned = asked.map_or(Returned::Nothing, |asked| asked.returned(was_rested));
-        Unanswered { error, returned }
+        let is_silent = self.unread.is_empty() && !asked.as_ref().is_some_and(Asked::is_hinted);
+        let returned = asked.map_or(Returned::Nothing, Asked::returned);
+        Unanswered { error, returned, rested: self.has_answered && is_closed && is_silent }
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Broken>> {
