@@ -12,10 +12,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::watch::Transport;
+use super::transport::Transport;
 use crate::socket::Socket;
 
 /// When a flush is to happen.
@@ -73,7 +72,7 @@ fn encrypt(
 }
 
 impl Transport for Gathered {
-    fn socket(&self) -> &TcpStream {
+    fn socket(&self) -> &Socket {
         self.stream.socket()
     }
 }

@@ -19,6 +19,7 @@ mod interim;
 mod pace;
 mod proxy_protocol;
 mod stream;
+mod transport;
 mod watch;
 
 use std::convert::Infallible;
@@ -54,8 +55,9 @@ use self::gather::Gathered;
 pub(crate) use self::head::Hidden;
 use self::http2::Http2;
 pub(crate) use self::interim::Interim;
+use self::transport::Transport;
 pub(crate) use self::watch::Watch;
-use self::watch::{Transport, Watched};
+use self::watch::Watched;
 
 /// How long an HTTP/1.1 connection rests before it gives its buffers back.
 const REST: Duration = TICK;
@@ -80,7 +82,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     if !admission.is_for(peer.ip()) {
         return;
     }
-    let stream = Socket(stream);
+    let stream = Socket::new(stream);
     if !secure {
         drop(deadline);
         return Box::pin(http1(stream, Origin::new(worker, peer, None))).await;
@@ -185,7 +187,7 @@ async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> boo
         if !stream.unread.is_empty() {
             return Poll::Ready(true);
         }
-        let came = stream.stream.inner().socket().poll_read_ready(cx);
+        let came = stream.stream.inner().socket().stream().poll_read_ready(cx);
         let over = worker.draining.get() || watch.deadline.poll(cx).is_ready();
         if came.is_pending() && over { Poll::Ready(false) } else { came.map(|_| true) }
     })

@@ -22,8 +22,8 @@ pub(super) struct Pace {
 
 impl Pace {
     /// The client has taken so many bytes.
-    pub(super) fn took(&mut self, bytes: usize, now: u64) {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
+    pub(super) fn took(&mut self, bytes: u64, now: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
         self.resume(now);
     }
 

@@ -11,19 +11,17 @@ use bytes::{Buf as _, Bytes};
 use http::Response;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio::io::ReadBuf;
 
 use super::frames::Frames;
 use super::gather::Flush;
 use super::head::RawHead;
 use super::interim::{self, Interim};
 use super::pace::Pace;
+use super::transport::Transport;
 use crate::config::Limits;
 use crate::deadline::Deadline;
 use crate::pipeline::Origin;
-use crate::socket::Socket;
 use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
@@ -124,24 +122,6 @@ impl Watch {
     }
 }
 
-/// A stream over a socket that can be asked whether something has arrived.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
-    fn socket(&self) -> &TcpStream;
-}
-
-impl Transport for Socket {
-    fn socket(&self) -> &TcpStream {
-        &self.0
-    }
-}
-
-/// Boxed, since it is large and moves whenever a connection comes to rest or back.
-impl Transport for Box<TlsStream<Socket>> {
-    fn socket(&self) -> &TcpStream {
-        &self.get_ref().0.0
-    }
-}
-
 /// The socket, watched: the first byte after a rest begins a head, and a write that waits is timed.
 pub(super) struct Watched<T> {
     pub(super) stream: TokioIo<T>,
@@ -151,28 +131,36 @@ pub(super) struct Watched<T> {
     interim: Bytes,
     /// HTTP/2 only.
     frames: Option<Box<Frames>>,
+    /// Bytes of which the client's pace is known.
+    taken: u64,
     origin: Rc<Origin>,
 }
 
-impl<T> Watched<T> {
+impl<T: Transport> Watched<T> {
     pub(super) fn new(stream: T, origin: &Rc<Origin>) -> Self {
         Self {
             stream: TokioIo::new(stream),
             unread: Bytes::new(),
             interim: Bytes::new(),
             frames: origin.watch.multiplexed.get().then(|| Box::new(Frames::new())),
+            taken: 0,
             origin: Rc::clone(origin),
         }
     }
 
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Times what is written: for as long as it waits, only what the kernel takes is progress, not
+    /// what finds room in a buffer. `is_all` says that nothing is left if it is ready.
+    fn timed<R>(&mut self, written: Poll<io::Result<R>>, is_all: bool) -> Poll<io::Result<R>> {
         let Watch { stalled, pace: shared, .. } = &self.origin.watch;
         let worker = &self.origin.worker;
         let (now, mut pace) = (worker.deadlines.now_ms(), shared.get());
-        if let Poll::Ready(written) = &written {
-            pace.took(*written.as_ref().unwrap_or(&0), now);
+        let taken = self.stream.inner().socket().taken();
+        let progress = taken - std::mem::replace(&mut self.taken, taken);
+        if progress > 0 || (is_all && written.is_ready()) {
+            pace.took(progress, now);
             stalled.disarm();
-        } else if !stalled.is_armed() {
+        }
+        if written.is_pending() && !stalled.is_armed() {
             stalled.arm(pace.wait(now, &worker.limits()));
         }
         shared.set(pace);
@@ -180,7 +168,7 @@ impl<T> Watched<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Watched<T> {
+impl<T: Transport> Watched<T> {
     /// Reads what may be a head, or frames: by way of the worker's buffer, where it can be looked
     /// at.
     fn poll_read_and_look(
@@ -216,7 +204,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Watched<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Read for Watched<T> {
+impl<T: Transport> Read for Watched<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -240,12 +228,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Read for Watched<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> Watched<T> {
+impl<T: Transport> Watched<T> {
     /// Ends what it has begun to write of interim responses.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.interim.is_empty() {
             let written = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
-            match ready!(self.wrote(written))? {
+            match ready!(self.timed(written, false))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.interim.advance(written),
             }
@@ -254,7 +242,7 @@ impl<T: AsyncWrite + Unpin> Watched<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> Write for Watched<T> {
+impl<T: Transport> Write for Watched<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -262,7 +250,7 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(written)
+        self.timed(written, false)
     }
 
     fn poll_write_vectored(
@@ -272,7 +260,7 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.wrote(written)
+        self.timed(written, false)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -290,10 +278,11 @@ impl<T: AsyncWrite + Unpin> Write for Watched<T> {
         }
         ready!(self.poll_interim(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.wrote(flushed.map_ok(|()| 0)).map_ok(|_| ())
+        self.timed(flushed, true)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.timed(closed, true)
     }
 }

@@ -59,11 +59,11 @@ impl Stream {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         let Some(config) = tls.filter(|_| server.is_tls()) else {
-            return Ok(Self::Tcp(Socket(stream)));
+            return Ok(Self::Tcp(Socket::new(stream)));
         };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let connector = TlsConnector::from(Arc::clone(config));
-        Ok(Self::Tls(Box::new(connector.connect(name, Socket(stream)).await?)))
+        Ok(Self::Tls(Box::new(connector.connect(name, Socket::new(stream)).await?)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! open, answers that nobody waited for.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
@@ -144,6 +145,38 @@ async fn answers_that_are_ready_together_leave_together() {
         answered += u32::from(kind == DATA);
     }
     drop(frames);
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_ended_also_when_it_has_broken_the_protocol() {
+    let upstream = TestUpstream::start().await;
+    let limits = "[limits]\nresponse_write_timeout = \"500ms\"\nidle_timeout = \"10m\"";
+    let proxy = TestProxy::start(&upstream, limits);
+    let window = [0, 4, 0x7f, 0xff, 0xff, 0xff]; // SETTINGS_INITIAL_WINDOW_SIZE
+    let mut silent = Vec::new();
+    // One of them has filled what the system takes, and not what the proxy does.
+    for kib in (32..640).step_by(32) {
+        let mut frames = Frames::connect(&proxy, &window).await;
+        frames.narrow();
+        assert!(frames.write(&frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes())).await);
+        let path = format!("/bytes/{}", kib << 10);
+        let get = frame(HEADERS, END_HEADERS | END_STREAM, 1, &section("GET", &path));
+        assert!(frames.write(&get).await);
+        silent.push(frames);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for frames in &mut silent {
+        frames.write(&frame(DATA, 0, 0, b"no stream")).await;
+    }
+    for _ in 0..200 {
+        if proxy.metric("connections_open").await == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(proxy.metric("connections_open").await, 0);
+    drop(silent);
     proxy.finish().await;
 }
 

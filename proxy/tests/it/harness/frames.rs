@@ -71,6 +71,12 @@ impl Frames {
         frames
     }
 
+    /// Leaves the system little room for what the proxy sends.
+    pub(crate) fn narrow(&self) {
+        let socket = socket2::SockRef::from(self.0.get_ref().0);
+        socket.set_recv_buffer_size(4 << 10).unwrap();
+    }
+
     /// False when the connection has ended.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).await.is_ok() && self.0.flush().await.is_ok()
