@@ -70,10 +70,6 @@ impl Body for Receiving {
     }
 }
 
-/// Bytes that are handed over at once, if the window is open for them: with the frame's head they
-/// fill one TLS record.
-const FRAME: usize = (16 << 10) - 9;
-
 /// A body on its way into a stream whose head has been sent.
 pub(crate) struct Sending<B> {
     pub(crate) stream: SendStream<Bytes>,
@@ -105,18 +101,11 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
             if self.held.is_some() && !ready!(poll_window(&mut self.stream, cx)) {
                 return Poll::Ready(());
             }
-            if let Some((data, is_last)) = &mut self.held {
-                let piece = data.split_to(data.len().min(FRAME));
-                let (rest, is_end) = (!data.is_empty(), *is_last && data.is_empty());
-                self.handed_over += piece.len() as u64;
-                if self.stream.send_data(piece, is_end).is_err() || is_end {
+            if let Some((data, is_last)) = self.held.take() {
+                self.handed_over += data.len() as u64;
+                if self.stream.send_data(data, is_last).is_err() || is_last {
                     return Poll::Ready(());
                 }
-                if rest {
-                    self.stream.reserve_capacity(1);
-                    continue;
-                }
-                self.held = None;
             }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
