@@ -42,8 +42,8 @@
 //! 1. Every response that Gatehouse sends carries the site's security headers and leaves exactly
 //!    one record. By construction, see [`response`]; the integration tests' client checks it on
 //!    every response it reads. The exception is what hyper refuses before there is a request: bytes
-//!    that are not HTTP, and a head of more than twice `header_bytes` or, over HTTP/1.1, of more
-//!    than 100 fields. Interim responses (1xx) announce one, and are not counted.
+//!    that are not HTTP, and a head that is over `header_bytes` by more than half or, over
+//!    HTTP/1.1, of more than 100 fields. Interim responses (1xx) announce one, and are not counted.
 //! 2. HSTS never goes out over plain HTTP (`plain_http_is_redirected_without_hsts`).
 //! 3. What a client says of itself dies unless the peer is a trusted proxy
 //!    (`a_client_that_forges_its_address_stays_one_client`).

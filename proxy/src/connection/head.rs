@@ -16,6 +16,16 @@ use std::cell::{Cell, RefCell};
 
 use http::Method;
 
+use crate::config::Limits;
+use crate::worker::Worker;
+
+/// Bytes of a head that are read: one that is over the bound, but not by half, is refused by the
+/// pipeline, with a record. By default they are what is read of a body at once.
+pub(super) fn bytes(limits: &Limits) -> usize {
+    let more = limits.header_bytes + limits.header_bytes / 2;
+    (limits.header_bytes * 2).min(more.max(Worker::BUFFER))
+}
+
 /// What has been read of the head that comes next.
 #[derive(Debug)]
 pub(crate) struct RawHead {

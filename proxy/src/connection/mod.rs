@@ -147,12 +147,11 @@ async fn http1<T: Transport>(stream: T, origin: Rc<Origin>) {
 /// Serves requests until the connection ends, or rests: then its stream comes back.
 async fn http1_active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> Option<Watched<T>> {
     let limits = origin.worker.limits();
-    let mut builder = http1::Builder::new();
+    let (mut builder, head_bytes) = (http1::Builder::new(), head::bytes(&limits));
     builder
         .header_read_timeout(None)
-        // A head a little over the bound is read and refused by the pipeline, with a record.
-        .max_header_size(limits.header_bytes * 2)
-        .max_buf_size(Worker::BUFFER.max(limits.header_bytes * 2));
+        .max_header_size(head_bytes)
+        .max_buf_size(Worker::BUFFER.max(head_bytes));
     if limits.header_count > 100 {
         builder.max_headers(limits.header_count); // hyper keeps its default, 100, on the stack
     }

@@ -15,7 +15,7 @@ use tokio::io::ReadBuf;
 
 use super::frames::Frames;
 use super::gather::Flush;
-use super::head::RawHead;
+use super::head::{self, RawHead};
 use super::interim::{self, Interim};
 use super::pace::Pace;
 use super::transport::Transport;
@@ -185,7 +185,7 @@ impl<T: Transport> Watched<T> {
         let fits = match &mut self.frames {
             Some(frames) => frames.passed(read.filled(), worker.deadlines.now_ms(), &limits),
             None => {
-                watch.head.passed(read.filled(), limits.header_bytes * 2);
+                watch.head.passed(read.filled(), head::bytes(&limits));
                 true
             }
         };

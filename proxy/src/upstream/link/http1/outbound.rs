@@ -20,6 +20,10 @@ use crate::worker::Worker;
 const SLICES: usize = 32;
 const PIECES: usize = 2 * SLICES;
 
+/// Bytes that wait before no more are taken: another piece of 16 KiB, as clients send them, would
+/// not fit into one packet of the kernel's (see [`Worker::ENCRYPTED`]).
+const ENOUGH: usize = Worker::BUFFER - (16 << 10);
+
 /// Chunks of up to so many bytes are copied into one piece with what goes around them.
 const SMALL: usize = 1 << 10;
 
@@ -180,7 +184,7 @@ impl Outbound {
 
     /// Whether more of the body may be taken: neither many bytes nor many pieces wait.
     fn has_room(&self) -> bool {
-        self.waiting < Worker::BUFFER && self.pieces.len() < PIECES
+        self.waiting < ENOUGH && self.pieces.len() < PIECES
     }
 
     fn piece(&mut self, data: Bytes) -> Result<(), Broken> {
@@ -298,7 +302,7 @@ mod tests {
             assert!(outbound.pieces.len() <= most, "{} of {length}", outbound.pieces.len());
             let bytes: usize = outbound.pieces.iter().map(Bytes::len).sum();
             assert_eq!(outbound.waiting, bytes);
-            assert!(bytes < Worker::BUFFER + length + 32, "{bytes} of {length}");
+            assert!(bytes < ENOUGH + length + 32, "{bytes} of {length}");
         }
     }
 }
