@@ -2,8 +2,8 @@
 //!
 //! A request goes to another server for free as long as nothing of it was sent. One that was sent
 //! goes again only if doing it twice is doing it once (an idempotent method, RFC 9110, 9.2.2), if
-//! it has no body, and if the budget allows, which does not count what crossed with the closing of
-//! a link that had rested. An upstream that is merely slow is not asked twice.
+//! it has no body, and if the budget allows, which does not count what crossed with the news that
+//! the server leaves the connection. An upstream that is merely slow is not asked twice.
 
 use std::rc::Rc;
 
@@ -18,7 +18,7 @@ use crate::body::RequestBody;
 use crate::deadline::Deadline;
 use crate::rejection::Rejection;
 
-/// Links that have rested and are closed as a request takes them: it may meet so many.
+/// Connections that the server leaves as a request comes: it may meet so many.
 const CROSSINGS: u32 = 2;
 
 /// Where a request has been.
@@ -30,7 +30,7 @@ pub(super) struct Attempt {
     /// A bit for each of the first 64 servers.
     tried: u64,
     retries: u32,
-    /// How often it may yet meet a link that is being closed.
+    /// How often it may yet meet a server that leaves the connection.
     crossings: u32,
 }
 
@@ -129,7 +129,7 @@ impl Upstream {
         server: &Server,
         failure: exchange::Failure,
     ) -> Result<Request<RequestBody>, Rejection> {
-        let exchange::Failure { rejection, returned, rested } = failure;
+        let exchange::Failure { rejection, returned, is_leaving } = failure;
         let broken = matches!(rejection, Rejection::UpstreamInvalid(_));
         if !broken && !matches!(rejection, Rejection::UpstreamTimeout) {
             return Err(rejection); // the client's doing
@@ -140,8 +140,8 @@ impl Upstream {
             Returned::Sent(request) => (Some(request).filter(|of| is_repeatable(of)), true),
             Returned::Nothing => (None, true),
         };
-        // To close a link that has rested is no failure, and to send again what met that is free.
-        if rested && let Some(crossings) = attempt.crossings.checked_sub(1) {
+        // To leave a connection is no failure, and to send again what met that is free.
+        if is_leaving && let Some(crossings) = attempt.crossings.checked_sub(1) {
             attempt.crossings = crossings;
             match (request, left) {
                 (Some(request), _) if !was_sent => return Ok(*request),

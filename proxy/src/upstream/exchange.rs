@@ -137,10 +137,10 @@ impl Upstream {
             }
             (Some(Ok(response)), _) => Ok(response),
             (Some(Err(_)), Some(fault)) => Err(Rejection::from(fault).into()),
-            (Some(Err(Unanswered { error, returned, rested })), None) => {
+            (Some(Err(Unanswered { error, returned, is_leaving })), None) => {
                 let soon = self.deadlines.now_ms() - begun <= CROSSING;
                 let rejection = Rejection::UpstreamInvalid(error);
-                Err(Failure { rejection, returned, rested: rested && soon })
+                Err(Failure { rejection, returned, is_leaving: is_leaving && soon })
             }
         }
     }
@@ -173,14 +173,14 @@ const CROSSING: u64 = 2 * TICK.as_millis() as u64;
 pub(super) struct Failure {
     pub(super) rejection: Rejection,
     pub(super) returned: Returned,
-    /// The server closed a connection that had rested, as it was used.
-    pub(super) rested: bool,
+    /// The server was leaving the connection as it was used.
+    pub(super) is_leaving: bool,
 }
 
 impl From<Rejection> for Failure {
     /// Nothing goes again.
     fn from(rejection: Rejection) -> Self {
-        Self { rejection, returned: Returned::Nothing, rested: false }
+        Self { rejection, returned: Returned::Nothing, is_leaving: false }
     }
 }
 

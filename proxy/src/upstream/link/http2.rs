@@ -37,8 +37,6 @@ struct Connection {
     ended: Rc<Cell<bool>>,
     /// No more requests are sent on it.
     closed: Cell<bool>,
-    /// There has been a response on it.
-    has_answered: Cell<bool>,
     /// The pool's tick at which it was last used.
     used_ticks: Cell<u64>,
 }
@@ -78,7 +76,6 @@ impl Multiplexed {
             streams: Cell::new(0),
             ended,
             closed: Cell::new(false),
-            has_answered: Cell::new(false),
             used_ticks: Cell::new(0),
         })))
     }
@@ -215,7 +212,6 @@ impl Http2 {
         Poll::Ready(match answer {
             Ok(response) => {
                 replay.forget();
-                self.connection.0.has_answered.set(true);
                 let (head, body) = response.into_parts();
                 self.stage = Stage::Answered(Box::new(Receiving::new(body, &head.headers)));
                 Ok(Response::from_parts(head, ()))
@@ -230,8 +226,7 @@ impl Http2 {
                     Some(request) => Returned::Sent(request),
                     None => Returned::Nothing,
                 };
-                let rested = is_unsent && self.connection.0.has_answered.get();
-                Err(Unanswered { error: error.into(), returned, rested })
+                Err(Unanswered { error: error.into(), returned, is_leaving: is_unsent })
             }
         })
     }

@@ -25,9 +25,9 @@ use crate::connection::Interim;
 pub(super) struct Unanswered {
     pub(super) error: Broken,
     pub(super) returned: Returned,
-    /// The server had answered on the connection before, and closed it without a word on this
-    /// request: most likely as it rested (RFC 9112, 9.5), or to leave.
-    pub(super) rested: bool,
+    /// The server was leaving the connection, whatever was asked: over HTTP/2 it says so; over
+    /// HTTP/1.1 it closes one on which it had answered before, without a word (RFC 9112, 9.5).
+    pub(super) is_leaving: bool,
 }
 
 /// What comes back of a request without an answer.

@@ -164,8 +164,8 @@ async fn what_was_not_sent_comes_back() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_closed_without_a_word_had_rested_if_it_had_answered_before() {
-    for (answers, said, rested) in [
+async fn a_server_that_closes_without_a_word_was_leaving_if_it_had_answered_before() {
+    for (answers, said, is_leaving) in [
         (0, "", false),
         (1, "", true),
         (2, "", true),
@@ -185,7 +185,7 @@ async fn a_connection_that_is_closed_without_a_word_had_rested_if_it_had_answere
         };
         let (answer, ()) = tokio::join!(poll_fn(|cx| link.poll_answer(cx)), closes);
         let unanswered = answer.unwrap_err();
-        assert_eq!(unanswered.rested, rested, "{said:?} after {answers}");
+        assert_eq!(unanswered.is_leaving, is_leaving, "{said:?} after {answers}");
         let Returned::Sent(request) = unanswered.returned else { panic!("{said:?}") };
         assert_eq!((request.method(), request.uri().path()), (&Method::GET, "/a"));
         assert_eq!(request.headers()["host"], "localhost");

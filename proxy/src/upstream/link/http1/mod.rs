@@ -135,7 +135,7 @@ impl Http1 {
         let asked = self.asked.take();
         let is_silent = self.unread.is_empty() && !asked.as_ref().is_some_and(Asked::is_hinted);
         let returned = asked.map_or(Returned::Nothing, Asked::returned);
-        Unanswered { error, returned, rested: self.has_answered && is_closed && is_silent }
+        Unanswered { error, returned, is_leaving: self.has_answered && is_closed && is_silent }
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Broken>> {
