@@ -5,7 +5,7 @@
 //! The protocol's library flushes after every DATA frame of 256 bytes or more: each would be a TLS
 //! record, a system call and a packet of its own. Here small frames share a record, and nothing
 //! leaves before the stream is flushed, or full: that is put off while there may be more to write
-//! (see [`super::http2`]).
+//! (see [`mod@super::http2`]).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
