@@ -169,13 +169,7 @@ async fn a_client_that_takes_nothing_is_ended_also_when_it_has_broken_the_protoc
     for frames in &mut silent {
         frames.write(&frame(DATA, 0, 0, b"no stream")).await;
     }
-    for _ in 0..200 {
-        if proxy.metric("connections_open").await == 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(proxy.metric("connections_open").await, 0);
+    crate::shared_limits::until(&proxy, "connections_open", 0).await;
     drop(silent);
     proxy.finish().await;
 }

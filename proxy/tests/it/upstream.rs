@@ -162,56 +162,6 @@ async fn an_idle_link_that_the_upstream_closed_costs_no_error() {
 }
 
 #[tokio::test]
-async fn a_request_that_crosses_with_the_closing_of_an_idle_link_goes_again_if_it_may() {
-    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let upstream = TestUpstream::closing(ok, Duration::ZERO).await;
-    for (retries, crossed) in [(1, 200), (0, 502)] {
-        let target = format!("[upstream.it]\nservers = [\"http://{}\"]\n", upstream.address);
-        let target = format!("{target}retries = {retries}");
-        let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"it\"";
-        let proxy = TestProxy::start_with(&upstream, &target, route);
-        for mut client in [proxy.client().await, proxy.client_h2().await] {
-            let before = upstream.connections();
-            // More than the budget of retries would cover.
-            for count in 0..60 {
-                let wanted = if count % 2 == 0 { 200 } else { crossed };
-                assert_eq!(client.get("/").await.status, wanted, "{count}, {retries} retries");
-            }
-            let links = upstream.connections() - before;
-            assert_eq!(links, if retries > 0 { 60 } else { 30 });
-            if retries > 0 {
-                // The last link has answered, and is closed at this one, which may not go again.
-                assert_eq!(client.post("/", "body").await.status, 502);
-            }
-        }
-        proxy.finish().await;
-    }
-}
-
-#[tokio::test]
-async fn what_a_server_died_over_is_not_what_crossed_with_the_closing_of_a_link() {
-    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let upstream = TestUpstream::closing(ok, Duration::from_secs(2)).await;
-    let proxy = TestProxy::start(&upstream, "");
-    let mut asking = Vec::new();
-    for _ in 0..100 {
-        let mut client = proxy.client().await;
-        asking.push(tokio::spawn(async move {
-            [client.get("/").await.status, client.get("/").await.status]
-        }));
-    }
-    let mut statuses = Vec::new();
-    for asking in asking {
-        statuses.extend(asking.await.unwrap());
-    }
-    let died = statuses.iter().filter(|status| status.as_u16() == 502).count();
-    let again = upstream.died().checked_sub(died).unwrap();
-    // Ten go again on each worker, and a tenth of all requests.
-    assert!(died > 30 && again <= 40, "{died} died, {again} went again");
-    proxy.finish().await;
-}
-
-#[tokio::test]
 async fn an_answer_before_the_end_of_the_request_is_passed_on() {
     let upstream = TestUpstream::early(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let proxy = TestProxy::start(&upstream, "");
