@@ -5,6 +5,7 @@
 //! Most writes are one slice: a head, or one TLS record. `send` is cheaper than `writev` for those,
 //! which the layers above always use.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,27 +17,27 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
-    /// Bytes that the kernel has taken.
-    taken: u64,
+    /// Bytes that the kernel has taken since somebody asked.
+    taken: Cell<u64>,
 }
 
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, taken: 0 }
+        Self { stream, taken: Cell::new(0) }
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Bytes that have been written to it.
-    pub(crate) fn taken(&self) -> u64 {
-        self.taken
+    /// Bytes that the kernel has taken since this was last asked.
+    pub(crate) fn progress(&self) -> u64 {
+        self.taken.take()
     }
 
-    fn took(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn took(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = &written {
-            self.taken += *bytes as u64;
+            self.taken.set(self.taken.get() + *bytes as u64);
         }
         written
     }

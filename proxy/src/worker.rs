@@ -77,8 +77,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Bytes that a connection buffers in each place: what is read from the upstream, what is to be
-    /// encrypted. A client that takes nothing costs some 160 KiB.
+    /// Bytes that a connection buffers in each place: what is read from the upstream, and what is
+    /// to be encrypted. A client that takes nothing costs some 160 KiB.
     pub(crate) const BUFFER: usize = 62 << 10;
 
     /// Bytes that a connection buffers encrypted: what is read from the upstream at once, in frames

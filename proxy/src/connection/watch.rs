@@ -131,8 +131,6 @@ pub(super) struct Watched<T> {
     interim: Bytes,
     /// HTTP/2 only.
     frames: Option<Box<Frames>>,
-    /// Bytes of which the client's pace is known.
-    taken: u64,
     origin: Rc<Origin>,
 }
 
@@ -143,19 +141,17 @@ impl<T: Transport> Watched<T> {
             unread: Bytes::new(),
             interim: Bytes::new(),
             frames: origin.watch.multiplexed.get().then(|| Box::new(Frames::new())),
-            taken: 0,
             origin: Rc::clone(origin),
         }
     }
 
     /// Times what is written: for as long as it waits, only what the kernel takes is progress, not
     /// what finds room in a buffer. `is_all` says that nothing is left if it is ready.
-    fn timed<R>(&mut self, written: Poll<io::Result<R>>, is_all: bool) -> Poll<io::Result<R>> {
+    fn timed<R>(&self, written: Poll<io::Result<R>>, is_all: bool) -> Poll<io::Result<R>> {
         let Watch { stalled, pace: shared, .. } = &self.origin.watch;
         let worker = &self.origin.worker;
         let (now, mut pace) = (worker.deadlines.now_ms(), shared.get());
-        let taken = self.stream.inner().socket().taken();
-        let progress = taken - std::mem::replace(&mut self.taken, taken);
+        let progress = self.stream.inner().socket().progress();
         if progress > 0 || (is_all && written.is_ready()) {
             pace.took(progress, now);
             stalled.disarm();

@@ -119,10 +119,8 @@ fn escape(line: &mut Vec<u8>, value: &str, most: usize) {
     let cut = value.floor_char_boundary(most);
     let kept = value.get(..cut).unwrap_or_default();
     let mut rest = kept.as_bytes();
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20 | 0x7f);
-    // Nearly always there is nothing to escape, which looking at all of it together tells sooner.
-    let any = rest.iter().fold(false, |any, byte| any | is_special(byte));
-    while any && let Some(at) = rest.iter().position(is_special) {
+    // Nearly always there is nothing to escape.
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20 | 0x7f)) {
         let (plain, special) = rest.split_at(at);
         line.extend_from_slice(plain);
         let Some((&byte, behind)) = special.split_first() else { break };

@@ -130,39 +130,29 @@ impl Upstream {
         failure: exchange::Failure,
     ) -> Result<Request<RequestBody>, Rejection> {
         let exchange::Failure { rejection, returned, is_leaving } = failure;
-        let broken = matches!(rejection, Rejection::UpstreamInvalid(_));
-        if !broken && !matches!(rejection, Rejection::UpstreamTimeout) {
+        if !matches!(rejection, Rejection::UpstreamInvalid(_) | Rejection::UpstreamTimeout) {
             return Err(rejection); // the client's doing
         }
-        let left = attempt.retries.checked_sub(1);
-        let (request, was_sent) = match returned {
-            Returned::Unsent(request) => (Some(request), false),
-            Returned::Sent(request) => (Some(request).filter(|of| is_repeatable(of)), true),
-            Returned::Nothing => (None, true),
+        // To leave a connection is no failure, and what met that goes again without the budget.
+        let crossed = is_leaving && attempt.crossings > 0;
+        if crossed {
+            attempt.crossings -= 1;
+        } else {
+            server.health.failed(Failure::Broken, self.deadlines.now_ms());
+            if self.active().len() > 1 {
+                attempt.mark(server);
+            }
+        }
+        let (request, spends) = match returned {
+            Returned::Unsent(request) if crossed => return Ok(*request),
+            Returned::Unsent(request) => (request, false),
+            Returned::Sent(request) if is_repeatable(&request) => (request, !crossed),
+            Returned::Sent(_) | Returned::Nothing => return Err(rejection),
         };
-        // To leave a connection is no failure, and to send again what met that is free.
-        if is_leaving && let Some(crossings) = attempt.crossings.checked_sub(1) {
-            attempt.crossings = crossings;
-            match (request, left) {
-                (Some(request), _) if !was_sent => return Ok(*request),
-                (Some(request), Some(left)) => {
-                    attempt.retries = left;
-                    return Ok(*request);
-                }
-                (Some(_), None) | (None, _) => return Err(rejection),
-            }
-        }
-        server.health.failed(Failure::Broken, self.deadlines.now_ms());
-        if self.active().len() > 1 {
-            attempt.mark(server);
-        }
-        match (request, left) {
-            (Some(request), Some(left)) if broken && (!was_sent || self.budget.spend()) => {
-                attempt.retries = left;
-                Ok(*request)
-            }
-            _ => Err(rejection),
-        }
+        let left = attempt.retries.checked_sub(1).filter(|_| !spends || self.budget.spend());
+        let Some(left) = left else { return Err(rejection) };
+        attempt.retries = left;
+        Ok(*request)
     }
 }
 
