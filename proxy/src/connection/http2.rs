@@ -7,7 +7,7 @@
 //! client breaks off never looks complete.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -15,19 +15,39 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
+use tokio_rustls::server::TlsStream;
 
 use super::contained::Contained;
-use super::gather::Flush;
+use super::gather::{Flush, Gathered};
 use super::stream::{self, Responding};
+use super::watch::Watched;
+use super::{broken, drive};
 use crate::body::ClientBody;
 use crate::pipeline::{self, Handled, Origin};
 use crate::response::FinishedBody;
+use crate::socket::Socket;
 use crate::worker::Worker;
 
 /// Bytes that a client may have on the way: of a stream, and of the connection.
 const WINDOW: u32 = 1 << 20;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(stream: Box<TlsStream<Socket>>, origin: Rc<Origin>) {
+    let watch = &origin.watch;
+    watch.multiplexed.set(true);
+    watch.deadline.arm(origin.worker.limits().header_timeout);
+    let stream = TokioIo::new(Watched::new(Gathered::new(stream), &origin));
+    match watch.deadline.guard(pin!(Http2::accept(stream, &origin))).await {
+        Some(Ok(mut connection)) => {
+            drive(&origin, &mut connection, Http2::graceful_shutdown).await;
+        }
+        Some(Err(error)) => broken(&origin, &error),
+        None => origin.worker.counters.connections_timed_out.add(1),
+    }
+}
 
 /// What a client may cost here, besides what [`super::frames`] counts.
 fn builder(origin: &Origin) -> Builder {
@@ -46,7 +66,7 @@ fn builder(origin: &Origin) -> Builder {
 }
 
 /// A connection that is being served; done when its client has gone or it has shut down.
-pub(super) struct Http2<T> {
+struct Http2<T> {
     origin: Rc<Origin>,
     connection: Connection<T, Bytes>,
     /// Answered without a wait. They are sent together when all that has arrived is answered.
@@ -55,13 +75,13 @@ pub(super) struct Http2<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Http2<T> {
     /// Exchanges prefaces (RFC 9113, 3.4).
-    pub(super) async fn accept(stream: T, origin: &Rc<Origin>) -> Result<Self, h2::Error> {
+    async fn accept(stream: T, origin: &Rc<Origin>) -> Result<Self, h2::Error> {
         let connection = builder(origin).handshake(stream).await?;
         Ok(Self { origin: Rc::clone(origin), connection, answered: Vec::new() })
     }
 
     /// Begins to end it: the streams that are open are served.
-    pub(super) fn graceful_shutdown(self: Pin<&mut Self>) {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
         self.get_mut().connection.graceful_shutdown();
     }
 

@@ -16,6 +16,7 @@ use tokio::io::ReadBuf;
 use super::frames::Frames;
 use super::gather::Flush;
 use super::head::{self, RawHead};
+use super::http1;
 use super::interim::{self, Interim};
 use super::pace::Pace;
 use super::transport::Transport;
@@ -116,7 +117,7 @@ impl Watch {
         if self.in_flight.get() == 0 {
             self.resting.set(true);
             let rest =
-                if self.multiplexed.get() { idle_timeout } else { super::REST.min(idle_timeout) };
+                if self.multiplexed.get() { idle_timeout } else { http1::REST.min(idle_timeout) };
             self.deadline.arm(rest);
         }
     }
