@@ -18,6 +18,7 @@ use hyper::rt::Write;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 
+use super::linger::linger;
 use super::transport::Transport;
 use super::watch::Watched;
 use super::{drive, head};
@@ -66,6 +67,10 @@ async fn active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> Option
         return None;
     }
     if !rests {
+        if stream.is_shut_down {
+            drop(parts.read_buf);
+            Box::pin(linger(stream.stream.into_inner(), origin)).await;
+        }
         return None;
     }
     // Even with nothing in it, it would hold the protocol's buffer while the connection rests.
@@ -101,7 +106,7 @@ fn answer(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<FinishedBody>, Infallible>> + use<> {
     let (head, body) = request.into_parts();
-    let handled = pipeline::handle(Rc::clone(origin), head, ClientBody::Http1(body));
+    let handled = pipeline::handle(Rc::clone(origin), head, ClientBody::http1(body, origin));
     let origin = Rc::clone(origin);
     async move {
         let mut response = match handled {

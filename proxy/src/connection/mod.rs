@@ -14,6 +14,7 @@ mod head;
 mod http1;
 mod http2;
 mod interim;
+mod linger;
 mod pace;
 mod proxy_protocol;
 mod stream;

@@ -40,6 +40,8 @@ pub(crate) struct Watch {
     pace: Cell<Pace>,
     /// HTTP/1.1 only.
     pub(crate) head: RawHead,
+    /// HTTP/1.1 only: nobody reads what its client may still be sending of the last body.
+    pub(super) body_unread: Cell<bool>,
     interim: OnceCell<Rc<Interim>>,
     /// What an HTTP/1.1 connection becomes when its response has been sent.
     pub(super) tunnel: Cell<Option<Box<Tunnel>>>,
@@ -56,6 +58,7 @@ impl Watch {
             flush: Cell::default(),
             pace: Cell::default(),
             head: RawHead::new(),
+            body_unread: Cell::new(false),
             interim: OnceCell::new(),
             tunnel: Cell::default(),
         }
@@ -74,7 +77,13 @@ impl Watch {
         }
         self.in_flight.set(self.in_flight.get() + 1);
         self.resting.set(false);
+        self.body_unread.set(false);
         self.deadline.disarm();
+    }
+
+    /// A body over HTTP/1.1 has been given up before its end.
+    pub(crate) fn leave_body(&self) {
+        self.body_unread.set(true);
     }
 
     /// Whether it is HTTP/1.1 and waits for the head of a request, if only for the rest of it.
@@ -132,6 +141,8 @@ pub(super) struct Watched<T> {
     interim: Bytes,
     /// HTTP/2 only.
     frames: Option<Box<Frames>>,
+    /// The client has been told that nothing more will come.
+    pub(super) is_shut_down: bool,
     origin: Rc<Origin>,
 }
 
@@ -142,6 +153,7 @@ impl<T: Transport> Watched<T> {
             unread: Bytes::new(),
             interim: Bytes::new(),
             frames: origin.watch.multiplexed.get().then(|| Box::new(Frames::new())),
+            is_shut_down: false,
             origin: Rc::clone(origin),
         }
     }
@@ -280,6 +292,7 @@ impl<T: Transport> Write for Watched<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.is_shut_down = matches!(closed, Poll::Ready(Ok(())));
         self.timed(closed, true)
     }
 }

@@ -1,5 +1,7 @@
 //! Every bound of `[limits]` that is not a time, reached.
 
+use std::time::Duration;
+
 use http::Method;
 use http_body_util::Full;
 
@@ -43,6 +45,51 @@ async fn a_client_that_asks_first_is_told_before_it_sends() {
     raw.write(b"ten bytes.").await;
     assert!(raw.read_head().await.starts_with("HTTP/1.1 200 "));
     assert_eq!(upstream.only().body_bytes, 10);
+    proxy.finish().await;
+}
+
+/// It would lose a response that it has not read yet.
+#[tokio::test]
+async fn a_client_that_goes_on_sending_is_not_cut_off() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, "body_bytes = \"1MiB\"");
+    let more = vec![b'x'; 8 << 20];
+    let chunk = format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n", more.len());
+    let chunked = [chunk.as_bytes(), &more[..(1 << 20) + 1]].concat();
+    let large = format!("Content-Length: {}\r\n\r\n", more.len());
+    let pipelined = format!("Connection: close\r\n\r\n{}", "GET /".repeat(100_000));
+    let head = format!("X: {}", "x".repeat(1 << 20));
+    for (path, rest, status) in [
+        ("/", &chunked[..], 413),
+        ("/", large.as_bytes(), 413),
+        ("/a%2fb", large.as_bytes(), 400),
+        ("/", pipelined.as_bytes(), 200),
+        ("/", head.as_bytes(), 431),
+        ("/", b"X: \0\r\n\r\n", 400),
+    ] {
+        let mut raw = proxy.raw().await;
+        raw.write(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n").as_bytes()).await;
+        raw.write(rest).await;
+        let answer = raw.read_head().await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");
+        for piece in more.chunks(16 << 10) {
+            raw.write(piece).await;
+        }
+        raw.close().await;
+        assert!(raw.read_to_end().await.is_some());
+    }
+    proxy.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_for_ever_is_not_waited_for() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start(&upstream, "body_bytes = 10");
+    let mut raw = proxy.raw().await;
+    raw.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n").await;
+    assert!(raw.read_head().await.starts_with("HTTP/1.1 413 "));
+    let sends = async { while raw.write_below_tls(b"x").await {} };
+    assert!(tokio::time::timeout(Duration::from_secs(20), sends).await.is_ok());
     proxy.finish().await;
 }
 
@@ -99,7 +146,7 @@ async fn connections_of_one_peer_are_bounded_and_counted_out_again() {
         assert!(!matches!(read, Ok(1..)), "a fourth connection is closed unread");
         drop(held);
         // The server notices the ends of the three in its own time.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
     proxy.finish().await;
 }
