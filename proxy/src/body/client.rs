@@ -1,5 +1,6 @@
 //! The body of a request as its client's connection brings it.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -12,28 +13,38 @@ use hyper::body::Incoming;
 
 use super::Fault;
 use crate::http2::Receiving;
-use crate::pipeline::Origin;
 
 /// The body of a request, still at its client.
 pub(crate) enum ClientBody {
     /// There is none: the request is all that comes, or the stream is to switch.
     Empty,
-    Http1(Http1),
-    Http2(Box<Receiving>),
+    Http1(Incoming, Rest),
+    Http2(Box<Receiving>, Rest),
 }
 
 impl ClientBody {
-    pub(crate) fn http1(body: Incoming, origin: &Rc<Origin>) -> Self {
+    /// `left` becomes true if the body is given up before its end: its client may still send it.
+    pub(crate) fn http1(body: Incoming, left: &Rc<Cell<bool>>) -> Self {
         match body.is_end_stream() {
             true => Self::Empty,
-            false => Self::Http1(Http1 { body, is_read: false, origin: Rc::clone(origin) }),
+            false => Self::Http1(body, Rest::to_come(Rc::clone(left))),
         }
     }
 
     pub(crate) fn http2(stream: RecvStream, fields: &HeaderMap) -> Self {
         match stream.is_end_stream() {
             true => Self::Empty,
-            false => Self::Http2(Box::new(Receiving::new(stream, fields))),
+            false => {
+                Self::Http2(Box::new(Receiving::new(stream, fields)), Rest::to_come(Rc::default()))
+            }
+        }
+    }
+
+    /// What becomes true if the body is given up before its end.
+    pub(crate) fn left(&self) -> Option<Rc<Cell<bool>>> {
+        match self {
+            Self::Empty => None,
+            Self::Http1(_, rest) | Self::Http2(_, rest) => Some(Rc::clone(&rest.left)),
         }
     }
 }
@@ -46,54 +57,56 @@ impl Body for ClientBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let frame = match self.get_mut() {
+        let this = self.get_mut();
+        let frame = match this {
             Self::Empty => return Poll::Ready(None),
-            Self::Http1(body) => ready!(body.poll_frame(cx)).map(Result::ok),
-            Self::Http2(body) => ready!(Pin::new(&mut **body).poll_frame(cx)).map(Result::ok),
+            Self::Http1(body, _) => ready!(Pin::new(body).poll_frame(cx)).map(Result::ok),
+            Self::Http2(body, _) => ready!(Pin::new(&mut **body).poll_frame(cx)).map(Result::ok),
         };
+        let is_end = match &frame {
+            None => true,
+            Some(None) => false,
+            Some(Some(frame)) => frame.is_trailers() || this.is_end_stream(),
+        };
+        if let Self::Http1(_, rest) | Self::Http2(_, rest) = this {
+            rest.has_come = is_end;
+        }
         Poll::Ready(frame.map(|frame| frame.ok_or(Fault::Aborted)))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Http1(body) => body.body.is_end_stream(),
-            Self::Http2(body) => body.is_end_stream(),
+            Self::Http1(body, _) => body.is_end_stream(),
+            Self::Http2(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Http1(body) => body.body.size_hint(),
-            Self::Http2(body) => body.size_hint(),
+            Self::Http1(body, _) => body.size_hint(),
+            Self::Http2(body, _) => body.size_hint(),
         }
     }
 }
 
-/// A body over HTTP/1.1. Its connection learns if it is given up, since the client may go on.
-pub(crate) struct Http1 {
-    body: Incoming,
-    is_read: bool,
-    origin: Rc<Origin>,
+/// What is still to come of a body.
+pub(crate) struct Rest {
+    has_come: bool,
+    left: Rc<Cell<bool>>,
 }
 
-impl Http1 {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.is_read = match &frame {
-            None => true,
-            Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
-            Some(Err(_)) => false,
-        };
-        Poll::Ready(frame)
+impl Rest {
+    fn to_come(left: Rc<Cell<bool>>) -> Self {
+        Self { has_come: false, left }
     }
 }
 
-impl Drop for Http1 {
+impl Drop for Rest {
     fn drop(&mut self) {
-        if !self.is_read {
-            self.origin.watch.leave_body();
+        if !self.has_come {
+            self.left.set(true);
         }
     }
 }

@@ -106,7 +106,8 @@ fn answer(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<FinishedBody>, Infallible>> + use<> {
     let (head, body) = request.into_parts();
-    let handled = pipeline::handle(Rc::clone(origin), head, ClientBody::http1(body, origin));
+    let handled =
+        pipeline::handle(Rc::clone(origin), head, ClientBody::http1(body, &origin.watch.body_left));
     let origin = Rc::clone(origin);
     async move {
         let mut response = match handled {

@@ -91,10 +91,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2<T> {
             Method::CONNECT => (ClientBody::Empty, Some(receive)),
             _ => (ClientBody::http2(receive, &head.headers), None),
         };
+        let left = body.left();
         match pipeline::handle(Rc::clone(&self.origin), head, body) {
             Handled::Answered(response) => self.answered.push((reply, response)),
             Handled::UnderWay(answer) => {
-                self.spawn(stream::run(Rc::clone(&self.origin), reply, answer, receive));
+                self.spawn(stream::run(Rc::clone(&self.origin), reply, answer, receive, left));
             }
         }
     }

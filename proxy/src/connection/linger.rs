@@ -6,8 +6,8 @@
 //! the reset can overtake the response that says why (RFC 9112, 9.6). So what comes after the
 //! connection has been shut down for writing is read and dropped, until its client ends it too.
 //!
-//! HTTP/2 has no need of it: a stream is reset by itself, and before a connection is shut down, its
-//! client acknowledges that it will be.
+//! Over HTTP/2 it is the stream that lingers (see [`super::stream`]). Its client acknowledges that a
+//! connection will be shut down before it is.
 
 use std::future::poll_fn;
 use std::io;
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// sent all that it had begun.
 pub(super) async fn linger<T: Transport>(stream: T, origin: &Origin) {
     let (worker, watch) = (&origin.worker, &origin.watch);
-    let mut is_sending = watch.awaits_head() || watch.body_unread.get();
+    let mut is_sending = watch.awaits_head() || watch.body_left.get();
     watch.deadline.arm(PATIENCE);
     poll_fn(|cx| {
         loop {

@@ -5,14 +5,16 @@
 //! waits for the client rather than for the upstream, and a piece of the body that could be handed
 //! over begins it anew, for as long as the client's [`super::pace`] leaves.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderValue, Response};
 use http_body::Body as _;
@@ -26,13 +28,17 @@ use crate::pipeline::Origin;
 use crate::response::FinishedBody;
 use crate::worker::Worker;
 
+/// How long a client may take to stop sending what nobody wants any more.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Waits for the answer to a request and sends it. `receive` is the client's half of a stream that
-/// may become a tunnel.
+/// may become a tunnel; `left` becomes true if the request's body is given up.
 pub(super) async fn run<F: Future<Output = Response<FinishedBody>>>(
     origin: Rc<Origin>,
     mut reply: SendResponse<Bytes>,
     mut answer: Pin<Box<F>>,
     receive: Option<RecvStream>,
+    left: Option<Rc<Cell<bool>>>,
 ) {
     let mut hinted = 0;
     let answered = poll_fn(|cx| {
@@ -60,6 +66,9 @@ pub(super) async fn run<F: Future<Output = Response<FinishedBody>>>(
     }
     if let Some(mut responding) = Responding::begin(&origin, reply, response) {
         poll_fn(|cx| responding.poll(cx)).await;
+        if left.is_some_and(|left| left.get()) {
+            responding.linger().await;
+        }
     }
 }
 
@@ -74,13 +83,15 @@ fn dated(response: Response<FinishedBody>, worker: &Worker) -> (Response<()>, Fi
 pub(super) struct Responding {
     origin: Rc<Origin>,
     sending: Sending<FinishedBody>,
+    /// The head was all of it.
+    is_whole: bool,
     pace: Pace,
     /// There once the stream has waited for its client.
     stalled: Option<Deadline>,
 }
 
 impl Responding {
-    /// Sends the head. `None` if that is all, or if the stream is gone.
+    /// Sends the head. `None` if the stream is gone.
     pub(super) fn begin(
         origin: &Rc<Origin>,
         mut reply: SendResponse<Bytes>,
@@ -92,14 +103,15 @@ impl Responding {
             head.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
         }
         let stream = reply.send_response(head, is_whole).ok()?;
-        let sending = (!is_whole).then(|| Sending::new(stream, body))?;
-        Some(Self { origin: Rc::clone(origin), sending, pace: Pace::default(), stalled: None })
+        let sending = Sending::new(stream, body);
+        let origin = Rc::clone(origin);
+        Some(Self { origin, sending, is_whole, pace: Pace::default(), stalled: None })
     }
 
     /// Sends what the body has and the client takes. Ready when there is nothing more to send, or
     /// nobody to send it to: the stream is reset when this is dropped before its end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.sending.poll(cx).is_ready() {
+        if self.is_whole || self.sending.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let worker = &self.origin.worker;
@@ -116,7 +128,19 @@ impl Responding {
         let expired = self.stalled.as_ref().is_some_and(|stalled| stalled.poll(cx).is_ready());
         if expired {
             worker.counters.streams_timed_out.add(1);
+            self.sending.stream.send_reset(Reason::CANCEL);
         }
         if expired { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Lets a client that is still sending stop of itself, before its stream is reset: some report
+    /// the reset as an error instead of the response (RFC 9113, 8.1). It may not send more than its
+    /// window takes.
+    async fn linger(self) {
+        let Self { origin, sending: Sending { mut stream, body, .. }, .. } = self;
+        drop(body);
+        let deadline = origin.worker.deadlines.deadline();
+        deadline.arm(PATIENCE);
+        _ = deadline.guard(poll_fn(|cx| stream.poll_reset(cx))).await;
     }
 }

@@ -40,8 +40,8 @@ pub(crate) struct Watch {
     pace: Cell<Pace>,
     /// HTTP/1.1 only.
     pub(crate) head: RawHead,
-    /// HTTP/1.1 only: nobody reads what its client may still be sending of the last body.
-    pub(super) body_unread: Cell<bool>,
+    /// HTTP/1.1 only: the last body was given up, and its client may still be sending it.
+    pub(super) body_left: Rc<Cell<bool>>,
     interim: OnceCell<Rc<Interim>>,
     /// What an HTTP/1.1 connection becomes when its response has been sent.
     pub(super) tunnel: Cell<Option<Box<Tunnel>>>,
@@ -58,7 +58,7 @@ impl Watch {
             flush: Cell::default(),
             pace: Cell::default(),
             head: RawHead::new(),
-            body_unread: Cell::new(false),
+            body_left: Rc::default(),
             interim: OnceCell::new(),
             tunnel: Cell::default(),
         }
@@ -77,13 +77,8 @@ impl Watch {
         }
         self.in_flight.set(self.in_flight.get() + 1);
         self.resting.set(false);
-        self.body_unread.set(false);
+        self.body_left.set(false);
         self.deadline.disarm();
-    }
-
-    /// A body over HTTP/1.1 has been given up before its end.
-    pub(crate) fn leave_body(&self) {
-        self.body_unread.set(true);
     }
 
     /// Whether it is HTTP/1.1 and waits for the head of a request, if only for the rest of it.
