@@ -6,8 +6,8 @@
 //! the reset can overtake the response that says why (RFC 9112, 9.6). So what comes after the
 //! connection has been shut down for writing is read and dropped, until its client ends it too.
 //!
-//! Over HTTP/2 it is the stream that lingers (see [`super::stream`]). Its client acknowledges that a
-//! connection will be shut down before it is.
+//! Over HTTP/2 it is the stream that lingers (see [`super::stream`]), and no connection is shut
+//! down before its client has acknowledged that it will be.
 
 use std::future::poll_fn;
 use std::io;
