@@ -127,9 +127,9 @@ impl Upstream {
         &self,
         attempt: &mut Attempt,
         server: &Server,
-        failure: exchange::Failure,
+        failure: exchange::Failed,
     ) -> Result<Request<RequestBody>, Rejection> {
-        let exchange::Failure { rejection, returned, is_leaving } = failure;
+        let exchange::Failed { rejection, returned, is_leaving } = failure;
         if !matches!(rejection, Rejection::UpstreamInvalid(_) | Rejection::UpstreamTimeout) {
             return Err(rejection); // the client's doing
         }

@@ -115,7 +115,7 @@ impl Upstream {
         &self,
         exchange: &Exchange,
         link: &mut Link,
-    ) -> Result<Response<()>, Failure> {
+    ) -> Result<Response<()>, Failed> {
         let Exchange { deadline, upload, .. } = exchange;
         let (mut taken, begun) = (None, self.deadlines.now_ms());
         let answer = std::future::poll_fn(|cx| {
@@ -140,7 +140,7 @@ impl Upstream {
             (Some(Err(Unanswered { error, returned, is_leaving })), None) => {
                 let soon = self.deadlines.now_ms() - begun <= CROSSING;
                 let rejection = Rejection::UpstreamInvalid(error);
-                Err(Failure { rejection, returned, is_leaving: is_leaving && soon })
+                Err(Failed { rejection, returned, is_leaving: is_leaving && soon })
             }
         }
     }
@@ -170,14 +170,14 @@ impl Upstream {
 const CROSSING: u64 = 2 * TICK.as_millis() as u64;
 
 /// Why there is no response.
-pub(super) struct Failure {
+pub(super) struct Failed {
     pub(super) rejection: Rejection,
     pub(super) returned: Returned,
     /// The server was leaving the connection as it was used.
     pub(super) is_leaving: bool,
 }
 
-impl From<Rejection> for Failure {
+impl From<Rejection> for Failed {
     /// Nothing goes again.
     fn from(rejection: Rejection) -> Self {
         Self { rejection, returned: Returned::Nothing, is_leaving: false }
