@@ -1,6 +1,6 @@
 //! The body of a request as its client's connection brings it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -15,36 +15,39 @@ use super::Fault;
 use crate::http2::Receiving;
 
 /// The body of a request, still at its client.
+///
+/// If it is given up before its end, whoever serves the client has to know: it may go on sending.
 pub(crate) enum ClientBody {
     /// There is none: the request is all that comes, or the stream is to switch.
     Empty,
-    Http1(Incoming, Rest),
-    Http2(Box<Receiving>, Rest),
+    Http1(Http1),
+    /// Given up when nobody else has it.
+    Http2(Rc<RefCell<Receiving>>),
+}
+
+/// A body over HTTP/1.1.
+pub(crate) struct Http1 {
+    incoming: Incoming,
+    has_ended: bool,
+    given_up: Rc<Cell<bool>>,
 }
 
 impl ClientBody {
-    /// `left` becomes true if the body is given up before its end: its client may still send it.
-    pub(crate) fn http1(body: Incoming, left: &Rc<Cell<bool>>) -> Self {
-        match body.is_end_stream() {
+    /// `given_up` becomes true if the body is before its end.
+    pub(crate) fn http1(incoming: Incoming, given_up: &Rc<Cell<bool>>) -> Self {
+        match incoming.is_end_stream() {
             true => Self::Empty,
-            false => Self::Http1(body, Rest::to_come(Rc::clone(left))),
+            false => {
+                let given_up = Rc::clone(given_up);
+                Self::Http1(Http1 { incoming, has_ended: false, given_up })
+            }
         }
     }
 
     pub(crate) fn http2(stream: RecvStream, fields: &HeaderMap) -> Self {
         match stream.is_end_stream() {
             true => Self::Empty,
-            false => {
-                Self::Http2(Box::new(Receiving::new(stream, fields)), Rest::to_come(Rc::default()))
-            }
-        }
-    }
-
-    /// What becomes true if the body is given up before its end.
-    pub(crate) fn left(&self) -> Option<Rc<Cell<bool>>> {
-        match self {
-            Self::Empty => None,
-            Self::Http1(_, rest) | Self::Http2(_, rest) => Some(Rc::clone(&rest.left)),
+            false => Self::Http2(Rc::new(RefCell::new(Receiving::new(stream, fields)))),
         }
     }
 }
@@ -57,56 +60,49 @@ impl Body for ClientBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let this = self.get_mut();
-        let frame = match this {
+        let frame = match self.get_mut() {
             Self::Empty => return Poll::Ready(None),
-            Self::Http1(body, _) => ready!(Pin::new(body).poll_frame(cx)).map(Result::ok),
-            Self::Http2(body, _) => ready!(Pin::new(&mut **body).poll_frame(cx)).map(Result::ok),
+            Self::Http1(body) => ready!(body.poll_frame(cx)).map(Result::ok),
+            Self::Http2(body) => {
+                ready!(Pin::new(&mut *body.borrow_mut()).poll_frame(cx)).map(Result::ok)
+            }
         };
-        let is_end = match &frame {
-            None => true,
-            Some(None) => false,
-            Some(Some(frame)) => frame.is_trailers() || this.is_end_stream(),
-        };
-        if let Self::Http1(_, rest) | Self::Http2(_, rest) = this {
-            rest.has_come = is_end;
-        }
         Poll::Ready(frame.map(|frame| frame.ok_or(Fault::Aborted)))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Http1(body, _) => body.is_end_stream(),
-            Self::Http2(body, _) => body.is_end_stream(),
+            Self::Http1(body) => body.incoming.is_end_stream(),
+            Self::Http2(body) => body.borrow().is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Http1(body, _) => body.size_hint(),
-            Self::Http2(body, _) => body.size_hint(),
+            Self::Http1(body) => body.incoming.size_hint(),
+            Self::Http2(body) => body.borrow().size_hint(),
         }
     }
 }
 
-/// What is still to come of a body.
-pub(crate) struct Rest {
-    has_come: bool,
-    left: Rc<Cell<bool>>,
-}
-
-impl Rest {
-    fn to_come(left: Rc<Cell<bool>>) -> Self {
-        Self { has_come: false, left }
+impl Http1 {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        self.has_ended = match &frame {
+            None => true,
+            Some(Ok(frame)) => frame.is_trailers() || self.incoming.is_end_stream(),
+            Some(Err(_)) => false,
+        };
+        Poll::Ready(frame)
     }
 }
 
-impl Drop for Rest {
+impl Drop for Http1 {
     fn drop(&mut self) {
-        if !self.has_come {
-            self.left.set(true);
+        if !self.has_ended {
+            self.given_up.set(true);
         }
     }
 }

@@ -52,6 +52,11 @@ impl RawHead {
         self.reading.get()
     }
 
+    /// Whether a byte has passed of a head that has not been taken.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.bytes.borrow().is_empty()
+    }
+
     /// Bytes have passed. More than `bound` of them are no head that anybody takes.
     pub(super) fn passed(&self, bytes: &[u8], bound: usize) {
         let mut held = self.bytes.borrow_mut();

@@ -68,8 +68,11 @@ async fn active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> Option
     }
     if !rests {
         if stream.is_shut_down {
+            let watch = &origin.watch;
+            let is_sending =
+                watch.body_given_up.get() || watch.head.has_begun() || !parts.read_buf.is_empty();
             drop(parts.read_buf);
-            Box::pin(linger(stream.stream.into_inner(), origin)).await;
+            Box::pin(linger(stream.stream.into_inner(), origin, is_sending)).await;
         }
         return None;
     }
@@ -83,6 +86,7 @@ async fn active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> Option
 async fn rest<T: Transport>(stream: &mut Watched<T>, origin: &Rc<Origin>) -> bool {
     let (worker, watch) = (&origin.worker, &origin.watch);
     watch.deadline.arm(worker.limits().idle_timeout.saturating_sub(REST));
+    watch.body_given_up.set(false); // the protocol has read it to its end
     if stream.unread.is_empty() {
         watch.head.rest();
     }
@@ -106,8 +110,11 @@ fn answer(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<FinishedBody>, Infallible>> + use<> {
     let (head, body) = request.into_parts();
-    let handled =
-        pipeline::handle(Rc::clone(origin), head, ClientBody::http1(body, &origin.watch.body_left));
+    let handled = pipeline::handle(
+        Rc::clone(origin),
+        head,
+        ClientBody::http1(body, &origin.watch.body_given_up),
+    );
     let origin = Rc::clone(origin);
     async move {
         let mut response = match handled {

@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::contained::Contained;
 use super::gather::{Flush, Gathered};
+use super::linger::Remainder;
 use super::stream::{self, Responding};
 use super::watch::Watched;
 use super::{broken, drive};
@@ -60,7 +61,8 @@ fn builder(origin: &Origin) -> Builder {
         .max_concurrent_streams(limits.http2_streams)
         .max_header_list_size(header_bytes)
         .max_send_buffer_size(Worker::BUFFER)
-        .max_local_error_reset_streams(Some(64))
+        .max_local_error_reset_streams(Some(128))
+        .max_concurrent_reset_streams(limits.http2_streams as usize)
         .enable_connect_protocol();
     builder
 }
@@ -70,7 +72,7 @@ struct Http2<T> {
     origin: Rc<Origin>,
     connection: Connection<T, Bytes>,
     /// Answered without a wait. They are sent together when all that has arrived is answered.
-    answered: Vec<(SendResponse<Bytes>, Response<FinishedBody>)>,
+    answered: Vec<(SendResponse<Bytes>, Response<FinishedBody>, Option<Remainder>)>,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Http2<T> {
@@ -91,21 +93,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2<T> {
             Method::CONNECT => (ClientBody::Empty, Some(receive)),
             _ => (ClientBody::http2(receive, &head.headers), None),
         };
-        let left = body.left();
+        let remainder = match &body {
+            ClientBody::Http2(body) => Some(Remainder::new(&self.origin, body)),
+            ClientBody::Empty | ClientBody::Http1(_) => None,
+        };
         match pipeline::handle(Rc::clone(&self.origin), head, body) {
-            Handled::Answered(response) => self.answered.push((reply, response)),
+            Handled::Answered(response) => self.answered.push((reply, response, remainder)),
             Handled::UnderWay(answer) => {
-                self.spawn(stream::run(Rc::clone(&self.origin), reply, answer, receive, left));
+                self.spawn(stream::run(Rc::clone(&self.origin), reply, answer, receive, remainder));
             }
         }
     }
 
     fn send(&mut self, cx: &mut Context<'_>) {
         let mut answered = std::mem::take(&mut self.answered);
-        for (reply, response) in answered.drain(..) {
-            let Some(mut rest) = Responding::begin(&self.origin, reply, response) else { continue };
-            if rest.poll(cx).is_pending() {
-                self.spawn(async move { poll_fn(|cx| rest.poll(cx)).await });
+        for (reply, response, remainder) in answered.drain(..) {
+            let begun = Responding::begin(&self.origin, reply, response, remainder);
+            let Some(mut responding) = begun else { continue };
+            if responding.poll(cx).is_pending() {
+                self.spawn(async move { poll_fn(|cx| responding.poll(cx)).await });
             }
         }
         self.answered = answered;

@@ -5,22 +5,21 @@
 //! waits for the client rather than for the upstream, and a piece of the body that could be handed
 //! over begins it anew, for as long as the client's [`super::pace`] leaves.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderValue, Response};
 use http_body::Body as _;
 
 use super::duplex::Duplex;
 use super::interim::{self, Interim};
+use super::linger::Remainder;
 use super::pace::Pace;
 use crate::deadline::Deadline;
 use crate::http2::Sending;
@@ -28,17 +27,14 @@ use crate::pipeline::Origin;
 use crate::response::FinishedBody;
 use crate::worker::Worker;
 
-/// How long a client may take to stop sending what nobody wants any more.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// Waits for the answer to a request and sends it. `receive` is the client's half of a stream that
-/// may become a tunnel; `left` becomes true if the request's body is given up.
+/// may become a tunnel, `remainder` that of one that brings a body.
 pub(super) async fn run<F: Future<Output = Response<FinishedBody>>>(
     origin: Rc<Origin>,
     mut reply: SendResponse<Bytes>,
     mut answer: Pin<Box<F>>,
     receive: Option<RecvStream>,
-    left: Option<Rc<Cell<bool>>>,
+    remainder: Option<Remainder>,
 ) {
     let mut hinted = 0;
     let answered = poll_fn(|cx| {
@@ -64,11 +60,8 @@ pub(super) async fn run<F: Future<Output = Response<FinishedBody>>>(
         }
         return;
     }
-    if let Some(mut responding) = Responding::begin(&origin, reply, response) {
+    if let Some(mut responding) = Responding::begin(&origin, reply, response, remainder) {
         poll_fn(|cx| responding.poll(cx)).await;
-        if left.is_some_and(|left| left.get()) {
-            responding.linger().await;
-        }
     }
 }
 
@@ -82,9 +75,9 @@ fn dated(response: Response<FinishedBody>, worker: &Worker) -> (Response<()>, Fi
 /// A response whose head has been sent.
 pub(super) struct Responding {
     origin: Rc<Origin>,
-    sending: Sending<FinishedBody>,
-    /// The head was all of it.
-    is_whole: bool,
+    /// There until all has been sent.
+    sending: Option<Sending<FinishedBody>>,
+    remainder: Option<Remainder>,
     pace: Pace,
     /// There once the stream has waited for its client.
     stalled: Option<Deadline>,
@@ -96,6 +89,7 @@ impl Responding {
         origin: &Rc<Origin>,
         mut reply: SendResponse<Bytes>,
         response: Response<FinishedBody>,
+        remainder: Option<Remainder>,
     ) -> Option<Self> {
         let (mut head, body) = dated(response, &origin.worker);
         let is_whole = body.is_end_stream();
@@ -103,21 +97,39 @@ impl Responding {
             head.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
         }
         let stream = reply.send_response(head, is_whole).ok()?;
-        let sending = Sending::new(stream, body);
+        let sending = (!is_whole).then(|| Sending::new(stream, body));
         let origin = Rc::clone(origin);
-        Some(Self { origin, sending, is_whole, pace: Pace::default(), stalled: None })
+        Some(Self { origin, sending, remainder, pace: Pace::default(), stalled: None })
     }
 
-    /// Sends what the body has and the client takes. Ready when there is nothing more to send, or
-    /// nobody to send it to: the stream is reset when this is dropped before its end.
+    /// Sends what the body has and the client takes, and lets the client end its request. Ready
+    /// when nothing is left to do, or there is nobody to do it for: the stream is reset if this is
+    /// dropped before its end.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_whole || self.sending.poll(cx).is_ready() {
+        if self.poll_send(cx).is_ready() {
+            self.sending = None;
+        }
+        let is_sent = self.sending.is_none();
+        let remainder =
+            self.remainder.as_mut().map_or(Poll::Ready(()), |remainder| match is_sent {
+                true => remainder.poll_end(cx),
+                false => remainder.poll_drop(cx),
+            });
+        if remainder.is_ready() {
+            self.remainder = None;
+        }
+        if is_sent { remainder } else { Poll::Pending }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(sending) = &mut self.sending else { return Poll::Ready(()) };
+        if sending.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let worker = &self.origin.worker;
         let now = worker.deadlines.now_ms();
-        let progress = std::mem::take(&mut self.sending.handed_over);
-        if self.sending.held.is_none() {
+        let progress = std::mem::take(&mut sending.handed_over);
+        if sending.held.is_none() {
             self.pace.took(progress, now);
             self.stalled.iter().for_each(Deadline::disarm);
         } else if progress > 0 || !self.stalled.as_ref().is_some_and(Deadline::is_armed) {
@@ -128,19 +140,8 @@ impl Responding {
         let expired = self.stalled.as_ref().is_some_and(|stalled| stalled.poll(cx).is_ready());
         if expired {
             worker.counters.streams_timed_out.add(1);
-            self.sending.stream.send_reset(Reason::CANCEL);
+            self.remainder = None;
         }
         if expired { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// Lets a client that is still sending stop of itself, before its stream is reset: some report
-    /// the reset as an error instead of the response (RFC 9113, 8.1). It may not send more than its
-    /// window takes.
-    async fn linger(self) {
-        let Self { origin, sending: Sending { mut stream, body, .. }, .. } = self;
-        drop(body);
-        let deadline = origin.worker.deadlines.deadline();
-        deadline.arm(PATIENCE);
-        _ = deadline.guard(poll_fn(|cx| stream.poll_reset(cx))).await;
     }
 }

@@ -40,8 +40,10 @@ pub(crate) struct Watch {
     pace: Cell<Pace>,
     /// HTTP/1.1 only.
     pub(crate) head: RawHead,
-    /// HTTP/1.1 only: the last body was given up, and its client may still be sending it.
-    pub(super) body_left: Rc<Cell<bool>>,
+    /// HTTP/1.1 only: the last body was given up before its end.
+    pub(super) body_given_up: Rc<Cell<bool>>,
+    /// HTTP/2 only: streams that were given time when they had their response.
+    pub(super) lingered: Cell<u32>,
     interim: OnceCell<Rc<Interim>>,
     /// What an HTTP/1.1 connection becomes when its response has been sent.
     pub(super) tunnel: Cell<Option<Box<Tunnel>>>,
@@ -58,7 +60,8 @@ impl Watch {
             flush: Cell::default(),
             pace: Cell::default(),
             head: RawHead::new(),
-            body_left: Rc::default(),
+            body_given_up: Rc::default(),
+            lingered: Cell::new(0),
             interim: OnceCell::new(),
             tunnel: Cell::default(),
         }
@@ -77,7 +80,7 @@ impl Watch {
         }
         self.in_flight.set(self.in_flight.get() + 1);
         self.resting.set(false);
-        self.body_left.set(false);
+        self.body_given_up.set(false);
         self.deadline.disarm();
     }
 

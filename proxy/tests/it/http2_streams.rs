@@ -9,7 +9,7 @@ use h2::Reason;
 use http::{Method, Request, Response};
 
 use crate::harness::frames::{
-    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, RST_STREAM, WINDOW_UPDATE, frame,
+    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, WINDOW_UPDATE, frame,
     request as section,
 };
 use crate::harness::{TestProxy, TestUpstream, until};
@@ -171,32 +171,6 @@ async fn a_client_that_takes_nothing_is_ended_also_when_it_has_broken_the_protoc
     }
     crate::shared_limits::until(&proxy, "connections_open", 0).await;
     drop(silent);
-    proxy.finish().await;
-}
-
-/// Some report a reset that comes with the response instead of the response.
-#[tokio::test]
-async fn a_client_that_is_still_sending_may_stop_of_itself() {
-    let upstream = TestUpstream::start().await;
-    let proxy = TestProxy::start(&upstream, "body_bytes = \"1KiB\"");
-    for (method, path, last) in [("POST", "/", DATA), ("HEAD", "/a%2fb", HEADERS)] {
-        let mut frames = Frames::connect(&proxy, b"").await;
-        let begin = frame(HEADERS, END_HEADERS, 1, &section(method, path));
-        let data = frame(DATA, 0, 1, &[0; 2 << 10]);
-        assert!(frames.write(&[begin, data.clone()].concat()).await);
-        while frames.next().await.unwrap().0 != last {}
-        assert!(frames.write(&[frame(PING, 0, 0, &[7; 8]), data].concat()).await);
-        let mut seen = Vec::new();
-        while seen.last() != Some(&RST_STREAM) {
-            let (kind, _, payload) = frames.next().await.unwrap();
-            assert!(kind != RST_STREAM || payload == [0; 4], "{payload:?}: not NO_ERROR");
-            seen.push(kind);
-        }
-        assert!(seen.contains(&PING), "{method} {path}: the reset comes first");
-        let next = frame(HEADERS, END_HEADERS | END_STREAM, 3, &section("GET", "/"));
-        assert!(frames.write(&next).await);
-        assert_eq!(frames.next().await.unwrap().0, HEADERS);
-    }
     proxy.finish().await;
 }
 

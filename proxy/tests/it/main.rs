@@ -40,6 +40,7 @@ mod init;
 mod interim;
 mod key_types;
 mod limits;
+mod lingering;
 mod nonces;
 mod observatory;
 mod on_demand;
