@@ -7,6 +7,7 @@ use http::Response;
 
 use super::Origin;
 use crate::record::Record;
+use crate::rejection::Rejection;
 use crate::response::{self, Answer, Finish, FinishedBody};
 use crate::snapshot::Snapshot;
 use crate::tunnel::Tunnel;
@@ -26,6 +27,13 @@ pub(super) async fn switch(
     let fallback = snapshot.sites.fallback();
     let (head, far) = match answer {
         Ok(Switched::Tunnel(head, far)) => (head, far),
+        // It would tell the client that the stream has switched (RFC 8441, 5).
+        Ok(Switched::Response(response))
+            if origin.watch.is_multiplexed() && response.status().is_success() =>
+        {
+            let refused = Err(Rejection::UpstreamRefused);
+            return response::finish(refused, finish, record, fallback);
+        }
         Ok(Switched::Response(response)) => {
             return response::finish(Ok(Answer::Upstream(response)), finish, record, fallback);
         }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -55,10 +57,8 @@ async fn ten_thousand_messages_pass_across_a_reload() {
     assert_eq!(records[0]["bytes_out"], 130_010);
 }
 
-#[tokio::test]
-async fn a_stream_of_http_2_switches_too() {
-    let upstream = TestUpstream::switching("websocket").await;
-    let proxy = TestProxy::start(&upstream, "");
+/// What is answered to a request for a WebSocket over HTTP/2.
+async fn connect(proxy: &TestProxy) -> (Response<Incoming>, SendRequest<Empty<Bytes>>) {
     let stream = proxy.tls(b"h2").await;
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -72,13 +72,20 @@ async fn a_stream_of_http_2_switches_too() {
         .body(Empty::<Bytes>::new())
         .unwrap();
     // Extended CONNECT is allowed once the server's settings have arrived.
-    let response = loop {
+    loop {
         sender.ready().await.unwrap();
         match sender.send_request(request.clone()).await {
-            Ok(response) => break response,
+            Ok(response) => return (response, sender),
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_http_2_switches_too() {
+    let upstream = TestUpstream::switching("websocket").await;
+    let proxy = TestProxy::start(&upstream, "");
+    let (response, _sender) = connect(&proxy).await;
     assert_eq!(response.status(), 200);
     assert!(!response.headers().contains_key("sec-websocket-accept"));
     assert_eq!(response.headers()["x-content-type-options"], "nosniff");
@@ -138,6 +145,19 @@ async fn nothing_is_raw_before_the_upstream_agrees() {
     assert!(raw.read_head().await.starts_with("HTTP/1.1 400 "));
     assert_eq!(upstream.bytes(), "");
     proxy.finish().await;
+}
+
+/// Over HTTP/2 any 2xx would say that it has (RFC 8441, 5).
+#[tokio::test]
+async fn an_upstream_that_does_not_switch_is_not_taken_for_one_that_does() {
+    let forbids = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+    for (upstream, status) in
+        [(TestUpstream::start().await, 502), (TestUpstream::repeating(forbids).await, 403)]
+    {
+        let proxy = TestProxy::start(&upstream, "");
+        assert_eq!(connect(&proxy).await.0.status(), status);
+        assert_eq!(proxy.finish().await[0]["status"], status);
+    }
 }
 
 #[tokio::test]
