@@ -1,7 +1,7 @@
 //! Streams of HTTP/2 (RFC 9113), read and written: what clients' and upstreams' have in common.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
@@ -18,11 +18,42 @@ pub(crate) struct Receiving {
     left: Option<u64>,
     /// What comes next, if anything, are trailers.
     data_ended: bool,
+    /// Somebody waits for it, or has.
+    awaited: bool,
+    /// Who wants to know when that begins.
+    curious: Option<Waker>,
 }
 
 impl Receiving {
     pub(crate) fn new(stream: RecvStream, fields: &HeaderMap) -> Self {
-        Self { stream, left: declared(fields), data_ended: false }
+        let left = declared(fields);
+        Self { stream, left, data_ended: false, awaited: false, curious: None }
+    }
+
+    /// Ready once somebody has waited for what comes.
+    pub(crate) fn poll_awaited(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.awaited {
+            return Poll::Ready(());
+        }
+        self.curious = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if !self.data_ended {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Fails only if the stream has ended since, which the next poll says.
+                    _ = self.stream.flow_control().release_capacity(data.len());
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.data_ended = true,
+            }
+        }
+        let trailers = ready!(self.stream.poll_trailers(cx)).transpose();
+        Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)))
     }
 }
 
@@ -42,20 +73,11 @@ impl Body for Receiving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let this = self.get_mut();
-        if !this.data_ended {
-            match ready!(this.stream.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    // Fails only if the stream has ended since, which the next poll says.
-                    _ = this.stream.flow_control().release_capacity(data.len());
-                    this.left = this.left.map(|left| left.saturating_sub(data.len() as u64));
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => this.data_ended = true,
-            }
+        let frame = this.poll_next(cx);
+        if frame.is_pending() && !std::mem::replace(&mut this.awaited, true) {
+            this.curious.take().into_iter().for_each(Waker::wake);
         }
-        let trailers = ready!(this.stream.poll_trailers(cx)).transpose();
-        Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)))
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

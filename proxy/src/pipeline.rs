@@ -105,7 +105,8 @@ pub(crate) fn handle(
             UnderWay::Settled(answer) => answer,
             UnderWay::Ask(_) => Err(Rejection::LimitsUnavailable),
         };
-        if let Some(unread) = body.take_if(unread) {
+        let is_too_large = matches!(answer, Err(Rejection::BodyTooLarge));
+        if let Some(unread) = body.take_if(|body| !is_too_large && unread(body)) {
             Box::pin(body::settle(unread, &origin.worker.deadlines)).await;
         }
         response::finish(answer, finish, record, snapshot.sites.fallback())

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use hyper::rt::Write;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use tokio::task::yield_now;
 
 use super::linger::linger;
 use super::transport::Transport;
@@ -121,6 +122,10 @@ fn answer(
             Handled::Answered(response) => response,
             Handled::UnderWay(response) => response.await,
         };
+        if origin.watch.has_interim() {
+            yield_now().await; // the connection flushes meanwhile
+            _ = origin.watch.take_interim();
+        }
         if let Some(tunnel) = response.body_mut().take_tunnel() {
             origin.watch.tunnel.set(Some(tunnel));
         } else if origin.worker.draining.get() {

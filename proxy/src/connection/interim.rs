@@ -6,8 +6,8 @@
 //!
 //! hyper sends no interim response over HTTP/1.1 but `100 Continue`, which is between Gatehouse and
 //! its client, and not the upstream's. So there they are written below hyper, at the one moment
-//! when nothing of its own is half written: when it flushes. One that the final response overtakes
-//! is dropped.
+//! when nothing of its own is half written: when it flushes. A final response that has come with
+//! them waits for that once, and no longer.
 
 use std::cell::{Cell, RefCell};
 
@@ -51,6 +51,10 @@ impl Interim {
         }
     }
 
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.get()
+    }
+
     /// What is to be sent now.
     pub(super) fn take(&self) -> Vec<Response<()>> {
         if !self.pending.take() {
@@ -58,6 +62,13 @@ impl Interim {
         }
         self.heads.take().list
     }
+}
+
+/// What tells a client to send its body (RFC 9110, 15.2.1).
+pub(super) fn go_on() -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::CONTINUE;
+    head
 }
 
 /// Bytes of a head, and a little more.

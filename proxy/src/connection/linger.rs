@@ -66,6 +66,8 @@ pub(super) async fn linger<T: Transport>(stream: T, origin: &Origin, mut is_send
 pub(super) struct Remainder {
     origin: Rc<Origin>,
     body: Rc<RefCell<Receiving>>,
+    /// The client waits for `100 Continue` (RFC 9110, 10.1.1).
+    expects: bool,
     /// How many more are read and dropped.
     bytes: usize,
     /// There once it has been waited for.
@@ -80,9 +82,17 @@ impl Remainder {
     /// declared length is a mistake to the library, which closes a connection for too many.
     const STREAMS: u32 = 64;
 
-    pub(super) fn new(origin: &Rc<Origin>, body: &Rc<RefCell<Receiving>>) -> Self {
+    pub(super) fn new(origin: &Rc<Origin>, body: &Rc<RefCell<Receiving>>, expects: bool) -> Self {
         let (origin, body) = (Rc::clone(origin), Rc::clone(body));
-        Self { origin, body, bytes: Self::BYTES, deadline: None }
+        Self { origin, body, expects, bytes: Self::BYTES, deadline: None }
+    }
+
+    /// Ready, once, when the body is waited for by somebody here, and by its client to be.
+    pub(super) fn poll_continue(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.expects {
+            ready!(self.body.borrow_mut().poll_awaited(cx));
+        }
+        if std::mem::take(&mut self.expects) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Reads what has come of a body that was given up, lest other streams miss what it takes of

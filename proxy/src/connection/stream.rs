@@ -34,7 +34,7 @@ pub(super) async fn run<F: Future<Output = Response<FinishedBody>>>(
     mut reply: SendResponse<Bytes>,
     mut answer: Pin<Box<F>>,
     receive: Option<RecvStream>,
-    remainder: Option<Remainder>,
+    mut remainder: Option<Remainder>,
 ) {
     let mut hinted = 0;
     let answered = poll_fn(|cx| {
@@ -45,6 +45,10 @@ pub(super) async fn run<F: Future<Output = Response<FinishedBody>>>(
             if hinted <= Interim::MOST {
                 _ = reply.send_informational(head);
             }
+        }
+        let continues = remainder.as_mut().map(|remainder| remainder.poll_continue(cx));
+        if answered.is_pending() && continues == Some(Poll::Ready(())) {
+            _ = reply.send_informational(interim::go_on());
         }
         match answered {
             Poll::Ready(response) => Poll::Ready(Some(response)),

@@ -105,11 +105,9 @@ impl Watch {
         Rc::clone(self.interim.get_or_init(Rc::default))
     }
 
-    /// There is a final response: over HTTP/1.1 it comes next.
-    pub(crate) fn forget_interim(&self) {
-        if !self.is_multiplexed() {
-            _ = self.take_interim();
-        }
+    /// Whether interim responses wait to be sent.
+    pub(super) fn has_interim(&self) -> bool {
+        self.interim.get().is_some_and(|interim| interim.is_pending())
     }
 
     /// Interim responses to the request that was polled last.

@@ -46,6 +46,8 @@ pub(crate) struct FinishedBody {
     trailers: bool,
     /// Its end has been handed over.
     ended: bool,
+    /// Why it breaks off, which comes next.
+    cut: Option<Cut>,
     /// Not of a switch: that record goes with the tunnel.
     record: Option<Box<Record>>,
 }
@@ -53,7 +55,7 @@ pub(crate) struct FinishedBody {
 impl FinishedBody {
     /// Only [`super::finish`] and [`super::switch`] make one.
     pub(super) fn new(source: Source, trailers: bool, record: Option<Box<Record>>) -> Self {
-        Self { source, trailers, ended: false, record }
+        Self { source, trailers, ended: false, cut: None, record }
     }
 
     /// What the connection, or the stream, becomes instead of carrying a body.
@@ -74,6 +76,9 @@ impl Body for FinishedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let this = self.get_mut();
+        if let Some(cut) = this.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
         let mut frame = match &mut this.source {
             Source::Tunnel(_) => Poll::Ready(None),
             Source::Own(bytes) if bytes.is_empty() => Poll::Ready(None),
@@ -102,6 +107,12 @@ impl Body for FinishedBody {
             }
             Poll::Ready(None) => this.ended = true,
             Poll::Pending => {}
+        }
+        if let Poll::Ready(Some(Err(cut))) = frame {
+            // What there was of it leaves first: an error ends the connection, or the stream.
+            this.cut = Some(cut);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         frame
     }

@@ -102,7 +102,6 @@ pub(crate) fn finish(
     let fields = response.headers_mut();
     dress(fields, with, &record, fallback);
     let source = if head_only { source.without_body(fields) } else { source };
-    record.watch().forget_interim();
     response.map(|()| FinishedBody::new(source, trailers, Some(record)))
 }
 

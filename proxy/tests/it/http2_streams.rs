@@ -54,6 +54,32 @@ async fn early_hints_arrive_while_the_response_is_being_made() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_first_is_told_when_its_body_is_wanted() {
+    let upstreams = [TestUpstream::start().await, TestUpstream::http2(100).await];
+    for (upstream, scheme) in upstreams.into_iter().zip(["http://", "h2c://"]) {
+        let proxy = TestProxy::start_edited(&upstream, "http://", scheme);
+        let mut streams = proxy.streams(1 << 16).await;
+        let ask = |path| {
+            let mut request = request(Method::POST, path);
+            request.headers_mut().insert("expect", "100-continue".parse().unwrap());
+            request
+        };
+        let (mut response, mut send) = streams.send_request(ask("/"), false).unwrap();
+        let told = poll_fn(|cx| response.poll_informational(cx));
+        let told = tokio::time::timeout(Duration::from_secs(20), told).await.unwrap();
+        assert_eq!(told.unwrap().unwrap().status(), 100, "{scheme}");
+        send.send_data("hello".into(), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200, "{scheme}");
+        assert_eq!(upstream.only().body_bytes, 5);
+        let (mut response, _send) = streams.send_request(ask("/a%2fb"), false).unwrap();
+        assert!(poll_fn(|cx| response.poll_informational(cx)).await.is_none(), "not wanted");
+        assert_eq!(response.await.unwrap().status(), 400, "{scheme}");
+        drop((streams, _send));
+        proxy.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn there_is_an_end_to_hints() {
     let (upstream, told) = TestUpstream::told().await;
     let proxy = TestProxy::start(&upstream, "");
