@@ -209,7 +209,7 @@ impl Rejection {
             Self::UpstreamConnectTimeout | Self::UpstreamTimeout => {
                 "The application behind this server did not answer in time."
             }
-            Self::HeadTooLarge => "The header fields of the request are too large.",
+            Self::HeadTooLarge => "The target and the header fields of the request are too large.",
             Self::UpstreamInvalid(_) | Self::UpstreamRefused => {
                 "The application behind this server sent an answer that is not valid."
             }

@@ -3,7 +3,7 @@
 
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderName, HeaderValue, Method, Version, header};
 use http_body::Body as _;
 
 use super::Origin;
@@ -19,6 +19,15 @@ fn is_well_formed(head: &Parts) -> bool {
         [first, last].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
     };
     head.uri.scheme() == Some(&Scheme::HTTPS) && !head.headers.values().any(padded)
+}
+
+/// Bytes of a head as HTTP/1.1 writes it, whichever protocol it came by.
+fn size(head: &Parts) -> usize {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let host = head.uri.authority().map_or(0, |host| "host: \r\n".len() + host.as_str().len());
+    let line = head.method.as_str().len() + target + "  HTTP/1.1\r\n".len();
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    line + host + head.headers.iter().map(field).sum::<usize>()
 }
 
 /// Refuses them. The framing itself is hyper's to parse; what it accepts and should not,
@@ -41,8 +50,7 @@ pub(super) fn check(
     if head.version == Version::HTTP_2 && !is_well_formed(head) {
         return Err(Rejection::Malformed);
     }
-    let bytes: usize = head.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
-    if bytes > limits.header_bytes || head.headers.len() > limits.header_count {
+    if size(head) > limits.header_bytes || head.headers.len() > limits.header_count {
         return Err(Rejection::HeadTooLarge);
     }
     if switches && has_body {

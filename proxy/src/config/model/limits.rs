@@ -16,7 +16,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection may rest between requests (default 75 s).
     pub idle_timeout: Duration,
-    /// Bytes of a request head, 8 KiB to 1 MiB (default 32 KiB).
+    /// Bytes of a request head, its target included, 8 KiB to 1 MiB (default 32 KiB).
     pub header_bytes: usize,
     /// Fields of a request head, 1 to 1,000 (default 100).
     pub header_count: usize,
