@@ -31,7 +31,7 @@ pub(crate) enum Rejection {
     MethodRefused,
     #[error("the message's framing is ambiguous")]
     FramingInvalid,
-    #[error("the message is malformed, as HTTP/2 defines it")]
+    #[error("the message is malformed, or its target has another scheme than it came by")]
     Malformed,
     #[error("an expectation that is not 100-continue")]
     ExpectationUnknown,

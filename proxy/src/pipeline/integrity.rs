@@ -11,14 +11,18 @@ use crate::body::{self, ClientBody, UnclearFraming};
 use crate::connection::Hidden;
 use crate::rejection::Rejection;
 
-/// What the library does not look at (RFC 9113, 8.2.1 and 8.3.1): HTTP/2 comes over TLS only, and a
-/// value that begins or ends with a space is none.
-fn is_well_formed(head: &Parts) -> bool {
-    let padded = |value: &HeaderValue| {
-        let (first, last) = (value.as_bytes().first(), value.as_bytes().last());
-        [first, last].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
-    };
-    head.uri.scheme() == Some(&Scheme::HTTPS) && !head.headers.values().any(padded)
+/// Whether a target has the scheme that its request came by: what asks for another is nothing that
+/// can be had here (RFC 9110, 7.4). Over HTTP/1.1 only the absolute form has one (RFC 9112, 3.2.2).
+fn fits_scheme(head: &Parts, secure: bool) -> bool {
+    let own = if secure { Scheme::HTTPS } else { Scheme::HTTP };
+    head.uri.scheme().map_or(head.version != Version::HTTP_2, |scheme| *scheme == own)
+}
+
+/// What the library does not look at: a value that begins or ends with a space is none (RFC 9113,
+/// 8.2.1).
+fn is_padded(value: &HeaderValue) -> bool {
+    let (first, last) = (value.as_bytes().first(), value.as_bytes().last());
+    [first, last].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
 }
 
 /// Bytes of a head as HTTP/1.1 writes it, whichever protocol it came by.
@@ -36,6 +40,7 @@ pub(super) fn check(
     head: &Parts,
     origin: &Origin,
     body: Option<&ClientBody>,
+    secure: bool,
     switches: bool,
 ) -> Result<(), Rejection> {
     let limits = origin.worker.limits();
@@ -47,7 +52,8 @@ pub(super) fn check(
         Version::HTTP_2 => Some(Hidden::default()),
         _ => origin.watch.head.take(&head.method, head.headers.len(), has_body),
     };
-    if head.version == Version::HTTP_2 && !is_well_formed(head) {
+    let is_http2 = head.version == Version::HTTP_2;
+    if !fits_scheme(head, secure) || is_http2 && head.headers.values().any(is_padded) {
         return Err(Rejection::Malformed);
     }
     if size(head) > limits.header_bytes || head.headers.len() > limits.header_count {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 
-use self::name::normalise;
+use self::name::{are_equal, normalise};
 use self::pattern::Pattern;
 use self::places::Places;
 use crate::acme::on_demand::door::Door;
@@ -274,9 +274,10 @@ fn raw_host(head: &Parts) -> Result<Option<&[u8]>, Rejection> {
     if fields.next().is_some() {
         return Err(Rejection::HostInvalid);
     }
-    match (head.uri.authority(), field) {
+    let uri = &head.uri;
+    match (uri.authority(), field) {
         (Some(authority), Some(field))
-            if !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+            if !are_equal(field.as_bytes(), authority.as_str().as_bytes(), uri.scheme_str()) =>
         {
             Err(Rejection::HostInvalid)
         }
