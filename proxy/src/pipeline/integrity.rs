@@ -3,7 +3,7 @@
 
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
 use http_body::Body as _;
 
 use super::Origin;
@@ -13,9 +13,10 @@ use crate::rejection::Rejection;
 
 /// Whether a target has the scheme that its request came by: what asks for another is nothing that
 /// can be had here (RFC 9110, 7.4). Over HTTP/1.1 only the absolute form has one (RFC 9112, 3.2.2).
-fn fits_scheme(head: &Parts, secure: bool) -> bool {
+/// Over HTTP/2 each has, but the library keeps it only beside an authority.
+fn fits_scheme(uri: &Uri, secure: bool) -> bool {
     let own = if secure { Scheme::HTTPS } else { Scheme::HTTP };
-    head.uri.scheme().map_or(head.version != Version::HTTP_2, |scheme| *scheme == own)
+    uri.scheme().is_none_or(|scheme| *scheme == own)
 }
 
 /// What the library does not look at: a value that begins or ends with a space is none (RFC 9113,
@@ -53,7 +54,7 @@ pub(super) fn check(
         _ => origin.watch.head.take(&head.method, head.headers.len(), has_body),
     };
     let is_http2 = head.version == Version::HTTP_2;
-    if !fits_scheme(head, secure) || is_http2 && head.headers.values().any(is_padded) {
+    if !fits_scheme(&head.uri, secure) || is_http2 && head.headers.values().any(is_padded) {
         return Err(Rejection::Malformed);
     }
     if size(head) > limits.header_bytes || head.headers.len() > limits.header_count {

@@ -1,8 +1,9 @@
 //! Which site and which route a request belongs to.
 //!
-//! The host is taken from the authority (HTTP/2, absolute-form) or from `Host`; a request that
-//! names none, several, or two that differ is refused (RFC 9112, 3.2; RFC 9113, 8.3.1). A
-//! connection remembers the last host it saw, since nearly every request on it names the same.
+//! The host is taken from the authority (HTTP/2, absolute-form) or from `Host`, which is all that a
+//! request converted from HTTP/1.1 has over HTTP/2; one that names none, several, or two that
+//! differ is refused (RFC 9112, 3.2; RFC 9113, 8.3.1). A connection remembers the last host it saw,
+//! since nearly every request on it names the same.
 
 mod name;
 pub(crate) mod path;
