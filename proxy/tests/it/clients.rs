@@ -42,6 +42,8 @@ async fn a_trusted_proxy_speaks_for_its_clients() {
         assert_eq!(status(&mut client, xff, &format!("1.1.1.1, {alone}, 127.0.0.9")).await, 429);
         let in_forwarded = format!("for=\"{alone}:4711\"");
         assert_eq!(status(&mut client, "forwarded", &in_forwarded).await, 429);
+        let obfuscated = format!("for=\"{alone}:_port\", ,");
+        assert_eq!(status(&mut client, "forwarded", &obfuscated).await, 429);
         // One client per /48, as configured.
         assert_eq!(status(&mut client, xff, &format!("2001:db8:{other}::1")).await, 200);
         assert_eq!(status(&mut client, xff, &format!("2001:db8:{other}:2::1")).await, 429);
@@ -50,7 +52,7 @@ async fn a_trusted_proxy_speaks_for_its_clients() {
     assert_eq!(seen[0].headers["x-forwarded-for"], "203.0.113.1");
     assert!(seen[0].headers["forwarded"].to_str().unwrap().starts_with("for=203.0.113.1;"));
     let records = proxy.finish().await;
-    assert_eq!(records.iter().filter(|record| record["client"] == "203.0.113.1").count(), 3);
+    assert_eq!(records.iter().filter(|record| record["client"] == "203.0.113.1").count(), 4);
 }
 
 #[tokio::test]
