@@ -115,14 +115,15 @@ async fn the_proxy_protocol_tells_the_client() {
     let upstream = TestUpstream::start().await;
     let proxy = with_proxy_protocol(&upstream, "optional", "127.0.0.1");
     let v1 = b"PROXY TCP4 203.0.113.6 10.0.0.1 4711 443\r\n";
-    for before in [&v1[..], V2, b"PROXY UNKNOWN\r\n", b""] {
+    let datagram = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\xcb\0\x71\x07\x0a\0\0\x01\x12\x67\x01\xbb";
+    for before in [&v1[..], V2, b"PROXY UNKNOWN\r\n", b"", datagram] {
         let mut raw = proxy.raw_after(before).await.unwrap();
         raw.write(GET).await;
         assert!(raw.read_head().await.starts_with("HTTP/1.1 200 "), "{before:?}");
     }
     let told: Vec<_> =
         upstream.seen().iter().map(|seen| seen.headers["x-forwarded-for"].clone()).collect();
-    assert_eq!(told, ["203.0.113.6", "203.0.113.7", "127.0.0.1", "127.0.0.1"]);
+    assert_eq!(told, ["203.0.113.6", "203.0.113.7", "127.0.0.1", "127.0.0.1", "127.0.0.1"]);
     assert!(proxy.raw_after(b"PROXY TCP4 nonsense\r\n").await.is_err());
     // Plain HTTP too, and in pieces.
     let mut stream = TcpStream::connect(proxy.http()).await.unwrap();
