@@ -174,7 +174,7 @@ fn decide(
     let (worker, client) = (&*origin.worker, Rc::clone(&record.client));
     let secure = origin.tls.is_some() || origin.sender.is_secure(&head.headers);
     let switches = tunnel::is_asked(&head);
-    let whole = integrity::check(&head, origin, body.as_ref(), switches);
+    let whole = integrity::check(&head, origin, body.as_ref(), secure, switches);
     let host = origin.hosts.host(&head, origin, snapshot, &client, secure);
     // What is refused is refused as the site does it, if it can be told.
     if let Ok(host) = &host {

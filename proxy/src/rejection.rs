@@ -31,7 +31,7 @@ pub(crate) enum Rejection {
     MethodRefused,
     #[error("the message's framing is ambiguous")]
     FramingInvalid,
-    #[error("the message is malformed, as HTTP/2 defines it")]
+    #[error("the message is malformed, or its target has another scheme than it came by")]
     Malformed,
     #[error("an expectation that is not 100-continue")]
     ExpectationUnknown,
@@ -209,7 +209,7 @@ impl Rejection {
             Self::UpstreamConnectTimeout | Self::UpstreamTimeout => {
                 "The application behind this server did not answer in time."
             }
-            Self::HeadTooLarge => "The header fields of the request are too large.",
+            Self::HeadTooLarge => "The target and the header fields of the request are too large.",
             Self::UpstreamInvalid(_) | Self::UpstreamRefused => {
                 "The application behind this server sent an answer that is not valid."
             }

@@ -28,14 +28,14 @@ enum Beginning {
     Incomplete,
     /// Something else: the client's own bytes.
     None,
-    /// A header of so many bytes; and whose connection it is, if not the proxy's own.
+    /// A header of so many bytes; and whose connection it is, if it says, and not the proxy's own.
     Header(usize, Option<SocketAddr>),
     /// A header that cannot be read.
     Malformed,
 }
 
-/// Takes the header off a connection. `None` if there is none, or if the connection is the proxy's
-/// own (a health check).
+/// Takes the header off a connection. `None` if there is none, if the connection is the proxy's own
+/// (a health check), or if the header does not tell of TCP.
 pub(super) async fn accept(
     stream: &mut TcpStream,
     required: bool,
@@ -123,6 +123,10 @@ fn version_2(bytes: &[u8]) -> Beginning {
             let port = u16::from_be_bytes([p, q]);
             Some(Some(SocketAddr::new(Ipv6Addr::from(source).into(), port)))
         }),
+        // Valid, but no word on a connection like this one: as if it were not told.
+        (1, 0x12) => (length >= 12).then_some(None), // UDP over IPv4
+        (1, 0x22) => (length >= 36).then_some(None), // UDP over IPv6
+        (1, 0x31 | 0x32) => (length >= 216).then_some(None), // UNIX sockets
         _ => None,
     };
     source.map_or(Beginning::Malformed, |source| Beginning::Header(16 + length, source))
@@ -177,7 +181,16 @@ mod tests {
         assert_eq!(read(&v2(0, 0x11, &v4)), header(32, ""), "LOCAL");
         assert_eq!(read(&v2(1, 0, &[])), header(16, ""));
         assert_eq!(read(&v2(1, 0x11, &v4[..11])), Beginning::Malformed);
-        assert_eq!(read(&v2(1, 0x12, &v4)), Beginning::Malformed, "UDP");
+        for (family, length) in [(0x12, 12), (0x22, 36), (0x31, 216), (0x32, 216)] {
+            let addresses = [0; 217];
+            let whole = read(&v2(1, family, &addresses[..length + 1]));
+            assert_eq!(whole, header(16 + length + 1, ""), "{family:x}");
+            let short = read(&v2(1, family, &addresses[..length - 1]));
+            assert_eq!(short, Beginning::Malformed, "{family:x}");
+        }
+        for family in [0x01, 0x10, 0x13, 0x20, 0x30, 0x33, 0x41, 0xff] {
+            assert_eq!(read(&v2(1, family, &[0; 216])), Beginning::Malformed, "{family:x}");
+        }
         assert_eq!(read(&v2(2, 0x11, &v4)), Beginning::Malformed);
         assert_eq!(read(&v2(1, 0x11, &[0; 5_000])), Beginning::Malformed);
         let whole = v2(1, 0x11, &v4);

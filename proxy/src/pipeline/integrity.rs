@@ -3,7 +3,7 @@
 
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderName, HeaderValue, Method, Uri, Version, header};
 use http_body::Body as _;
 
 use super::Origin;
@@ -11,14 +11,28 @@ use crate::body::{self, ClientBody, UnclearFraming};
 use crate::connection::Hidden;
 use crate::rejection::Rejection;
 
-/// What the library does not look at (RFC 9113, 8.2.1 and 8.3.1): HTTP/2 comes over TLS only, and a
-/// value that begins or ends with a space is none.
-fn is_well_formed(head: &Parts) -> bool {
-    let padded = |value: &HeaderValue| {
-        let (first, last) = (value.as_bytes().first(), value.as_bytes().last());
-        [first, last].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
-    };
-    head.uri.scheme() == Some(&Scheme::HTTPS) && !head.headers.values().any(padded)
+/// Whether a target has the scheme that its request came by: what asks for another is nothing that
+/// can be had here (RFC 9110, 7.4). Over HTTP/1.1 only the absolute form has one (RFC 9112, 3.2.2).
+/// Over HTTP/2 each has, but the library keeps it only beside an authority.
+fn fits_scheme(uri: &Uri, secure: bool) -> bool {
+    let own = if secure { Scheme::HTTPS } else { Scheme::HTTP };
+    uri.scheme().is_none_or(|scheme| *scheme == own)
+}
+
+/// What the library does not look at: a value that begins or ends with a space is none (RFC 9113,
+/// 8.2.1).
+fn is_padded(value: &HeaderValue) -> bool {
+    let (first, last) = (value.as_bytes().first(), value.as_bytes().last());
+    [first, last].into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
+}
+
+/// Bytes of a head as HTTP/1.1 writes it, whichever protocol it came by.
+fn size(head: &Parts) -> usize {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let host = head.uri.authority().map_or(0, |host| "host: \r\n".len() + host.as_str().len());
+    let line = head.method.as_str().len() + target + "  HTTP/1.1\r\n".len();
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    line + host + head.headers.iter().map(field).sum::<usize>()
 }
 
 /// Refuses them. The framing itself is hyper's to parse; what it accepts and should not,
@@ -27,6 +41,7 @@ pub(super) fn check(
     head: &Parts,
     origin: &Origin,
     body: Option<&ClientBody>,
+    secure: bool,
     switches: bool,
 ) -> Result<(), Rejection> {
     let limits = origin.worker.limits();
@@ -38,11 +53,11 @@ pub(super) fn check(
         Version::HTTP_2 => Some(Hidden::default()),
         _ => origin.watch.head.take(&head.method, head.headers.len(), has_body),
     };
-    if head.version == Version::HTTP_2 && !is_well_formed(head) {
+    let is_http2 = head.version == Version::HTTP_2;
+    if !fits_scheme(&head.uri, secure) || is_http2 && head.headers.values().any(is_padded) {
         return Err(Rejection::Malformed);
     }
-    let bytes: usize = head.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
-    if bytes > limits.header_bytes || head.headers.len() > limits.header_count {
+    if size(head) > limits.header_bytes || head.headers.len() > limits.header_count {
         return Err(Rejection::HeadTooLarge);
     }
     if switches && has_body {

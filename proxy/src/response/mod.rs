@@ -99,9 +99,13 @@ pub(crate) fn finish(
         Err(rejection) => reject(&rejection, &mut with, &mut record, fallback),
     };
     let (head_only, trailers) = (with.head_only, with.trailers);
+    let is_empty = response.status() == StatusCode::NO_CONTENT;
     let fields = response.headers_mut();
     dress(fields, with, &record, fallback);
     let source = if head_only { source.without_body(fields) } else { source };
+    if is_empty {
+        fields.remove(header::CONTENT_LENGTH); // RFC 9110, 8.6
+    }
     response.map(|()| FinishedBody::new(source, trailers, Some(record)))
 }
 

@@ -50,6 +50,15 @@ fn a_request_names_exactly_one_host() {
     assert_eq!(raw_host(&request("https://a/", &[], Version::HTTP_2)).unwrap(), a);
     assert_eq!(raw_host(&request("/", &[], v1)).unwrap(), None);
     assert!(raw_host(&request("/", &["a", "a"], v1)).is_err());
+    assert_eq!(raw_host(&request("http://a/", &["a:80"], v1)).unwrap(), a);
+    assert_eq!(raw_host(&request("https://a/", &["a:443"], v1)).unwrap(), a);
+    assert_eq!(raw_host(&request("https://a/", &["a:"], v1)).unwrap(), a);
+    let ported =
+        raw_host(&request("https://[::1]:443/", &["[::1]"], v1)).unwrap().map(<[u8]>::to_vec);
+    assert_eq!(ported.as_deref(), Some(&b"[::1]:443"[..]));
+    assert!(raw_host(&request("https://a/", &["a:80"], v1)).is_err());
+    assert!(raw_host(&request("http://a:443/", &["a"], v1)).is_err());
+    assert!(raw_host(&request("a:443", &["a"], v1)).is_err(), "without a scheme");
     assert!(raw_host(&request("http://a/", &["b"], v1)).is_err());
     assert!(raw_host(&request("https://a/", &["b"], Version::HTTP_2)).is_err());
     assert_eq!(raw_host(&request("/", &["a"], Version::HTTP_2)).unwrap(), a);

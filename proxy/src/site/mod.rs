@@ -1,8 +1,9 @@
 //! Which site and which route a request belongs to.
 //!
-//! The host is taken from the authority (HTTP/2, absolute-form) or from `Host`; a request that
-//! names none, several, or two that differ is refused (RFC 9112, 3.2; RFC 9113, 8.3.1). A
-//! connection remembers the last host it saw, since nearly every request on it names the same.
+//! The host is taken from the authority (HTTP/2, absolute-form) or from `Host`, which is all that a
+//! request converted from HTTP/1.1 has over HTTP/2; one that names none, several, or two that
+//! differ is refused (RFC 9112, 3.2; RFC 9113, 8.3.1). A connection remembers the last host it saw,
+//! since nearly every request on it names the same.
 
 mod name;
 pub(crate) mod path;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
 
-use self::name::normalise;
+use self::name::{are_equal, normalise};
 use self::pattern::Pattern;
 use self::places::Places;
 use crate::acme::on_demand::door::Door;
@@ -274,9 +275,10 @@ fn raw_host(head: &Parts) -> Result<Option<&[u8]>, Rejection> {
     if fields.next().is_some() {
         return Err(Rejection::HostInvalid);
     }
-    match (head.uri.authority(), field) {
+    let uri = &head.uri;
+    match (uri.authority(), field) {
         (Some(authority), Some(field))
-            if !field.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+            if !are_equal(field.as_bytes(), authority.as_str().as_bytes(), uri.scheme_str()) =>
         {
             Err(Rejection::HostInvalid)
         }

@@ -26,3 +26,16 @@ pub(super) fn normalise(raw: &[u8]) -> Option<Box<str>> {
     let valid = port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit());
     (valid && (port.is_empty() || port.parse::<u16>().is_ok())).then(|| name.into())
 }
+
+/// Whether two hosts are the same as they are written, but for case and for the port that their
+/// scheme implies (RFC 9110, 4.2.3).
+pub(super) fn are_equal(one: &[u8], other: &[u8], scheme: Option<&str>) -> bool {
+    let implied: &[u8] = match scheme {
+        Some("https") => b":443",
+        Some("http") => b":80",
+        _ => b"",
+    };
+    let [one, other] = [one, other]
+        .map(|host| host.strip_suffix(implied).or_else(|| host.strip_suffix(b":")).unwrap_or(host));
+    one.eq_ignore_ascii_case(other)
+}

@@ -42,6 +42,8 @@ async fn a_trusted_proxy_speaks_for_its_clients() {
         assert_eq!(status(&mut client, xff, &format!("1.1.1.1, {alone}, 127.0.0.9")).await, 429);
         let in_forwarded = format!("for=\"{alone}:4711\"");
         assert_eq!(status(&mut client, "forwarded", &in_forwarded).await, 429);
+        let obfuscated = format!("for=\"{alone}:_port\", ,");
+        assert_eq!(status(&mut client, "forwarded", &obfuscated).await, 429);
         // One client per /48, as configured.
         assert_eq!(status(&mut client, xff, &format!("2001:db8:{other}::1")).await, 200);
         assert_eq!(status(&mut client, xff, &format!("2001:db8:{other}:2::1")).await, 429);
@@ -50,7 +52,7 @@ async fn a_trusted_proxy_speaks_for_its_clients() {
     assert_eq!(seen[0].headers["x-forwarded-for"], "203.0.113.1");
     assert!(seen[0].headers["forwarded"].to_str().unwrap().starts_with("for=203.0.113.1;"));
     let records = proxy.finish().await;
-    assert_eq!(records.iter().filter(|record| record["client"] == "203.0.113.1").count(), 3);
+    assert_eq!(records.iter().filter(|record| record["client"] == "203.0.113.1").count(), 4);
 }
 
 #[tokio::test]
@@ -113,14 +115,15 @@ async fn the_proxy_protocol_tells_the_client() {
     let upstream = TestUpstream::start().await;
     let proxy = with_proxy_protocol(&upstream, "optional", "127.0.0.1");
     let v1 = b"PROXY TCP4 203.0.113.6 10.0.0.1 4711 443\r\n";
-    for before in [&v1[..], V2, b"PROXY UNKNOWN\r\n", b""] {
+    let datagram = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c\xcb\0\x71\x07\x0a\0\0\x01\x12\x67\x01\xbb";
+    for before in [&v1[..], V2, b"PROXY UNKNOWN\r\n", b"", datagram] {
         let mut raw = proxy.raw_after(before).await.unwrap();
         raw.write(GET).await;
         assert!(raw.read_head().await.starts_with("HTTP/1.1 200 "), "{before:?}");
     }
     let told: Vec<_> =
         upstream.seen().iter().map(|seen| seen.headers["x-forwarded-for"].clone()).collect();
-    assert_eq!(told, ["203.0.113.6", "203.0.113.7", "127.0.0.1", "127.0.0.1"]);
+    assert_eq!(told, ["203.0.113.6", "203.0.113.7", "127.0.0.1", "127.0.0.1", "127.0.0.1"]);
     assert!(proxy.raw_after(b"PROXY TCP4 nonsense\r\n").await.is_err());
     // Plain HTTP too, and in pieces.
     let mut stream = TcpStream::connect(proxy.http()).await.unwrap();

@@ -35,6 +35,14 @@ fn but(name: &str, value: Option<&str>) -> Vec<u8> {
     section(REQUEST.into_iter().filter_map(other))
 }
 
+/// A request that names its host as HTTP/1.1 does.
+fn without_authority<'a>(path: &'a str, hosts: &[&'a str]) -> Vec<u8> {
+    let fields =
+        REQUEST.map(|(name, value)| if name == ":path" { (name, path) } else { (name, value) });
+    let fields = fields.into_iter().filter(|(name, _)| *name != ":authority");
+    section(fields.chain(hosts.iter().map(|host| ("host", *host))))
+}
+
 const REFUSED: Answer = Answer::Status(400);
 const PROTOCOL_ERROR: Answer = Answer::Ended(Some(1));
 
@@ -103,6 +111,19 @@ const CHANGED: [(&str, Option<&str>, Answer); 25] = [
     (":authority", Some("localhost,evil"), REFUSED),
 ];
 
+/// Paths and hosts of requests without an authority.
+const CONVERTED: [(&str, &[&str], Answer); 9] = [
+    ("/", &[], REFUSED),
+    ("/", &["localhost", "localhost"], REFUSED),
+    ("/", &["user@localhost"], REFUSED),
+    ("/", &["localhost:99999"], REFUSED),
+    ("/", &[""], REFUSED),
+    ("*", &["localhost"], REFUSED),
+    ("relative", &["localhost"], Answer::Reset),
+    ("@evil/", &["localhost"], Answer::Reset),
+    ("http://evil/", &["localhost"], Answer::Reset),
+];
+
 #[tokio::test]
 async fn malformed_heads_are_refused_and_not_a_byte_goes_upstream() {
     let upstream = TestUpstream::recording().await;
@@ -111,7 +132,10 @@ async fn malformed_heads_are_refused_and_not_a_byte_goes_upstream() {
     let bare = [(late, Answer::Reset), (Vec::new(), Answer::Reset)].into_iter();
     let added = ADDED.into_iter().map(|(name, value, expected)| (with(name, value), expected));
     let changed = CHANGED.into_iter().map(|(name, value, expected)| (but(name, value), expected));
-    for (section, expected) in bare.chain(added).chain(changed) {
+    let converted = CONVERTED
+        .into_iter()
+        .map(|(path, hosts, expected)| (without_authority(path, hosts), expected));
+    for (section, expected) in bare.chain(added).chain(changed).chain(converted) {
         let answer = answer(&proxy, &head(&section)).await;
         assert_eq!(answer, expected, "{}", String::from_utf8_lossy(&section));
     }
@@ -130,6 +154,7 @@ async fn what_is_merely_unusual_is_written_anew() {
         but(":path", Some("/a#fragment")),
         with("http2-settings", "AAMAAABkAAQAAP__"),
         with("host", "localhost"),
+        without_authority("/", &["localhost"]),
         with("te", "trailers"),
         section([("cookie", "a=1"), ("cookie", "b=2")].into_iter().fold(
             REQUEST.to_vec(),
@@ -143,12 +168,13 @@ async fn what_is_merely_unusual_is_written_anew() {
         assert_eq!(answer, Answer::Status(200), "{}", String::from_utf8_lossy(&section));
     }
     let seen = upstream.seen();
-    assert_eq!((seen.len(), seen[0].uri.to_string()), (5, "/a".to_owned()));
+    assert_eq!((seen.len(), seen[0].uri.to_string()), (6, "/a".to_owned()));
     for seen in &seen {
-        assert_eq!(seen.headers.get_all("host").iter().count(), 1);
+        let hosts: Vec<_> = seen.headers.get_all("host").iter().collect();
+        assert_eq!(hosts, ["localhost"]);
         assert!(!seen.headers.contains_key("http2-settings"));
     }
-    assert_eq!(seen[4].headers["cookie"], "a=1; b=2");
+    assert_eq!(seen[5].headers["cookie"], "a=1; b=2");
     proxy.finish().await;
 }
 

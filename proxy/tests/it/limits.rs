@@ -84,6 +84,21 @@ async fn a_head_over_the_bounds_is_refused() {
 }
 
 #[tokio::test]
+async fn the_target_of_a_request_counts_as_its_fields_do() {
+    let upstream = TestUpstream::start().await;
+    let proxy = TestProxy::start_with(&upstream, "[limits]\nheader_bytes = \"8KiB\"", "");
+    for mut client in [proxy.client().await, proxy.client_h2().await] {
+        for (bytes, status) in [(7_000, 200), (9_000, 431)] {
+            let target = format!("/?{}", "y".repeat(bytes));
+            assert_eq!(client.get(&target).await.status, status, "{bytes}");
+        }
+    }
+    assert_eq!(upstream.seen().len(), 2);
+    let records = proxy.finish().await;
+    assert_eq!(records.iter().filter(|record| record["reason"] == "head_too_large").count(), 2);
+}
+
+#[tokio::test]
 async fn connections_of_one_peer_are_bounded_and_counted_out_again() {
     let upstream = TestUpstream::start().await;
     let limits = "[limits]\nconnections_per_client = 3";

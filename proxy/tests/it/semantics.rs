@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Method;
 use http_body_util::{BodyExt as _, Full};
 
+use crate::harness::http2::Act;
 use crate::harness::{TestProxy, TestUpstream};
 
 const ALL: &str = "compress = [\"zstd\", \"br\", \"gzip\"]";
@@ -32,7 +33,7 @@ async fn responses_without_a_body_have_none() {
         ),
         (
             "GET",
-            b"HTTP/1.1 204 No Content\r\nETag: \"a\"\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nETag: \"a\"\r\n\r\n",
             "204 No Content",
             "etag: \"a\"\r\n",
             "content-length",
@@ -61,8 +62,22 @@ async fn responses_without_a_body_have_none() {
         let request = client.request(method, "/").body(Full::default()).unwrap();
         let reply = client.send(request).await;
         assert!(status.starts_with(reply.status.as_str()) && reply.body.is_empty(), "{reply:?}");
+        assert!(!reply.headers.contains_key(absent), "{reply:?}");
         proxy.finish().await;
     }
+}
+
+#[tokio::test]
+async fn no_content_of_an_upstream_of_http_2_has_no_length() {
+    let upstream = TestUpstream::acting(|_, _| Act::Nothing).await;
+    let server = format!("[upstream.app]\nservers = [\"h2c://{}\"]", upstream.address);
+    let route = "[[site.route]]\npath = \"/{*rest}\"\nupstream = \"app\"";
+    let proxy = TestProxy::start_with(&upstream, &server, route);
+    for mut client in [proxy.client().await, proxy.client_h2().await] {
+        let reply = client.get("/").await;
+        assert_eq!((reply.status.as_u16(), reply.header("content-length")), (204, ""));
+    }
+    proxy.finish().await;
 }
 
 #[tokio::test]

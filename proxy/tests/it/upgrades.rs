@@ -1,6 +1,9 @@
 //! Switches of protocol that nobody may make: CONNECT, h2c, unknown upgrades (RFC 9110, 7.8 and
 //! 9.3.6).
 
+use http::Request;
+use http_body_util::Full;
+
 use crate::harness::{TestProxy, TestUpstream};
 
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -20,6 +23,8 @@ async fn connect_and_trace_are_refused_and_the_connection_closed() {
         assert!(answers.starts_with("HTTP/1.1 405 "), "{head}: {answers}");
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{head}: {answers}");
     }
+    let connect = Request::connect("localhost:443").body(Full::default()).unwrap();
+    assert_eq!(proxy.client_h2().await.send(connect).await.status, 405);
     assert_eq!(upstream.bytes(), "");
     for record in proxy.finish().await {
         assert_eq!(record["reason"], "method_refused", "{record}");

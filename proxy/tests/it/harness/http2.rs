@@ -29,6 +29,8 @@ pub(crate) enum Act {
     Answer,
     /// Answered, with a 103 before.
     Hint,
+    /// Answered with a 204 that tells a length (RFC 9110, 8.6).
+    Nothing,
     /// Answered, and then the connection ends.
     AnswerAndClose,
     /// Half answered, and then the stream is reset with NO_ERROR.
@@ -139,6 +141,10 @@ fn reply(act: Act, stream: u32) -> (Vec<u8>, bool) {
         Act::Hint => {
             let hint = frame(HEADERS, END_HEADERS, stream, b"\x08\x03103"); // :status 103
             ([hint.clone(), hint, answer].concat(), false)
+        }
+        Act::Nothing => {
+            let head = b"\x89\x0f\x0d\x010"; // :status 204, content-length 0
+            (frame(HEADERS, END_HEADERS | END_STREAM, stream, head), false)
         }
         Act::AnswerAndClose => (answer, true),
         Act::Half => {
