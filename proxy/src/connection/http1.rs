@@ -21,7 +21,7 @@ use tokio::task::yield_now;
 
 use super::linger::linger;
 use super::transport::Transport;
-use super::watch::Watched;
+use super::watched::Watched;
 use super::{drive, head};
 use crate::body::ClientBody;
 use crate::deadline::TICK;

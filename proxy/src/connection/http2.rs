@@ -25,7 +25,7 @@ use super::contained::Contained;
 use super::gather::{Flush, Gathered};
 use super::linger::Remainder;
 use super::stream::{self, Responding};
-use super::watch::Watched;
+use super::watched::Watched;
 use super::{broken, drive};
 use crate::body::ClientBody;
 use crate::pipeline::{self, Handled, Origin};

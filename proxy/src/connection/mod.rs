@@ -20,6 +20,7 @@ mod proxy_protocol;
 mod stream;
 mod transport;
 mod watch;
+mod watched;
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
