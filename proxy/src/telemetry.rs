@@ -30,8 +30,12 @@ pub(crate) struct Counters {
     pub(crate) connections_broken: Counter,
     /// Connections ended by a deadline.
     pub(crate) connections_timed_out: Counter,
-    /// HTTP/2 connections ended for resets or control frames over their bounds.
+    /// Requests refused before they could be read, so that there is no record of them.
+    pub(crate) requests_malformed: Counter,
+    /// HTTP/2 connections ended for too much of what carries no request.
     pub(crate) http2_floods: Counter,
+    /// HTTP/2 streams refused because too many were open.
+    pub(crate) streams_refused: Counter,
     /// HTTP/2 streams ended because the client did not take the response.
     pub(crate) streams_timed_out: Counter,
     /// Connections and streams ended by a fault of Gatehouse's own. There should be none.

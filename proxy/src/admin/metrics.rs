@@ -51,7 +51,7 @@ pub(super) fn prometheus(control: &Control) -> String {
 type Counted = (&'static str, &'static str, fn(&Counters) -> &Counter);
 
 /// What every worker counts for itself.
-const COUNTED: [Counted; 14] = [
+const COUNTED: [Counted; 16] = [
     ("connections_total", "Accepted connections.", |c| &c.connections),
     ("connections_refused_total", "Connections over a limit.", |c| &c.connections_refused),
     (
@@ -64,10 +64,18 @@ const COUNTED: [Counted; 14] = [
         &c.connections_timed_out
     }),
     (
+        "requests_malformed_total",
+        "Requests refused before they could be read: there is no record of them.",
+        |c| &c.requests_malformed,
+    ),
+    (
         "http2_floods_total",
-        "HTTP/2 connections ended for too many resets or control frames.",
+        "HTTP/2 connections ended for floods of resets, control frames, or small or broken ones.",
         |c| &c.http2_floods,
     ),
+    ("http2_streams_refused_total", "HTTP/2 streams refused because too many were open.", |c| {
+        &c.streams_refused
+    }),
     (
         "http2_streams_timed_out_total",
         "HTTP/2 streams ended because the client did not take the response.",

@@ -2,7 +2,8 @@
 //!
 //! The protocol's library bounds what a connection holds; it does not bound how often a client may
 //! make it work for nothing. So the headers of the frames are counted as they pass: nine bytes of
-//! each frame are looked at, payloads are skipped.
+//! each frame are looked at, payloads are skipped. Nor does it tell of streams that it resets of
+//! itself: those are found among the frames that leave.
 
 use crate::config::Limits;
 
@@ -14,14 +15,65 @@ const PREFACE: usize = 24;
 
 const HEADER: usize = 9;
 
+/// RST_STREAM, whose payload is an error code of four bytes (RFC 9113, 6.4).
+const RST_STREAM: u8 = 3;
+
+const REFUSED_STREAM: u32 = 7;
+/// NO_ERROR, INTERNAL_ERROR and CANCEL: with these Gatehouse resets streams itself.
+const OWN: [u32; 3] = [0, 2, 8];
+
+/// Where bytes are among the frames they belong to.
+#[derive(Debug, Default)]
+struct Place {
+    /// Bytes until the next frame's header.
+    skip: usize,
+    /// The header, and the error code of a reset.
+    header: [u8; HEADER + 4],
+    /// Bytes of it that are there.
+    have: usize,
+}
+
+impl Place {
+    /// Goes on to the next header among `bytes`: its frame's payload is skipped when it is asked
+    /// for again.
+    fn next(&mut self, bytes: &mut &[u8]) -> Option<&[u8; HEADER + 4]> {
+        let skipped = self.skip.min(bytes.len());
+        self.skip -= skipped;
+        *bytes = bytes.split_at(skipped).1;
+        loop {
+            let wanted = if self.have >= HEADER { HEADER + 4 } else { HEADER };
+            let taken = (wanted - self.have).min(bytes.len());
+            let (part, rest) = bytes.split_at(taken);
+            self.header.iter_mut().skip(self.have).zip(part).for_each(|(to, from)| *to = *from);
+            (self.have, *bytes) = (self.have + taken, rest);
+            if self.have < wanted {
+                return None;
+            }
+            let [high, middle, low, kind, ..] = self.header;
+            let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+            if wanted == HEADER && kind == RST_STREAM && length == 4 {
+                continue;
+            }
+            (self.skip, self.have) = (if wanted == HEADER { length } else { 0 }, 0);
+            return Some(&self.header);
+        }
+    }
+}
+
+/// Why streams were reset by the library (RFC 9113, 7).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Resets {
+    /// The client broke the protocol.
+    pub(super) malformed: u64,
+    /// It opened more streams than it may.
+    pub(super) refused: u64,
+}
+
 /// Where a connection's bytes are among its frames, and what it has brought in this window.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// Bytes until the next frame's header.
-    skip: usize,
-    header: [u8; HEADER],
-    /// Bytes of the header that are there.
-    have: usize,
+    arriving: Place,
+    leaving: Place,
     /// When the window ends, in milliseconds of the worker's deadlines.
     until: u64,
     resets: u32,
@@ -32,8 +84,9 @@ pub(super) struct Frames {
 
 impl Frames {
     pub(super) fn new() -> Self {
-        let header = [0; HEADER];
-        Self { skip: PREFACE, header, have: 0, until: 0, resets: 0, controls: 0, stream: 0 }
+        let arriving = Place { skip: PREFACE, ..Place::default() };
+        let leaving = Place::default();
+        Self { arriving, leaving, until: 0, resets: 0, controls: 0, stream: 0 }
     }
 
     /// The GOAWAY with which a flood ends: ENHANCE_YOUR_CALM (RFC 9113, 6.8 and 7).
@@ -47,36 +100,33 @@ impl Frames {
         if now >= self.until {
             (self.until, self.resets, self.controls) = (now.saturating_add(WINDOW), 0, 0);
         }
-        loop {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = bytes.split_at(skipped).1;
-            let taken = (HEADER - self.have).min(bytes.len());
-            let (part, rest) = bytes.split_at(taken);
-            self.header.iter_mut().skip(self.have).zip(part).for_each(|(to, from)| *to = *from);
-            (self.have, bytes) = (self.have + taken, rest);
-            if self.have < HEADER {
-                break;
+        while let Some(&[high, middle, low, kind, flags, a, b, c, d, ..]) =
+            self.arriving.next(&mut bytes)
+        {
+            const END_STREAM: u8 = 1;
+            match kind {
+                1 => self.stream = self.stream.max(u32::from_be_bytes([a & 0x7f, b, c, d])),
+                // A window's update comes with every response that is large.
+                8 => {}
+                0 if [high, middle, low] != [0; 3] || flags & END_STREAM != 0 => {}
+                RST_STREAM => self.resets = self.resets.saturating_add(1),
+                _ => self.controls = self.controls.saturating_add(1),
             }
-            self.frame();
         }
         self.resets <= limits.http2_resets && self.controls <= limits.http2_control_frames
     }
 
-    /// Counts the frame whose header is complete.
-    fn frame(&mut self) {
-        const END_STREAM: u8 = 1;
-        let [high, middle, low, kind, flags, a, b, c, d] = self.header;
-        self.have = 0;
-        self.skip = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-        match kind {
-            1 => self.stream = self.stream.max(u32::from_be_bytes([a & 0x7f, b, c, d])),
-            // A window's update comes with every response that is large.
-            8 => {}
-            0 if self.skip > 0 || flags & END_STREAM != 0 => {}
-            3 => self.resets = self.resets.saturating_add(1),
-            _ => self.controls = self.controls.saturating_add(1),
+    /// Takes note of bytes that have left: which resets are the library's own, and why.
+    pub(super) fn left(&mut self, mut bytes: &[u8]) -> Resets {
+        let mut resets = Resets::default();
+        while let Some(&[.., kind, _, _, _, _, _, a, b, c, d]) = self.leaving.next(&mut bytes) {
+            match (kind, u32::from_be_bytes([a, b, c, d])) {
+                (RST_STREAM, REFUSED_STREAM) => resets.refused += 1,
+                (RST_STREAM, code) if !OWN.contains(&code) => resets.malformed += 1,
+                _ => {}
+            }
         }
+        resets
     }
 }
 
@@ -120,6 +170,24 @@ mod tests {
             for (kind, flags, length) in [(0, 0, 1), (0, 1, 0), (1, 5, 20), (8, 0, 4)] {
                 assert_eq!(pass(kind, flags, length, size), 100, "frame {kind}");
             }
+        }
+    }
+
+    #[test]
+    fn the_librarys_resets_are_found_among_what_leaves() {
+        let reset = |code| vec![0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, code];
+        // Between frames that look like them.
+        let data = [vec![0, 0, 13, 0, 0, 0, 0, 0, 1], reset(1)].concat();
+        let frames = [data, reset(1), frame(4, 1, 0), reset(0), reset(2), reset(8), reset(7)];
+        let (bytes, expected) = (frames.concat().repeat(2), Resets { malformed: 2, refused: 2 });
+        for size in [1, 4, 9, 12, 100] {
+            let (mut frames, mut found) = (Frames::new(), Resets::default());
+            for piece in bytes.chunks(size) {
+                let Resets { malformed, refused } = frames.left(piece);
+                (found.malformed, found.refused) =
+                    (found.malformed + malformed, found.refused + refused);
+            }
+            assert_eq!(found, expected, "pieces of {size}");
         }
     }
 

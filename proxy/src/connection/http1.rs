@@ -22,7 +22,7 @@ use tokio::task::yield_now;
 use super::linger::linger;
 use super::transport::Transport;
 use super::watched::Watched;
-use super::{drive, head};
+use super::{broken, drive, head};
 use crate::body::ClientBody;
 use crate::deadline::TICK;
 use crate::pipeline::{self, Handled, Origin};
@@ -60,7 +60,12 @@ async fn active<T: Transport>(stream: Watched<T>, origin: &Rc<Origin>) -> Option
     }
     let service = service_fn(|request| answer(origin, request));
     let mut connection = builder.serve_connection(stream, service);
-    let rests = drive(origin, &mut connection, http1::Connection::graceful_shutdown).await;
+    let driven = drive(origin, &mut connection, http1::Connection::graceful_shutdown).await;
+    let rests = driven.unwrap_or_else(|error| {
+        origin.worker.counters.requests_malformed.add(error.is_parse().into());
+        broken(origin, &error);
+        false
+    });
     let parts = connection.into_parts();
     let mut stream = parts.io;
     if let Some(tunnel) = origin.watch.tunnel.take() {

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
 use http::header::EXPECT;
 use http::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -47,7 +47,12 @@ pub(super) async fn serve(stream: Box<TlsStream<Socket>>, origin: Rc<Origin>) {
     let stream = TokioIo::new(Watched::new(Gathered::new(stream), &origin));
     match watch.deadline.guard(pin!(Http2::accept(stream, &origin))).await {
         Some(Ok(mut connection)) => {
-            drive(&origin, &mut connection, Http2::graceful_shutdown).await;
+            let driven = drive(&origin, &mut connection, Http2::graceful_shutdown).await;
+            if let Err(error) = driven {
+                let is_calmed = error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+                origin.worker.counters.http2_floods.add((is_calmed && error.is_library()).into());
+                broken(&origin, &error);
+            }
         }
         Some(Err(error)) => broken(&origin, &error),
         None => origin.worker.counters.connections_timed_out.add(1),

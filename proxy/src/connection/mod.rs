@@ -110,12 +110,13 @@ async fn introduce(
     }
 }
 
-/// Drives a connection until it ends, its time is up, the worker drains, or it rests: true then.
-async fn drive<C: Future<Output = Result<(), E>> + Unpin, E: Display>(
+/// Drives a connection until it ends, breaks, its time is up, the worker drains, or it rests: true
+/// then.
+async fn drive<C: Future<Output = Result<(), E>> + Unpin, E>(
     origin: &Origin,
     mut connection: &mut C,
     shut_down: impl Fn(Pin<&mut C>),
-) -> bool {
+) -> Result<bool, E> {
     let (worker, watch) = (&origin.worker, &origin.watch);
     let (mut shutting_down, mut patient) = (false, false);
     let ended = poll_fn(|cx| {
@@ -155,12 +156,11 @@ async fn drive<C: Future<Output = Result<(), E>> + Unpin, E: Display>(
     })
     .await;
     match ended {
-        End::Resting => return true,
-        End::Closed(Ok(())) => {}
-        End::Closed(Err(error)) => broken(origin, &error),
+        End::Resting => return Ok(true),
+        End::Closed(closed) => closed?,
         End::TimedOut => worker.counters.connections_timed_out.add(1),
     }
-    false
+    Ok(false)
 }
 
 fn broken(origin: &Origin, error: &dyn Display) {

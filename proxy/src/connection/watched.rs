@@ -10,7 +10,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::ReadBuf;
 
-use super::frames::Frames;
+use super::frames::{Frames, Resets};
 use super::gather::Flush;
 use super::transport::Transport;
 use super::watch::Watch;
@@ -136,6 +136,25 @@ impl<T: Transport> Watched<T> {
     }
 }
 
+impl<T: Transport> Watched<T> {
+    /// Counts the streams that are reset by what has been written.
+    fn left(&mut self, written: &Poll<io::Result<usize>>, slices: &[io::IoSlice<'_>]) {
+        let (Some(frames), Poll::Ready(Ok(written))) = (&mut self.frames, written) else { return };
+        let mut left = *written;
+        for slice in slices {
+            let (bytes, _) = slice.split_at(left.min(slice.len()));
+            left -= bytes.len();
+            let resets = frames.left(bytes);
+            if resets != Resets::default() {
+                let counters = &self.origin.worker.counters;
+                counters.requests_malformed.add(resets.malformed);
+                counters.streams_refused.add(resets.refused);
+                tracing::debug!(peer = %self.origin.sender.peer.ip, ?resets, "streams reset");
+            }
+        }
+    }
+}
+
 impl<T: Transport> Write for Watched<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -144,6 +163,7 @@ impl<T: Transport> Write for Watched<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.left(&written, &[io::IoSlice::new(bytes)]);
         self.timed(written, false)
     }
 
@@ -154,6 +174,7 @@ impl<T: Transport> Write for Watched<T> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.left(&written, slices);
         self.timed(written, false)
     }
 

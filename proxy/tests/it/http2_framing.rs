@@ -135,11 +135,15 @@ async fn malformed_heads_are_refused_and_not_a_byte_goes_upstream() {
     let converted = CONVERTED
         .into_iter()
         .map(|(path, hosts, expected)| (without_authority(path, hosts), expected));
+    let mut reset = 0;
     for (section, expected) in bare.chain(added).chain(changed).chain(converted) {
         let answer = answer(&proxy, &head(&section)).await;
         assert_eq!(answer, expected, "{}", String::from_utf8_lossy(&section));
+        reset += u64::from(answer == Answer::Reset);
     }
     assert_eq!(upstream.bytes(), "");
+    // What is reset before there is a request leaves no record.
+    assert_eq!(proxy.metric("requests_malformed_total").await, reset);
     for record in proxy.finish().await {
         let reason = record["reason"].as_str().unwrap();
         assert!(matches!(reason, "host_invalid" | "malformed" | "path_ambiguous"), "{record:#}");
