@@ -21,6 +21,7 @@ use tokio::task::yield_now;
 
 use super::linger::linger;
 use super::transport::Transport;
+use super::watch::Watch;
 use super::watched::Watched;
 use super::{broken, drive, head};
 use crate::body::ClientBody;
@@ -125,12 +126,14 @@ fn answer(
     async move {
         let mut response = match handled {
             Handled::Answered(response) => response,
-            Handled::UnderWay(response) => response.await,
+            Handled::UnderWay(response) => {
+                let response = response.await;
+                match origin.watch.has_interim() {
+                    true => *behind_interim(&origin.watch, Box::new(response)).await,
+                    false => response,
+                }
+            }
         };
-        if origin.watch.has_interim() {
-            yield_now().await; // the connection flushes meanwhile
-            _ = origin.watch.take_interim();
-        }
         if let Some(tunnel) = response.body_mut().take_tunnel() {
             origin.watch.tunnel.set(Some(tunnel));
         } else if origin.worker.draining.get() {
@@ -138,4 +141,15 @@ fn answer(
         }
         Ok(response)
     }
+}
+
+/// Holds a response until the connection has flushed once, and interim ones with it. (Boxed, since
+/// what is held over a wait takes room in every request.)
+async fn behind_interim(
+    watch: &Watch,
+    response: Box<Response<FinishedBody>>,
+) -> Box<Response<FinishedBody>> {
+    yield_now().await;
+    _ = watch.take_interim();
+    response
 }
