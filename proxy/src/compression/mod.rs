@@ -73,8 +73,6 @@ pub(crate) struct Choice {
     /// `None` if it takes none: the response varies all the same.
     coding: Option<Coding>,
     padding: bool,
-    /// It has a response whose bytes are not the upstream's, and asks if it is still good.
-    holds_weak: bool,
     room: Rc<Room>,
 }
 
@@ -88,30 +86,19 @@ impl Compression {
         let offered = self.codings.iter().copied();
         let offered = offered.filter(|coding| !padding || *coding != Coding::Brotli);
         let coding = accept::choose(offered, request);
-        let mut held = request.get_all(header::IF_NONE_MATCH).iter();
-        let holds_weak = held.any(|tags| tags.as_bytes().windows(2).any(|two| two == b"W/"));
-        Some(Choice { coding, padding, holds_weak, room: Rc::clone(room) })
+        Some(Choice { coding, padding, room: Rc::clone(room) })
     }
 }
 
 impl Choice {
     /// The coding that the upstream had chosen, for what was decoded on the way.
     pub(crate) fn again(coding: Coding, room: &Rc<Room>) -> Self {
-        Self { coding: Some(coding), padding: false, holds_weak: false, room: Rc::clone(room) }
+        Self { coding: Some(coding), padding: false, room: Rc::clone(room) }
     }
 
     /// Whether the client takes any.
     pub(crate) fn codes(&self) -> bool {
         self.coding.is_some()
-    }
-
-    /// A 304 has the fields of the response that it confirms (RFC 9110, 15.4.5), which the upstream
-    /// knows by a strong tag.
-    pub(crate) fn confirm(&self, head: &mut Parts) {
-        if head.status == StatusCode::NOT_MODIFIED && self.holds_weak {
-            vary(&mut head.headers);
-            weaken(&mut head.headers);
-        }
     }
 
     /// Rewrites the head of a response that is a candidate. What comes back is the encoder that its

@@ -17,7 +17,7 @@ fn room() -> Rc<Room> {
 }
 
 fn gzip(room: &Rc<Room>) -> Choice {
-    Choice { coding: Some(Coding::Gzip), padding: false, holds_weak: false, room: Rc::clone(room) }
+    Choice { coding: Some(Coding::Gzip), padding: false, room: Rc::clone(room) }
 }
 
 const LARGE: [(&str, &str); 2] = [("content-type", "text/html"), ("content-length", "5000")];
@@ -70,7 +70,7 @@ fn the_fields_say_what_became_of_the_body() {
 
 #[test]
 fn a_candidate_varies_even_for_a_client_that_takes_no_coding() {
-    let none = || Choice { coding: None, padding: false, holds_weak: false, room: room() };
+    let none = || Choice { coding: None, padding: false, room: room() };
     let mut candidate = head(&LARGE);
     assert!(none().apply(&mut candidate).is_none());
     assert_eq!(candidate.headers.get("vary").unwrap(), "accept-encoding");

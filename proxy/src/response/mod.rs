@@ -113,7 +113,6 @@ pub(crate) fn finish(
 /// response agree to it. The answer to a HEAD has the fields of that to a GET.
 fn rewrite(with: &mut Finish, head: &mut Parts, body: UpstreamBody, record: &Record) -> Source {
     let (choice, head_only) = (with.compression.take(), with.head_only);
-    choice.iter().for_each(|choice| choice.confirm(head));
     let is_empty = body.is_end_stream() && !head_only;
     let Some(route) = record.route.as_ref().filter(|_| !is_empty) else {
         return Source::Upstream(Plain::Upstream(body));
