@@ -68,7 +68,7 @@ pub(crate) struct Worker {
     pub(crate) encoders: Rc<compression::Room>,
     pub(crate) pages: Rc<nonce::Room>,
     pub(crate) intake: Intake,
-    /// Where heads are read to, before they are anybody's.
+    /// Where heads are read to before they are anybody's, and what nobody wants.
     pub(crate) scratch: RefCell<Box<[u8]>>,
     /// The same moment on both clocks, at the last tick.
     clocks: Cell<(Instant, SystemTime)>,

@@ -33,7 +33,7 @@ pub(crate) struct Http1 {
 }
 
 impl ClientBody {
-    /// `given_up` becomes true if the body is before its end.
+    /// `given_up` becomes true if the body is dropped before its end.
     pub(crate) fn http1(incoming: Incoming, given_up: &Rc<Cell<bool>>) -> Self {
         match incoming.is_end_stream() {
             true => Self::Empty,

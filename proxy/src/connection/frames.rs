@@ -5,6 +5,8 @@
 //! each frame are looked at, payloads are skipped. Nor does it tell of streams that it resets of
 //! itself: those are found among the frames that leave.
 
+use h2::Reason;
+
 use crate::config::Limits;
 
 /// Milliseconds in which the bounds hold.
@@ -17,10 +19,6 @@ const HEADER: usize = 9;
 
 /// RST_STREAM, whose payload is an error code of four bytes (RFC 9113, 6.4).
 const RST_STREAM: u8 = 3;
-
-const REFUSED_STREAM: u32 = 7;
-/// NO_ERROR, INTERNAL_ERROR and CANCEL: with these Gatehouse resets streams itself.
-const OWN: [u32; 3] = [0, 2, 8];
 
 /// Where bytes are among the frames they belong to.
 #[derive(Debug, Default)]
@@ -120,10 +118,14 @@ impl Frames {
     pub(super) fn left(&mut self, mut bytes: &[u8]) -> Resets {
         let mut resets = Resets::default();
         while let Some(&[.., kind, _, _, _, _, _, a, b, c, d]) = self.leaving.next(&mut bytes) {
-            match (kind, u32::from_be_bytes([a, b, c, d])) {
-                (RST_STREAM, REFUSED_STREAM) => resets.refused += 1,
-                (RST_STREAM, code) if !OWN.contains(&code) => resets.malformed += 1,
-                _ => {}
+            if kind != RST_STREAM {
+                continue;
+            }
+            match Reason::from(u32::from_be_bytes([a, b, c, d])) {
+                // With these Gatehouse resets streams itself.
+                Reason::NO_ERROR | Reason::INTERNAL_ERROR | Reason::CANCEL => {}
+                Reason::REFUSED_STREAM => resets.refused += 1,
+                _ => resets.malformed += 1,
             }
         }
         resets

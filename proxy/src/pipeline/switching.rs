@@ -25,23 +25,22 @@ pub(super) async fn switch(
     let answer = upstream.switch(outgoing).await;
     record.upstream_time = Some(record.started.elapsed());
     let fallback = snapshot.sites.fallback();
-    let (head, far) = match answer {
-        Ok(Switched::Tunnel(head, far)) => (head, far),
+    let answer = match answer {
+        Ok(Switched::Tunnel(head, far)) => {
+            let deadline = origin.worker.deadlines.deadline();
+            let tunnel = |record| Tunnel::new(far, record, deadline, idle_timeout);
+            return response::switch(head, finish, record, fallback, tunnel);
+        }
         // It would tell the client that the stream has switched (RFC 8441, 5).
         Ok(Switched::Response(response))
             if origin.watch.is_multiplexed() && response.status().is_success() =>
         {
-            let refused = Err(Rejection::UpstreamRefused);
-            return response::finish(refused, finish, record, fallback);
+            Err(Rejection::UpstreamRefused)
         }
-        Ok(Switched::Response(response)) => {
-            return response::finish(Ok(Answer::Upstream(response)), finish, record, fallback);
-        }
-        Err(rejection) => return response::finish(Err(rejection), finish, record, fallback),
+        Ok(Switched::Response(response)) => Ok(Answer::Upstream(response)),
+        Err(rejection) => Err(rejection),
     };
-    let deadline = origin.worker.deadlines.deadline();
-    let tunnel = |record| Tunnel::new(far, record, deadline, idle_timeout);
-    response::switch(head, finish, record, fallback, tunnel)
+    response::finish(answer, finish, record, fallback)
 }
 
 /// A request that asks for a WebSocket.

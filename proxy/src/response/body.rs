@@ -95,24 +95,22 @@ impl Body for FinishedBody {
             frame = Poll::Ready(passing.map(|fields| Ok(Frame::trailers(fields))));
         }
         let Some(record) = &mut this.record else { return frame };
+        if let Poll::Ready(Some(Err(cut))) = frame {
+            record.aborted = true;
+            let request_id = record.id.to_str().unwrap_or_default();
+            tracing::warn!(request_id, %cut, "response cut short");
+            // What there was of it leaves first: an error ends the connection, or the stream.
+            this.cut = Some(cut);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 record.bytes_out += bytes as u64;
             }
-            Poll::Ready(Some(Err(cut))) => {
-                record.aborted = true;
-                let request_id = record.id.to_str().unwrap_or_default();
-                tracing::warn!(request_id, %cut, "response cut short");
-            }
             Poll::Ready(None) => this.ended = true,
-            Poll::Pending => {}
-        }
-        if let Poll::Ready(Some(Err(cut))) = frame {
-            // What there was of it leaves first: an error ends the connection, or the stream.
-            this.cut = Some(cut);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         frame
     }

@@ -49,6 +49,7 @@ async fn control_frames_are_bounded() {
     assert_eq!(flood(&proxy, b"", |_| frame(PING, 0, 0, &[0; 8])).await, CALM);
     assert_eq!(flood(&proxy, b"", |_| frame(SETTINGS, 0, 0, b"")).await, CALM);
     assert_eq!(flood(&proxy, b"", |_| frame(0xee, 0, 0, b"unknown")).await, CALM);
+    assert_eq!(proxy.metric("http2_floods_total").await, 3);
     // The library may be the first to lose patience with these.
     let post = frame(HEADERS, END_HEADERS, 1, &request("POST", "/"));
     flood(&proxy, &post, |_| frame(DATA, 0, 1, b"")).await;

@@ -168,8 +168,10 @@ fn what_has_connected_before_the_end_is_served() {
     let early: Vec<_> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
     let mut resting = TcpStream::connect(address).unwrap();
     resting.write_all(get.as_bytes()).unwrap();
-    assert!(resting.read(&mut [0; 4_096]).unwrap() > 0);
+    let mut answer = [0; 4_096];
+    assert!(resting.read(&mut answer).unwrap() > 0 && answer.starts_with(b"HTTP/1.1 308"));
     gatehouse.signal("TERM");
+    gatehouse.says("draining");
     _ = resting.read_to_end(&mut Vec::new()); // its end says that the worker drains
     for mut stream in early {
         stream.write_all(get.as_bytes()).unwrap();
